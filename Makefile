@@ -1,0 +1,46 @@
+# What a developer does by name. `make` alone lists it.
+# All of it needs Go; `make test` also needs a C compiler for the race detector, and
+# starts a Postgres and a Redis of its own from what is installed (Debian:
+# postgresql, redis-server). It says so where there is none.
+
+GO ?= go
+FUZZTIME ?= 1m
+PROGRAMS := revalidator applesim devstack
+
+.DEFAULT_GOAL := help
+.PHONY: help build $(PROGRAMS) test binary lint fuzz demo clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(PROGRAMS) ## build the programs into bin/
+
+$(PROGRAMS):
+	$(GO) build -trimpath -o bin/$@ ./cmd/$@
+
+test: ## run every test beside a throw-away Postgres and Redis
+	$(GO) run ./cmd/devstack -- $(GO) test -race -shuffle=on ./...
+
+binary: revalidator ## run the tests of the command line with the built program
+	REVALIDATOR_TEST_BINARY=$(CURDIR)/bin/revalidator $(GO) run ./cmd/devstack -- $(GO) test -count=1 ./cmd/revalidator
+
+lint: ## check format, go vet and staticcheck; silent where all is well
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
+	@$(GO) vet ./...
+	@$(GO) tool staticcheck ./...
+
+# Go fuzzes one target at a time. A found input stays in testdata/fuzz.
+fuzz: ## fuzz each target for FUZZTIME (1m)
+	@set -e; for package in $$($(GO) list ./...); do \
+		targets=$$($(GO) test -list '^Fuzz' $$package); \
+		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
+	$(GO) run ./cmd/demo
+
+clean: ## remove what the other targets built
+	rm -rf bin coverage.out
