@@ -1,0 +1,62 @@
+package iap
+
+import "cmp"
+
+// matchRenewals ties renewal information to subscriptions by original
+// transaction id. An entry without one goes by its product, and an entry that
+// names neither (the top-level keys of an iOS 6 style reply) belongs to the
+// subscription that runs longest, which there is the only one.
+func matchRenewals(renewals []RenewalInfo, chains map[string]*chain) map[string]RenewalInfo {
+	matched := make(map[string]RenewalInfo, len(renewals))
+	for _, r := range renewals {
+		id := cmp.Or(r.OriginalTransactionID, longestRunning(chains, r.ProductID))
+		c, ok := chains[id]
+		if !ok {
+			continue
+		}
+		if known, twice := matched[id]; twice && !fits(c, r, known) {
+			continue
+		}
+		matched[id] = r
+	}
+	return matched
+}
+
+// longestRunning is the id of the chain that expires last among those of a
+// product; of all where the product is empty.
+func longestRunning(chains map[string]*chain, productID string) string {
+	var best Transaction
+	for _, c := range chains {
+		t := later(c.latest, c.upgraded)
+		if productID == "" || t.ProductID == productID {
+			best = later(best, t)
+		}
+	}
+	return best.OriginalTransactionID
+}
+
+// fits reports whether of two entries for one subscription r is the one to
+// believe: the one for the product that runs now, then the one that tells of
+// trouble, so that the choice does not depend on their order.
+func fits(c *chain, r, known RenewalInfo) bool {
+	return cmp.Or(
+		compareBool(r.ProductID == c.latest.ProductID, known.ProductID == c.latest.ProductID),
+		r.GracePeriodExpiresDate.Compare(known.GracePeriodExpiresDate),
+		compareBool(isTrue(r.IsInBillingRetryPeriod), isTrue(known.IsInBillingRetryPeriod)),
+		cmp.Compare(r.ExpirationIntent, known.ExpirationIntent),
+		compareBool(isTrue(r.AutoRenewStatus), isTrue(known.AutoRenewStatus)),
+		cmp.Compare(r.AutoRenewProductID, known.AutoRenewProductID),
+	) > 0
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}

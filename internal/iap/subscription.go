@@ -1,0 +1,97 @@
+package iap
+
+import "time"
+
+// SubscriptionKey names a subscription: Apple's ids are unique only within an
+// app and an environment.
+type SubscriptionKey struct {
+	BundleID              string      `json:"bundle_id"`
+	Environment           Environment `json:"environment"`
+	OriginalTransactionID string      `json:"original_transaction_id"`
+}
+
+// Subscription is what is known of one subscription at AsOf. Its JSON names
+// are the columns of the table subscriptions; zero values are left out, and
+// are NULL there. Every time is in UTC.
+type Subscription struct {
+	SubscriptionKey
+
+	Status                      Status `json:"status"`
+	ProductID                   string `json:"product_id"`
+	SubscriptionGroupIdentifier string `json:"subscription_group_identifier,omitempty"`
+
+	// TransactionID, PurchaseDate and ExpiresDate are of the period that
+	// decided the status.
+	TransactionID string    `json:"transaction_id"`
+	PurchaseDate  time.Time `json:"purchase_date,omitzero"`
+	ExpiresDate   time.Time `json:"expires_date"`
+	// OriginalPurchaseDate is when the customer first bought the subscription.
+	OriginalPurchaseDate time.Time `json:"original_purchase_date,omitzero"`
+
+	// GracePeriodExpiresDate is until when a customer whose payment failed
+	// keeps the service.
+	GracePeriodExpiresDate time.Time `json:"grace_period_expires_date,omitzero"`
+	// IsInBillingRetryPeriod is true while Apple retries the payment, also
+	// during the grace period.
+	IsInBillingRetryPeriod bool             `json:"is_in_billing_retry_period"`
+	ExpirationIntent       ExpirationIntent `json:"expiration_intent,omitempty"`
+
+	// AutoRenewStatus is nil where the source did not say. It is not an
+	// entitlement.
+	AutoRenewStatus *bool `json:"auto_renew_status,omitempty"`
+	// AutoRenewProductID is the product of the next period.
+	AutoRenewProductID string `json:"auto_renew_product_id,omitempty"`
+
+	// OfferType and OfferID describe the offer of the current period.
+	// IsTrialPeriod is an axis of its own: a promotional offer or an offer
+	// code can be free as well.
+	OfferType     OfferType `json:"offer_type,omitempty"`
+	OfferID       string    `json:"offer_id,omitempty"`
+	IsTrialPeriod bool      `json:"is_trial_period"`
+
+	InAppOwnershipType  OwnershipType `json:"in_app_ownership_type,omitempty"`
+	PriceConsentStatus  string        `json:"price_consent_status,omitempty"`
+	PriceIncreaseStatus string        `json:"price_increase_status,omitempty"`
+	AppAccountToken     string        `json:"app_account_token,omitempty"`
+
+	// RevocationDate is set where the period was refunded or withdrawn from
+	// Family Sharing, with Apple's reason ("0" or "1").
+	RevocationDate   time.Time `json:"revocation_date,omitzero"`
+	RevocationReason string    `json:"revocation_reason,omitempty"`
+	// IsUpgraded is true where the customer moved to another product of the
+	// group and nothing else is left of this subscription.
+	IsUpgraded bool `json:"is_upgraded"`
+
+	// AsOf is Apple's time of the facts behind this state.
+	AsOf time.Time `json:"as_of"`
+}
+
+// Key names the subscription.
+func (s Subscription) Key() SubscriptionKey { return s.SubscriptionKey }
+
+// OfferType is the kind of offer that a period was bought with.
+// https://developer.apple.com/documentation/appstoreserverapi/offertype
+type OfferType string
+
+// The offer types that verifyReceipt tells apart.
+const (
+	OfferIntroductory OfferType = "introductory"
+	OfferPromotional  OfferType = "promotional"
+	OfferCode         OfferType = "offer_code"
+)
+
+// Purchase is a one-time purchase, worth watching because it can be refunded.
+// Its JSON names are the columns of the table purchases.
+type Purchase struct {
+	BundleID              string        `json:"bundle_id"`
+	Environment           Environment   `json:"environment"`
+	TransactionID         string        `json:"transaction_id"`
+	OriginalTransactionID string        `json:"original_transaction_id"`
+	ProductID             string        `json:"product_id"`
+	PurchaseDate          time.Time     `json:"purchase_date,omitzero"`
+	Quantity              int           `json:"quantity,omitempty"`
+	InAppOwnershipType    OwnershipType `json:"in_app_ownership_type,omitempty"`
+	RevocationDate        time.Time     `json:"revocation_date,omitzero"`
+	RevocationReason      string        `json:"revocation_reason,omitempty"`
+	AsOf                  time.Time     `json:"as_of"`
+}
