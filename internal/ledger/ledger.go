@@ -1,0 +1,191 @@
+// Package ledger holds the entries that scheduler, worker and repository hand
+// to each other: apps, runs, claims on receipts, and outcomes of checks. It
+// leaves what Apple says to internal/iap and how entries are kept to
+// repository.
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"revalidator/internal/iap"
+)
+
+// Errors that change what a caller does, whichever package meets them.
+var (
+	// ErrNotFound is a row that is not there.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict is a row that is there already.
+	ErrConflict = errors.New("exists already")
+	// ErrLostClaim is a claim that ran out or was made anew by somebody else.
+	ErrLostClaim = errors.New("claim lost")
+)
+
+// App is one bundle id whose receipts are kept fresh.
+type App struct {
+	BundleID string `db:"bundle_id" json:"bundle_id"`
+	Name     string `db:"name" json:"name"`
+	// RatePerSecond is how many calls to Apple per second the app may make in
+	// each environment, over all workers together; Burst is how many of them
+	// may come at once.
+	RatePerSecond float64 `db:"rate_per_second" json:"rate_per_second"`
+	Burst         int     `db:"burst" json:"burst"`
+	// PausedAt is nil while the app is at work.
+	PausedAt     *time.Time `db:"paused_at" json:"paused_at"`
+	PausedReason *string    `db:"paused_reason" json:"paused_reason"`
+	CreatedAt    time.Time  `db:"created_at" json:"created_at"`
+}
+
+// Budget names what the rate of the app is kept for: each environment has a
+// budget of its own.
+func (a App) Budget(e iap.Environment) string { return a.BundleID + "/" + string(e) }
+
+// Claim is the right to ask Apple about a receipt once: a lease with a
+// generation, under which the outcome is written.
+type Claim struct {
+	ReceiptID  int64     `db:"id"`
+	Generation int64     `db:"generation"`
+	BundleID   string    `db:"bundle_id"`
+	ByteSize   int64     `db:"byte_size"`
+	DueAt      time.Time `db:"next_check_at"`
+}
+
+// ClaimRequest says which receipts a run wants to claim.
+type ClaimRequest struct {
+	RunID  int64
+	Cutoff time.Time
+	// Now is when it is asked, Until when the claims run out.
+	Now, Until time.Time
+	// Ahead is how much work to keep queued for each app, at its rate; a run
+	// with a Share below 1 may have that part of it.
+	Ahead time.Duration
+	Share float64
+	// Limit is about how many receipts to claim at most: rounding may add one
+	// for each app.
+	Limit int
+}
+
+// Lease is the right of one process to something until a time.
+type Lease struct {
+	Owner string
+	Until time.Time
+}
+
+// Receipt is what a worker needs to know of a receipt that it holds a claim
+// on, apart from its bytes.
+type Receipt struct {
+	ID         int64
+	Generation int64
+	// RunID is the run that the claim was made for, 0 where there is none.
+	RunID int64
+	// RunCancelled is whether a person has ended that run: the receipt is not
+	// asked about then.
+	RunCancelled bool
+	ByteSize     int64
+	// Environment is empty until Apple taught it.
+	Environment iap.Environment
+	// ConsecutiveFailures is how often in a row there was no usable answer;
+	// FailuresAlike how many of the last of them were of the class LastFailure.
+	ConsecutiveFailures int
+	LastFailure         string
+	FailuresAlike       int
+	App                 App
+}
+
+// Outcome is what became of one claim. Storing it ends the claim; a claim that
+// was lost meanwhile makes it void.
+type Outcome struct {
+	ReceiptID  int64
+	Generation int64
+	RunID      int64
+	BundleID   string
+	// At is our time of the outcome.
+	At time.Time
+	// Asked is whether Apple was asked. Where it was not, the receipt is given
+	// back: nothing is counted and nothing but NextCheck changes.
+	Asked bool
+	// Calls is the number of HTTP requests made for it.
+	Calls int
+	// Failure is the class of what went wrong, empty after a success.
+	Failure string
+	// Code is Apple's status code, nil where there was no answer to read.
+	Code *int
+	// State and Environment are left as they were where they are empty.
+	State       iap.ReceiptState
+	Environment iap.Environment
+	// NextCheck is the next look; a zero time means never again. In an outcome
+	// that was not Asked, a zero time leaves the next look as it was.
+	NextCheck iap.Check
+	// Stays keeps the receipt in its run, to be asked about again in it.
+	Stays bool
+	// Conclusion is what Apple's facts say, nil where there were none.
+	Conclusion *iap.Conclusion
+}
+
+// RunKind is how a run came about.
+type RunKind string
+
+// The kinds of runs.
+const (
+	RunNightly  RunKind = "nightly"
+	RunManual   RunKind = "manual"
+	RunBackfill RunKind = "backfill"
+)
+
+// Validate reports a value that is none of the kinds.
+func (k RunKind) Validate() error {
+	switch k {
+	case RunNightly, RunManual, RunBackfill:
+		return nil
+	}
+	return fmt.Errorf("run kind %q: want nightly, manual or backfill", string(k))
+}
+
+// RunState is where a run stands.
+type RunState string
+
+// The states of a run.
+const (
+	RunRunning  RunState = "running"
+	RunFinished RunState = "finished"
+	// RunInterrupted is a backfill that was stopped and can be resumed.
+	RunInterrupted RunState = "interrupted"
+	RunCancelled   RunState = "cancelled"
+)
+
+// Run is one nightly run, manual run or backfill.
+type Run struct {
+	ID           int64     `db:"id" json:"id"`
+	Kind         RunKind   `db:"kind" json:"kind"`
+	ScheduledFor time.Time `db:"scheduled_for" json:"scheduled_for"`
+	// Cutoff is the time at which a receipt must have been due to belong to
+	// the run; Deadline ends the run with whatever is left still due.
+	Cutoff   time.Time `db:"cutoff" json:"cutoff"`
+	Deadline time.Time `db:"deadline" json:"deadline"`
+	// Share is how much of each app's rate the run may take, up to 1.
+	Share float64 `db:"share" json:"share"`
+}
+
+// RunTotals is a run with its figures, which every display of it shows.
+type RunTotals struct {
+	Run
+	State RunState `db:"state" json:"state"`
+	// Filter is what a backfill is over, as JSON; nil for other runs.
+	Filter *string `db:"filter" json:"-"`
+	// OwnerUntil is when the lease of the process that feeds the run ends. In
+	// the past, nobody feeds it.
+	OwnerUntil time.Time  `db:"owner_until" json:"-"`
+	StartedAt  time.Time  `db:"started_at" json:"started_at"`
+	FinishedAt *time.Time `db:"finished_at" json:"finished_at"`
+	// Due is how many receipts were due at the start, Enqueued how many claims
+	// were handed to workers, Done how many receipts were concluded, Changed
+	// how many of them brought an event, Failed how many left the run without
+	// a usable answer, and Calls how many requests Apple was sent.
+	Due      int64 `db:"due" json:"due"`
+	Enqueued int64 `db:"enqueued" json:"enqueued"`
+	Done     int64 `db:"done" json:"done"`
+	Changed  int64 `db:"changed" json:"changed"`
+	Failed   int64 `db:"failed" json:"failed"`
+	Calls    int64 `db:"calls" json:"calls"`
+}
