@@ -1,0 +1,176 @@
+// Package config reads the settings of the program from its environment, once,
+// and reports every mistake together. It opens nothing but the files that hold
+// secrets: connecting to what the settings name is left to the commands.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"revalidator/internal/secret"
+)
+
+// Config is all settings. Each field's tags name its variable, its default and
+// its meaning, from which Settings and the table in README.md are made; its
+// comment says what a larger or smaller value costs. A variable that is set
+// but empty counts as not set.
+type Config struct {
+	Database Database
+	Redis    Redis
+	Keys     Keys
+	Log      Log
+	Apple    Apple
+	Schedule Schedule
+	Queue    Queue
+	Worker   Worker
+	Web      Web
+}
+
+// Database is where the truth is kept.
+type Database struct {
+	// URL has no default, because to work on the wrong database is worse than
+	// not to work. See Config.RequireDatabase.
+	URL secret.Value `env:"DATABASE_URL" help:"Postgres 14 or newer: postgres://user:password@host/database. Required by all commands that touch data."`
+}
+
+// Redis is where the queue and the rate limiter are kept.
+type Redis struct {
+	// URL should lead to a Redis of its own, or at least a database number of
+	// its own: asynq's keys must not be evicted or edited by others. See
+	// Topology for the three forms.
+	URL secret.Value `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis 6.2 or newer: redis:// or rediss:// (TLS). With ?master_name= it is a Sentinel, with ?addr= one more node of a Cluster."`
+}
+
+// Keys is how the shared secrets in the database are kept.
+type Keys struct {
+	// Keyset is the output of 'revalidator keys generate'. It should come from
+	// another place than the database, so that the theft of one is not enough.
+	// See Config.RequireKeys.
+	Keyset secret.Value `env:"REVALIDATOR_KEYS" help:"Keys that encrypt shared secrets at rest: the output of 'revalidator keys generate'. Required by all commands that use shared secrets."`
+	// SecretAge is when status and doctor begin to warn. A secret stays good
+	// for as long as App Store Connect has it; only changing it now and then
+	// ends the use of one that leaked unnoticed.
+	SecretAge time.Duration `env:"REVALIDATOR_SECRET_AGE" envDefault:"2160h" help:"Age from which a shared secret should be changed for a new one: status and doctor warn; 0 is never."`
+}
+
+// Log is how the program tells what it does, on standard error.
+type Log struct {
+	// Level debug says one line for each receipt; info one for each run.
+	Level slog.Level `env:"REVALIDATOR_LOG_LEVEL" envDefault:"info" help:"Least level that is logged: debug, info, warn or error."`
+	// Format text is for people, json for collectors.
+	Format LogFormat `env:"REVALIDATOR_LOG_FORMAT" envDefault:"text" help:"Form of the log: text or json."`
+}
+
+// Apple is how Apple is asked.
+type Apple struct {
+	// ProductionURL differs from Apple's own only where a simulator answers.
+	ProductionURL string `env:"REVALIDATOR_APPLE_PRODUCTION_URL" envDefault:"https://buy.itunes.apple.com/verifyReceipt" help:"Address of verifyReceipt for production."`
+	// SandboxURL is asked for receipts that production answers with 21007.
+	SandboxURL string `env:"REVALIDATOR_APPLE_SANDBOX_URL" envDefault:"https://sandbox.itunes.apple.com/verifyReceipt" help:"Address of verifyReceipt for the sandbox."`
+	// Timeout bounds one request with its reply. Long histories take Apple tens
+	// of seconds: a smaller value never gets an answer for them, a larger one
+	// lets an outage hold the workers longer.
+	Timeout time.Duration `env:"REVALIDATOR_APPLE_TIMEOUT" envDefault:"60s" help:"Longest time for one request to Apple and its reply."`
+	// MaxRequestBytes is what is still sent. Apple answers larger requests with
+	// 413 or 21002, so a larger value only costs their transfer.
+	MaxRequestBytes int64 `env:"REVALIDATOR_MAX_REQUEST_BYTES" envDefault:"3145728" help:"Largest request to Apple in bytes, with the receipt in base64."`
+	// MaxReplyBytes is where reading stops. Replies are decoded as they arrive,
+	// so that a larger value costs time rather than memory.
+	MaxReplyBytes int64 `env:"REVALIDATOR_MAX_REPLY_BYTES" envDefault:"67108864" help:"Largest reply of Apple in bytes; a longer one counts as unreadable."`
+	// ExcludeOldTransactions false asks for the whole history each time. It
+	// shows refunds of old periods, and replies grow by megabytes.
+	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Ask Apple for the latest transaction of each subscription only: true or false."`
+}
+
+// Schedule is when the nightly run takes place.
+type Schedule struct {
+	// Cron is standard five-field cron. Each of its slots is run once, however
+	// many schedulers there are.
+	Cron string `env:"REVALIDATOR_SCHEDULE" envDefault:"0 2 * * *" help:"When the nightly run starts, as a cron expression: minute, hour, day of month, month, day of week."`
+	// TimeZone other than UTC moves the run with daylight saving time. Keep the
+	// schedule out of the hour that the change skips or repeats.
+	TimeZone TimeZone `env:"REVALIDATOR_TIME_ZONE" envDefault:"UTC" help:"Time zone of the schedule, such as Europe/Berlin."`
+	// RunWindow ends a run; what is left stays due for the next. A longer one
+	// finishes more, and reaches further into the day.
+	RunWindow time.Duration `env:"REVALIDATOR_RUN_WINDOW" envDefault:"8h" help:"Longest time that a run takes; what is left stays due for the next."`
+	// CatchUp 0 leaves every slot out that was missed, such as in an outage.
+	CatchUp time.Duration `env:"REVALIDATOR_CATCH_UP" envDefault:"12h" help:"How late a missed run is still started; 0 is never."`
+}
+
+// Queue is how work gets from Postgres to the workers.
+type Queue struct {
+	// Depth bounds the memory of Redis and what has to be claimed anew when
+	// Redis is lost. Too small a value leaves workers idle.
+	Depth int `env:"REVALIDATOR_QUEUE_DEPTH" envDefault:"5000" help:"Most receipts that are claimed at a time, over all runs."`
+	// Ahead bounds how long a paused app or a new priority takes to show. It
+	// must not exceed LimiterWait, or workers give back what they cannot wait
+	// for.
+	Ahead time.Duration `env:"REVALIDATOR_QUEUE_AHEAD" envDefault:"30s" help:"How much work is kept queued for each app, as the time that its rate needs for it."`
+	// ClaimLease is how long the receipts of a killed worker wait. Too small a
+	// value asks Apple twice.
+	ClaimLease time.Duration `env:"REVALIDATOR_CLAIM_LEASE" envDefault:"15m" help:"After which time a claimed receipt without a result is due again."`
+	// OwnerLease is how long a run stands still when its scheduler is killed.
+	// Too small a value makes schedulers take runs from each other.
+	OwnerLease time.Duration `env:"REVALIDATOR_OWNER_LEASE" envDefault:"30s" help:"After which time another scheduler takes over the run of one that is gone."`
+}
+
+// Worker is how one worker process works.
+type Worker struct {
+	// Concurrency bounds the memory of a worker, not the rate: that has a
+	// budget of its own. Most of these receipts wait for their slot, so it
+	// should be well above Apple's latency times the rate.
+	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"256" help:"Receipts that one worker process has in hand at a time, most of them waiting for their turn."`
+	// LargeConcurrency bounds the memory that large receipts take.
+	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
+	// LargeReceiptBytes is the border between the two queues. Receipts keep the
+	// queue that they were given when they were queued.
+	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
+	// RetryBase doubles with each failure in a row, up to RetryMax. Small
+	// values press on an Apple in trouble; large ones delay news.
+	RetryBase time.Duration `env:"REVALIDATOR_RETRY_BASE" envDefault:"30s" help:"Wait after the first failure of a receipt; doubled after each further one."`
+	// RetryMax is the most that RetryBase grows to.
+	RetryMax time.Duration `env:"REVALIDATOR_RETRY_MAX" envDefault:"6h" help:"Longest wait after a failure of a receipt."`
+	// RetryLimit lets a run end though some receipts always fail. They are due
+	// again in the next.
+	RetryLimit int `env:"REVALIDATOR_RETRY_LIMIT" envDefault:"5" help:"Failures in a row after which a receipt leaves the run."`
+	// LimiterWait is how long a worker sleeps for its slot. Longer waits give
+	// the receipt back, which costs a write to Postgres.
+	LimiterWait time.Duration `env:"REVALIDATOR_LIMITER_WAIT" envDefault:"1m" help:"Longest wait for the rate limit in a worker; for a longer one the receipt is given back. The same in all workers."`
+	// ShutdownTimeout is how long a stopped worker may finish its requests. The
+	// supervisor must wait longer before it kills.
+	ShutdownTimeout time.Duration `env:"REVALIDATOR_SHUTDOWN_TIMEOUT" envDefault:"70s" help:"How long a worker that is asked to stop may take; longer than the time for one request to Apple."`
+	// BatchSize is how many results share a transaction.
+	BatchSize int `env:"REVALIDATOR_BATCH_SIZE" envDefault:"100" help:"Most results that are stored in one transaction."`
+	// BatchDelay holds each result back, so that others can join it; 0 stores
+	// what is there.
+	BatchDelay time.Duration `env:"REVALIDATOR_BATCH_DELAY" envDefault:"10ms" help:"How long a result waits for others to be stored with."`
+}
+
+// Web is what can be looked at.
+type Web struct {
+	// Addr beyond this machine is refused without User and Password. It speaks
+	// HTTP: where others can listen on the way, put a proxy with TLS before it.
+	Addr string `env:"REVALIDATOR_UI_ADDR" envDefault:"127.0.0.1:8080" help:"Address of the web pages, as host:port; beyond this machine only with a user and a password."`
+	// User and Password go together. Without them whoever reaches Addr may look.
+	User string `env:"REVALIDATOR_UI_USER" help:"User whom the web pages ask for (HTTP basic)."`
+	// Password is compared in constant time; how hard it is to guess is all that
+	// protects the pages.
+	Password secret.Value `env:"REVALIDATOR_UI_PASSWORD" help:"Password of REVALIDATOR_UI_USER."`
+	// ReadWrite offers asynq's buttons: pause a queue, delete tasks. What is
+	// deleted is due again when its claim runs out; to delete all of a long
+	// queue stops Redis for seconds.
+	ReadWrite bool `env:"REVALIDATOR_UI_READ_WRITE" envDefault:"false" help:"Let the web pages pause queues and delete tasks: true or false."`
+	// Hosts are names for Addr on this machine beside localhost. Others are
+	// refused, so that no web site can have a browser here read the pages under
+	// a name of its own.
+	Hosts []string `env:"REVALIDATOR_UI_HOSTS" help:"Further host names by which a proxy on this machine asks for the web pages, separated by commas."`
+	// Path is for a proxy that serves more than this program.
+	Path string `env:"REVALIDATOR_UI_PATH" envDefault:"/" help:"Path under which the queue is shown."`
+	// Retention costs Redis some 0.6 KB for each task that ended well within it:
+	// at 100 calls per second the default holds 6,000 of them, in 4 MB. Workers
+	// write a sentence on each; 0 saves both.
+	Retention time.Duration `env:"REVALIDATOR_RETENTION" envDefault:"1m" help:"How long finished tasks and their results can be looked at, in whole seconds; 0 is not at all."`
+	// MetricsAddr empty opens no port. It may be reached from other machines:
+	// there are numbers and health, no data.
+	MetricsAddr string `env:"REVALIDATOR_METRICS_ADDR" help:"Address of /metrics, /healthz and /readyz in schedulers and workers, as host:port; empty is off."`
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/robfig/cron/v3"
+)
+
+// databaseURL keeps the parser's error to itself, which quotes the password.
+// Other forms than a URL, such as "host=… user=…", are left to lib/pq.
+func databaseURL(text string) error {
+	if !strings.Contains(text, "://") {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return errors.New("DATABASE_URL: want postgres://user:password@host/database, with special characters of the password as %XX")
+	}
+	return nil
+}
+
+// validate keeps the parser's error to itself, which quotes the password.
+func (r Redis) validate() error {
+	var err error
+	switch r.Topology() {
+	case TopologySentinel:
+		_, err = redis.ParseFailoverURL(r.URL.Reveal())
+	case TopologyCluster:
+		_, err = redis.ParseClusterURL(r.URL.Reveal())
+	default:
+		_, err = redis.ParseURL(r.URL.Reveal())
+	}
+	if err != nil {
+		return fmt.Errorf("REDIS_URL: want redis://user:password@host:port/0 or rediss://… (read as %s), with special characters of the password as %%XX", r.Topology())
+	}
+	return nil
+}
+
+// appleURL allows http for the simulator only: receipts and shared secrets
+// travel in the request.
+func appleURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return errors.New("want https://host/path without user and password")
+	}
+	if u.Scheme == "https" || u.Scheme == "http" && isNearby(u.Hostname()) {
+		return nil
+	}
+	return errors.New("want https; http is for a simulator, on this machine or by a name without dots")
+}
+
+// isNearby is true for this machine and for names without dots, which lead to
+// the same container network.
+func isNearby(host string) bool {
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsLoopback()
+	}
+	return !strings.Contains(host, ".")
+}
+
+// schedule allows what has slots of its own. "@every 8h" counts from the start
+// of each process, and a time zone in the expression would contradict ours.
+func schedule(expression string) error {
+	if strings.HasPrefix(expression, "TZ=") || strings.HasPrefix(expression, "CRON_TZ=") {
+		return errors.New("the time zone goes to REVALIDATOR_TIME_ZONE")
+	}
+	parsed, err := cron.ParseStandard(expression)
+	if err != nil {
+		return fmt.Errorf("%q is no cron expression such as 0 2 * * *: %w", expression, err)
+	}
+	if _, ok := parsed.(*cron.SpecSchedule); !ok {
+		return fmt.Errorf("%q has no fixed times: want a cron expression such as 0 2 * * *", expression)
+	}
+	if parsed.Next(time.Unix(0, 0)).IsZero() {
+		return fmt.Errorf("%q never comes", expression)
+	}
+	return nil
+}
+
+func address(text string) error {
+	if text == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is no host:port", text)
+	}
+	return nil
+}
+
+// login reports a user without a password, and the reverse. HTTP basic ends the
+// user at the first colon.
+func (w Web) login() error {
+	if (w.User == "") != w.Password.IsZero() {
+		return errors.New("REVALIDATOR_UI_USER and REVALIDATOR_UI_PASSWORD go together: set both or neither")
+	}
+	if strings.Contains(w.User, ":") {
+		return errors.New("REVALIDATOR_UI_USER: want no colon in it")
+	}
+	return nil
+}
+
+// hostName is a name as it stands in the address of a page, without its port.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+
+func hosts(names []string) error {
+	for _, name := range names {
+		if !hostName.MatchString(name) {
+			return fmt.Errorf("%q is no host name such as ops.example.com, without port", name)
+		}
+	}
+	return nil
+}
+
+func path(text string) error {
+	if !strings.HasPrefix(text, "/") {
+		return fmt.Errorf("%q does not begin with /", text)
+	}
+	return nil
+}

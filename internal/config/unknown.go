@@ -1,0 +1,76 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// prefix marks the variables that are ours alone, so that an unknown one is a
+// typing mistake.
+const prefix = "REVALIDATOR_"
+
+// foreign is what has our prefix and is no setting: the variables of tests, and
+// those that Kubernetes gives to every container beside a service whose name
+// begins with ours.
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+var foreign = regexp.MustCompile(`^REVALIDATOR_(TEST_.*|CORPUS` +
+	`|(.+_)?SERVICE_(HOST|PORT)(_.+)?|(.+_)?PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// unknownVariables reports the names that look like a setting and are none.
+func unknownVariables(names []string) []error {
+	known := knownVariables()
+	var problems []error
+	for _, name := range names {
+		if !strings.HasPrefix(name, prefix) || known[name] || foreign.MatchString(name) {
+			continue
+		}
+		problems = append(problems, fmt.Errorf("%s is no setting; did you mean %s?", name, nearest(name, known)))
+	}
+	return problems
+}
+
+func knownVariables() map[string]bool {
+	known := make(map[string]bool)
+	for _, setting := range Settings() {
+		known[setting.Env] = true
+		if setting.Secret {
+			known[setting.Env+fileSuffix] = true
+		}
+	}
+	return known
+}
+
+// nearest is the known name that takes the fewest edits; of several, the first
+// in the alphabet.
+func nearest(name string, known map[string]bool) string {
+	best, fewest := "", len(name)+100
+	for candidate := range known {
+		edits := distance(name, candidate)
+		if edits < fewest || edits == fewest && candidate < best {
+			best, fewest = candidate, edits
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substitute := diagonal
+			if a[i] != b[j] {
+				substitute++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
