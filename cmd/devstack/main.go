@@ -1,0 +1,27 @@
+// Command devstack runs another command beside a throw-away Postgres and a
+// throw-away Redis, whose URLs it finds in its environment:
+//
+//	devstack [--durable] -- go test ./...
+//
+// Without a command it prints the URLs as export lines and waits for Ctrl-C.
+// How the servers are found and started is left to internal/devstack.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	stops := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	// The context ends a start or a wait; a running command gets the signals
+	// themselves and decides.
+	ctx, stop := signal.NotifyContext(context.Background(), stops...)
+	defer stop()
+	signals := make(chan os.Signal, len(stops))
+	signal.Notify(signals, stops...)
+	program := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ(), signals: signals}
+	os.Exit(program.run(ctx, os.Args[1:]))
+}
