@@ -1,0 +1,234 @@
+// Package appstore asks Apple's verifyReceipt about receipts and turns what
+// comes back, whatever shape or fault it has, into facts (iap types) and error
+// values. It leaves what they mean for a subscription to internal/iap, and
+// what to do about an error to the worker.
+package appstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/secret"
+)
+
+// Apple's addresses.
+// https://developer.apple.com/documentation/appstorereceipts/verifyreceipt
+const (
+	DefaultProductionURL = "https://buy.itunes.apple.com/verifyReceipt"
+	DefaultSandboxURL    = "https://sandbox.itunes.apple.com/verifyReceipt"
+)
+
+// Request is one receipt to ask about.
+type Request struct {
+	// BundleID is the app that the reply must be about.
+	BundleID string
+	// Environment is where the receipt is known to live. Empty means not
+	// known: production is asked first, as Apple wants it.
+	Environment iap.Environment
+	Receipt     Receipt
+	// Password is the app's shared secret. None is sent where it is empty.
+	Password secret.Value
+	// ExcludeOldTransactions asks for the newest transaction of each
+	// subscription only. It makes the reply small, never the request, and
+	// hides refunds of older periods.
+	ExcludeOldTransactions bool
+	// Wait is called before each HTTP request: the rate limiter of the app,
+	// which has a budget for each environment. Its error ends the call and can
+	// be matched in what VerifyReceipt returns. Nil means no waiting.
+	Wait func(ctx context.Context, e iap.Environment) error
+}
+
+// Answer is what Apple said about one receipt.
+type Answer struct {
+	// Environment is where the receipt turned out to live. It is set with an
+	// error too, once Apple pointed to the other environment; otherwise it is
+	// that of the request.
+	Environment iap.Environment
+	// Code is 0 or 21006 for a success. It is meaningless with an error that
+	// is not a *StatusError.
+	Code Code
+	// Facts is what the reply says. With an error it may be incomplete, or
+	// about another app, and must not be stored.
+	Facts iap.Facts
+	// Calls is how many HTTP requests were made: 0 to 2.
+	Calls int
+	// Unknown counts what was not known in the reply or had to be forgiven, by
+	// name, at most some 64 names.
+	Unknown map[string]int
+}
+
+// Config is what a Client needs. Every zero field has a default.
+type Config struct {
+	// HTTPClient carries the requests; its redirect policy is replaced by
+	// none. Default: a client of its own that keeps 64 connections per host.
+	HTTPClient *http.Client
+	// ProductionURL and SandboxURL default to Apple's.
+	ProductionURL, SandboxURL string
+	// Timeout is for one HTTP request of a small receipt; a second per 32 KiB
+	// of the request is added. Default 60 s.
+	Timeout time.Duration
+	// MaxRequestBytes bounds a whole request body. Default 3,145,728, beyond
+	// which Apple was measured to answer HTTP 413.
+	MaxRequestBytes int64
+	// MaxReplyBytes, MaxDepth and MaxRecords are the Limits of a reply.
+	MaxReplyBytes        int64
+	MaxDepth, MaxRecords int
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Logger gets one Debug line per HTTP request. Default: none.
+	Logger *slog.Logger
+}
+
+// Client asks verifyReceipt. It is safe for concurrent use.
+type Client struct {
+	http            *http.Client
+	urls            map[iap.Environment]string
+	timeout         time.Duration
+	maxRequestBytes int64
+	limits          Limits
+	now             func() time.Time
+	log             *slog.Logger
+}
+
+// New returns a Client, or an error that names every field it cannot use.
+func New(cfg Config) (*Client, error) {
+	c := &Client{
+		http: withoutRedirects(cfg.HTTPClient),
+		urls: map[iap.Environment]string{
+			iap.Production: cmp.Or(cfg.ProductionURL, DefaultProductionURL),
+			iap.Sandbox:    cmp.Or(cfg.SandboxURL, DefaultSandboxURL),
+		},
+		timeout:         cmp.Or(cfg.Timeout, time.Minute),
+		maxRequestBytes: cmp.Or(cfg.MaxRequestBytes, 3<<20),
+		limits:          Limits{cfg.MaxReplyBytes, cfg.MaxDepth, cfg.MaxRecords}.withDefaults(),
+		now:             cfg.Now,
+		log:             cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c, c.validate()
+}
+
+func (c *Client) validate() error {
+	var errs []error
+	for _, e := range []iap.Environment{iap.Production, iap.Sandbox} {
+		u, err := url.Parse(c.urls[e])
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			errs = append(errs, fmt.Errorf("address of %s: want an http or https URL", e))
+		}
+	}
+	if c.timeout < 0 || c.maxRequestBytes < 0 {
+		errs = append(errs, errors.New("timeout and request size: want positive values"))
+	}
+	if c.limits.MaxReplyBytes < 0 || c.limits.MaxDepth < 0 || c.limits.MaxRecords < 0 {
+		errs = append(errs, errors.New("limits of a reply: want positive values"))
+	}
+	return errors.Join(errs...)
+}
+
+func withoutRedirects(given *http.Client) *http.Client {
+	if given == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConnsPerHost = 64 // the default of 2 would reconnect all the time
+		given = &http.Client{Transport: transport}
+	}
+	own := *given
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &own
+}
+
+// VerifyReceipt asks Apple about one receipt, and asks the other environment
+// once where Apple says that the receipt lives there.
+//
+// Its errors are the sentinels and types of this package; an error of
+// Request.Wait, of the Receipt or of ctx can be matched too.
+func (c *Client) VerifyReceipt(ctx context.Context, r Request) (Answer, error) {
+	a := Answer{Environment: r.Environment}
+	if r.Environment != "" {
+		if err := r.Environment.Validate(); err != nil {
+			return a, err
+		}
+	}
+	body := newRequestBody(r)
+	if size := body.size(); size > c.maxRequestBytes {
+		return a, fmt.Errorf("%w: %d bytes, may be %d", ErrRequestTooLarge, size, c.maxRequestBytes)
+	}
+	first := cmp.Or(r.Environment, iap.Production)
+	err := c.askOnce(ctx, r, first, body, &a)
+	if next := first.Other(); err != nil && a.Calls == 1 && pointsTo(err) == next {
+		a.Environment = next
+		err = c.askOnce(ctx, r, next, body, &a)
+		if errors.Is(err, ErrEnvironmentSwitch) {
+			a.Environment = r.Environment // nothing was learned
+		}
+	}
+	return a, err
+}
+
+// pointsTo is the environment that a reply sends the receipt to, if any.
+func pointsTo(err error) iap.Environment {
+	var status *StatusError
+	if !errors.As(err, &status) {
+		return ""
+	}
+	switch status.Code {
+	case CodeIsSandbox:
+		return iap.Sandbox
+	case CodeIsProduction:
+		return iap.Production
+	}
+	return ""
+}
+
+// askOnce waits for its turn, asks one environment and judges the reply.
+func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body requestBody, a *Answer) error {
+	if r.Wait != nil {
+		if err := r.Wait(ctx, e); err != nil {
+			return fmt.Errorf("wait to ask %s: %w", e, err)
+		}
+	}
+	started := c.now()
+	reply, err := c.post(ctx, e, body, &a.Calls)
+	a.Code, a.Facts, a.Unknown = reply.Code, reply.Facts, reply.Unknown
+	if err == nil {
+		err = judge(reply, r.BundleID, e)
+	}
+	c.log.DebugContext(ctx, "asked verifyReceipt", "bundle_id", r.BundleID, "environment", string(e),
+		"code", int(reply.Code), "ok", err == nil, "elapsed", c.now().Sub(started))
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", e, err)
+	}
+	switch a.Facts.Environment {
+	case e:
+	case "":
+		a.Facts.Environment = e // iOS 6 style replies do not say
+	default:
+		unknown(a.Unknown).add("environment other than asked", 1)
+	}
+	a.Environment = a.Facts.Environment
+	return nil
+}
+
+// judge says whether a reply that could be read is a success about the app.
+func judge(reply Reply, bundleID string, e iap.Environment) error {
+	if !reply.Code.succeeded() {
+		return &StatusError{Code: reply.Code, Retryable: reply.Retryable, Environment: e, Exception: reply.Exception}
+	}
+	switch got := reply.Facts.BundleID; {
+	case got == bundleID && got != "":
+		return nil
+	case got != "":
+		return &WrongAppError{Want: bundleID, Got: got}
+	case reply.Code == CodeSubscriptionExpired && reply.Facts.IsEmpty():
+		return nil // 21006 may come alone: then the code is all there is
+	}
+	return ErrNoBundleID
+}

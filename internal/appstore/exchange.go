@@ -1,0 +1,113 @@
+package appstore
+
+import (
+	"compress/flate"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"time"
+
+	"revalidator/internal/iap"
+)
+
+const (
+	// slowest is the pace, in bytes of the request per second, at which a
+	// large request and its reply, about five times as long, must get through.
+	slowest = 32 << 10
+	// maxDrain is how much of a refused body is read to keep its connection.
+	maxDrain = 64 << 10
+)
+
+// post makes one HTTP request and reads its reply.
+func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, calls *int) (Reply, error) {
+	timeout := c.timeout + time.Duration(body.size()/slowest)*time.Second
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, err := newHTTPRequest(limited, c.urls[e], body)
+	if err != nil {
+		return Reply{}, err
+	}
+	*calls++
+	response, err := c.http.Do(request)
+	if err != nil {
+		return Reply{}, fault(ctx, err)
+	}
+	defer response.Body.Close()
+	defer func() { _, _ = io.CopyN(io.Discard, response.Body, maxDrain) }()
+	if response.StatusCode != http.StatusOK {
+		return Reply{}, &HTTPError{response.StatusCode, retryAfter(response.Header.Get("Retry-After"), c.now())}
+	}
+	return c.read(ctx, response)
+}
+
+func newHTTPRequest(ctx context.Context, url string, body requestBody) (*http.Request, error) {
+	stream, err := body.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, stream)
+	if err != nil {
+		return nil, errors.Join(err, stream.Close())
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.ContentLength = body.size()
+	request.GetBody = func() (io.ReadCloser, error) { return body.open(ctx) }
+	return request, nil
+}
+
+// read decodes the body of an HTTP 200. The transport may have asked for gzip
+// and unpacks it as it is read, so that the limits hold for what comes out.
+func (c *Client) read(ctx context.Context, response *http.Response) (Reply, error) {
+	reply, err := DecodeReply(response.Body, c.limits)
+	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "application/json" {
+		unknown(reply.Unknown).value("content-type", []byte(kind))
+	}
+	if reply.Facts.AsOf.IsZero() { // iOS 6 style replies have no request_date
+		reply.Facts.AsOf = c.replied(response)
+	}
+	var cause readError
+	if errors.As(err, &cause) {
+		return reply, fault(ctx, cause.error)
+	}
+	return reply, err
+}
+
+// replied is Apple's time of the reply as HTTP tells it, else our own.
+func (c *Client) replied(response *http.Response) time.Time {
+	if t, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		return t.UTC()
+	}
+	return c.now().UTC()
+}
+
+// fault makes one of our errors of what the transport reports. Its text is
+// kept only where it is known to quote nothing that the server sent.
+func fault(ctx context.Context, err error) error {
+	var receipt *receiptError
+	var timeout interface{ Timeout() bool }
+	var corrupt flate.CorruptInputError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &receipt):
+		return receipt
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return ErrTimeout
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
+		return fmt.Errorf("%w: bad compression", ErrMalformedReply)
+	}
+	return connectionError(err)
+}
+
+func connectionError(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Errorf("%w: %w", ErrConnection, op)
+	}
+	return ErrConnection
+}

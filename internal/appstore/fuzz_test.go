@@ -1,0 +1,126 @@
+package appstore_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"revalidator/internal/appstore"
+)
+
+// namedErrors are all errors that reading from memory may end with.
+func namedErrors() []error {
+	return []error{
+		appstore.ErrEmptyReply, appstore.ErrNotJSON, appstore.ErrCutReply,
+		appstore.ErrMalformedReply, appstore.ErrReplyTooLarge,
+	}
+}
+
+func FuzzDecodeReply(f *testing.F) {
+	for _, seed := range []string{
+		``, `{}`, `[`, `<html>`, "\ufeff{}", accepted, `{"status":21002,"exception":"a: b"}`,
+		`{"status":0,"receipt":{"bid":"a","transaction_id":1,"expires_date":"1738368000000"},"auto_renew_status":1}`,
+		`{"status":"0","receipt":{"bundle_id":"\u0061\ud83d\ude00","in_app":[` + fullTransaction + `]}}`,
+		`{"latest_receipt_info":[` + fullTransaction + `],"pending_renewal_info":[` + fullRenewal + `],"status":0}`,
+		`{"latest_receipt":"` + strings.Repeat(`A\/`, 20_000) + `","status":-1}`,
+		`{"a":[[[[{"b":[null,true,-1.5e+3]}]]]],"status":0}`,
+		"{\"status\":0,\"receipt\":{\"bundle_id\":\"a\x01\xff\"}}",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := appstore.DecodeReply(bytes.NewReader(body), appstore.Limits{MaxRecords: 100})
+		if err != nil && !isNamed(err) {
+			t.Fatalf("got error %v, want one with a name", err)
+		}
+		if len(got.Facts.Transactions()) > 100 || len(got.Unknown) > 80 {
+			t.Fatalf("got %d transactions and %d names", len(got.Facts.Transactions()), len(got.Unknown))
+		}
+		checkTexts(t, got)
+		compare(t, body, got, err)
+	})
+}
+
+func isNamed(err error) bool {
+	for _, named := range namedErrors() {
+		if errors.Is(err, named) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkTexts looks for what a database would refuse.
+func checkTexts(t *testing.T, r appstore.Reply) {
+	t.Helper()
+	texts := []string{r.Facts.BundleID, r.Exception}
+	for _, tr := range r.Facts.Transactions() {
+		texts = append(texts, tr.TransactionID, tr.OriginalTransactionID, tr.ProductID, tr.AppAccountToken)
+		if y := tr.ExpiresDate.Year(); y > 9999 {
+			t.Errorf("got an expiry in the year %d", y)
+		}
+	}
+	for _, text := range texts {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' }) {
+			t.Errorf("got %q, want clean text", text)
+		}
+	}
+}
+
+// compare reads valid JSON with encoding/json as well: the two must agree on
+// whether it can be read, on the status and on the bundle id.
+func compare(t *testing.T, body []byte, got appstore.Reply, err error) {
+	t.Helper()
+	var want struct {
+		Status  json.Number
+		Receipt struct {
+			BundleID string `json:"bundle_id"`
+			BID      string `json:"bid"`
+		}
+	}
+	if !json.Valid(body) || json.Unmarshal(body, &want) != nil || !plain(body) {
+		return
+	}
+	if err != nil && !errors.Is(err, appstore.ErrNoStatus) && !errors.Is(err, appstore.ErrReplyTooLarge) && !errors.Is(err, appstore.ErrNotJSON) {
+		t.Errorf("got error %v for valid JSON", err)
+	}
+	if err != nil {
+		return
+	}
+	if n, err := want.Status.Int64(); err == nil && int64(got.Code) != n {
+		t.Errorf("got status %d, want %d", got.Code, n)
+	}
+	id := want.Receipt.BundleID
+	if id == "" {
+		id = want.Receipt.BID
+	}
+	if normal(got.Facts.BundleID) != normal(id) {
+		t.Errorf("got bundle id %q, want %q", got.Facts.BundleID, id)
+	}
+}
+
+// plain reports whether every key comes once in each object and is spelled as
+// Apple spells it: encoding/json merges objects that come twice and ignores
+// the case of keys.
+func plain(body []byte) bool {
+	lower := strings.ToLower(string(body))
+	for _, key := range []string{"status", "receipt", "bundle_id", "bid"} {
+		quoted := `"` + key + `"`
+		if strings.Count(lower, quoted) > 1 || strings.Count(lower, quoted) != strings.Count(string(body), quoted) {
+			return false
+		}
+	}
+	return !strings.Contains(lower, `\u`) && len(body) < 4<<10
+}
+
+func normal(text string) string {
+	return strings.Map(func(c rune) rune {
+		if c < ' ' || c == utf8.RuneError {
+			return -1
+		}
+		return c
+	}, text)
+}
