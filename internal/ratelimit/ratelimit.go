@@ -1,0 +1,142 @@
+// Package ratelimit keeps the one budget of requests that all workers share
+// per app and environment: it books slots in Redis and sleeps until they come.
+// How large a budget is, and what becomes of work that has to wait longer, it
+// leaves to its callers.
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	// ErrBusy is matched by every *BusyError.
+	ErrBusy = errors.New("no free slot")
+	// ErrUnavailable says that Redis did not answer. Without it nobody knows
+	// what the others send, so there is no slot either.
+	ErrUnavailable = errors.New("rate limiter unavailable")
+)
+
+// BusyError is a refusal: the next free slot is further away than MaxWait, and
+// nothing was booked. It matches ErrBusy.
+type BusyError struct {
+	// RetryAfter is how far away the next free slot is now. Everybody who is
+	// refused hears the same, so add jitter.
+	RetryAfter time.Duration
+}
+
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("no free slot for %v", e.RetryAfter.Round(time.Millisecond))
+}
+
+// Is makes errors.Is(err, ErrBusy) true.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// Rate is the size of a budget: in any time t there are at most
+// Burst + PerSecond·t slots.
+type Rate struct {
+	// PerSecond is how many slots come free per second, more than 0.
+	PerSecond float64
+	// Burst is how many unused slots are saved up, at least 1.
+	Burst int
+}
+
+// Validate reports a rate that would never give a slot.
+func (r Rate) Validate() error {
+	if !(r.PerSecond > 0) || math.IsInf(r.PerSecond, 0) || r.Burst < 1 {
+		return fmt.Errorf("rate of %v per second with a burst of %d: want more than 0 and at least 1", r.PerSecond, r.Burst)
+	}
+	return nil
+}
+
+// Config is what a Limiter needs.
+type Config struct {
+	// Redis is shared by all workers: single, Sentinel or Cluster. Its owner
+	// closes it.
+	Redis redis.UniversalClient
+	// MaxWait is the longest sleep for a slot. Longer waits are refused,
+	// because a sleeper holds a worker. Zero refuses every wait. All processes
+	// should agree on it.
+	MaxWait time.Duration
+	// Sleep waits for d or until ctx ends, whose error it returns. Nil sleeps
+	// by the real clock.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Limiter hands out the slots of any number of budgets, first come, first
+// served. It is safe for concurrent use; make one with New.
+type Limiter struct {
+	redis   redis.UniversalClient
+	maxWait time.Duration
+	sleep   func(context.Context, time.Duration) error
+
+	mu  sync.Mutex
+	met map[string]bool // budgets that exist unless Redis was emptied
+}
+
+// New checks the configuration. It does not speak to Redis yet.
+func New(c Config) (*Limiter, error) {
+	if c.Redis == nil {
+		return nil, errors.New("rate limiter: no Redis client")
+	}
+	if c.MaxWait < 0 {
+		return nil, fmt.Errorf("rate limiter: longest wait %v is negative", c.MaxWait)
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
+	}
+	return &Limiter{redis: c.Redis, maxWait: c.MaxWait, sleep: c.Sleep, met: make(map[string]bool)}, nil
+}
+
+// Wait books the next free slot of the budget key and sleeps until it comes.
+// Its errors are a *BusyError where that slot is further away than MaxWait,
+// ErrUnavailable where Redis does not answer, and the error of ctx as such. A
+// slot that was booked when ctx ends is lost.
+func (l *Limiter) Wait(ctx context.Context, key string, r Rate) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	for {
+		booked, err := l.book(ctx, key, r)
+		if err != nil || booked.wait <= 0 {
+			return err
+		}
+		if err := l.sleep(ctx, booked.wait); err != nil {
+			return err
+		}
+		// A Block may have come meanwhile, and it is for the sleepers too.
+		blocked, err := l.blocked(ctx, key)
+		if err != nil || blocked <= booked.slot {
+			return err
+		}
+	}
+}
+
+// Block closes the budget key until a time, as a 429 with Retry-After asks:
+// nobody gets a slot before, and those who sleep for one are sent to the end of
+// the line. A time in the past, or before the end of an earlier block, changes
+// nothing. An emptied Redis forgets it.
+func (l *Limiter) Block(ctx context.Context, key string, until time.Time) error {
+	err := blockScript.Run(ctx, l.redis, []string{redisKey(key)}, until.UnixMicro(), lifetime.Milliseconds()).Err()
+	if err != nil {
+		return unavailable(ctx, "block", key, err)
+	}
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
