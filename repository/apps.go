@@ -1,0 +1,64 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"revalidator/internal/ledger"
+)
+
+// AddApp adds an app. Its errors are ErrConflict where the bundle id is there
+// already, and Postgres's own.
+func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
+	const query = `
+		INSERT INTO apps (bundle_id, name, rate_per_second, burst, created_at)
+		VALUES ($1, $2, $3, $4, $5)`
+	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst, app.CreatedAt)
+	if err != nil {
+		return fmt.Errorf("add app %s: %w", app.BundleID, named(err))
+	}
+	return nil
+}
+
+const appColumns = `bundle_id, name, rate_per_second, burst, paused_at, paused_reason, created_at`
+
+// Apps lists every app by bundle id.
+func (db *DB) Apps(ctx context.Context) ([]ledger.App, error) {
+	const query = `SELECT ` + appColumns + ` FROM apps ORDER BY bundle_id`
+	var apps []ledger.App
+	if err := db.db.SelectContext(ctx, &apps, query); err != nil {
+		return nil, fmt.Errorf("list apps: %w", err)
+	}
+	return apps, nil
+}
+
+// PauseApp stops all work on an app and says why. An app that is paused already
+// keeps its first reason; changed says whether this call paused it.
+func (db *DB) PauseApp(ctx context.Context, bundleID, reason string, at time.Time) (changed bool, err error) {
+	const query = `
+		UPDATE apps SET paused_at = $2, paused_reason = $3
+		WHERE bundle_id = $1 AND paused_at IS NULL`
+	return db.changed(ctx, fmt.Sprintf("pause app %s", bundleID), query, bundleID, at, reason)
+}
+
+// ResumeApp puts a paused app back to work; changed says whether it was paused.
+func (db *DB) ResumeApp(ctx context.Context, bundleID string) (changed bool, err error) {
+	const query = `
+		UPDATE apps SET paused_at = NULL, paused_reason = NULL
+		WHERE bundle_id = $1 AND paused_at IS NOT NULL`
+	return db.changed(ctx, fmt.Sprintf("resume app %s", bundleID), query, bundleID)
+}
+
+// changed runs a statement and reports whether it changed a row.
+func (db *DB) changed(ctx context.Context, act, query string, args ...any) (bool, error) {
+	result, err := db.db.ExecContext(ctx, query, args...)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", act, named(err))
+	}
+	rows, err := result.RowsAffected()
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", act, err)
+	}
+	return rows > 0, nil
+}

@@ -1,0 +1,413 @@
+package repository_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/repository/repositorytest"
+)
+
+// backfill opens a backfill at noon.
+func (f fixture) backfill(filter ledger.Filter, share float64) ledger.Run {
+	f.t.Helper()
+	return f.backfillAt(noon, filter, share)
+}
+
+func (f fixture) backfillAt(slot time.Time, filter ledger.Filter, share float64) ledger.Run {
+	f.t.Helper()
+	run, err := f.OpenBackfill(f.t.Context(), ledger.Run{
+		Kind: ledger.RunBackfill, ScheduledFor: slot, Cutoff: noon, Deadline: noon.Add(day), Share: share,
+	}, filter, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+	f.must(err)
+	return run
+}
+
+const day = 24 * time.Hour
+
+func (f fixture) claimItems(run ledger.Run, limit int) []ledger.Claim {
+	f.t.Helper()
+	claims, err := f.ClaimItems(f.t.Context(), ledger.ClaimRequest{
+		RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute),
+		Ahead: time.Minute, Share: run.Share, Limit: limit,
+	})
+	f.must(err)
+	return claims
+}
+
+func (f fixture) hasItems(run ledger.Run) bool {
+	f.t.Helper()
+	has, err := f.HasItems(f.t.Context(), run, noon)
+	f.must(err)
+	return has
+}
+
+func TestFilter(t *testing.T) {
+	f := open(t)
+	f.addApp("com.example.other", 1)
+	f.receipts(app, 4)
+	f.receipts("com.example.other", 1)
+	run := f.run()
+	claims := f.claim(run, 1000)
+	byApp := map[string][]ledger.Claim{}
+	for _, c := range claims {
+		byApp[c.BundleID] = append(byApp[c.BundleID], c)
+	}
+	active := success(byApp[app][0], run, noon)
+	expired := success(byApp[app][1], run, noon)
+	expired.Conclusion.Subscriptions[0].OriginalTransactionID = "2000"
+	expired.Conclusion.Subscriptions[0].Status = iap.StatusExpired
+	expired.Conclusion.Subscriptions[0].ExpiresDate = noon.Add(-day)
+	failed := ledger.Outcome{
+		ReceiptID: byApp[app][2].ReceiptID, Generation: byApp[app][2].Generation, BundleID: app, At: noon,
+		Asked: true, Failure: "timeout", State: iap.ReceiptMalformed, NextCheck: iap.Check{At: noon, Rule: iap.RuleRetry},
+	}
+	f.save(active, expired, failed)
+
+	tests := []struct {
+		name   string
+		filter ledger.Filter
+		want   []int64 // by app and status, in order
+	}{
+		{"everything", ledger.Filter{}, []int64{1, 1, 1, 2}},
+		{"app", ledger.Filter{BundleIDs: []string{"com.example.other"}}, []int64{1}},
+		{"status", ledger.Filter{Statuses: []iap.Status{iap.StatusExpired, iap.StatusRevoked}}, []int64{1}},
+		{"expiring from", ledger.Filter{ExpiresFrom: noon}, []int64{1}},
+		{"expiring until", ledger.Filter{ExpiresUntil: noon}, []int64{1}},
+		{"expired and expiring tomorrow: no subscription is both", ledger.Filter{Statuses: []iap.Status{iap.StatusExpired}, ExpiresFrom: noon}, nil},
+		{"state", ledger.Filter{States: []iap.ReceiptState{iap.ReceiptMalformed}}, []int64{1}},
+		{"last result", ledger.Filter{LastResults: []string{"timeout"}}, []int64{1}},
+		{"last result ok", ledger.Filter{LastResults: []string{ledger.ResultOK}}, []int64{1, 1}},
+		{"checked before, or never", ledger.Filter{CheckedBefore: noon}, []int64{1, 1}},
+		{"customer of two apps", ledger.Filter{CustomerRefs: []string{"customer-0"}}, []int64{1, 1}},
+		{"ids", ledger.Filter{IDs: []int64{active.ReceiptID, 999}}, []int64{1}},
+	}
+	for _, test := range tests {
+		counts, err := f.CountChosen(t.Context(), test.filter)
+		f.must(err)
+		var got []int64
+		for _, c := range counts {
+			got = append(got, c.Receipts)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s: %+v (-want +got)\n%s", test.name, counts, diff)
+		}
+	}
+}
+
+func TestBackfillAsksEachOnce(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 30)
+	run := f.backfill(ledger.Filter{}, 1)
+	if got := f.totals(run).Due; got != 30 {
+		t.Errorf("due: got %d, want 30", got)
+	}
+	seen := map[int64]int{}
+	for _, c := range f.claimItems(run, 10) {
+		seen[c.ReceiptID]++
+		f.save(success(c, run, noon))
+	}
+	// Another run asks about some of the rest meanwhile, or holds them.
+	nightly := f.run()
+	held := f.claim(nightly, 10)
+	for _, c := range held[:5] {
+		seen[c.ReceiptID]++
+		f.save(success(c, nightly, noon))
+	}
+	for _, c := range f.claimItems(run, 100) {
+		seen[c.ReceiptID]++
+		f.save(success(c, run, noon))
+	}
+	if !f.hasItems(run) {
+		t.Error("does not wait for what another run has with the workers")
+	}
+	// The other run loses what it held.
+	_, err := f.ReleaseExpired(t.Context(), noon.Add(2*time.Minute))
+	f.must(err)
+	f.must(f.EndRun(t.Context(), nightly.ID, ledger.RunFinished, noon))
+	if !f.hasItems(run) {
+		t.Fatal("what was passed by is forgotten")
+	}
+	for _, c := range f.claimItems(run, 100) {
+		seen[c.ReceiptID]++
+		f.save(success(c, run, noon))
+	}
+	for id, times := range seen {
+		if times != 1 {
+			t.Errorf("receipt %d was asked about %d times", id, times)
+		}
+	}
+	if len(seen) != 30 || f.hasItems(run) {
+		t.Errorf("%d of 30 asked about, work left: %t", len(seen), f.hasItems(run))
+	}
+}
+
+func TestBackfillTakesItsShare(t *testing.T) {
+	f := open(t)
+	f.addApp("com.example.ten", 10)
+	f.receipts("com.example.ten", 700)
+	run := f.backfill(ledger.Filter{}, 0.3)
+	mine := len(f.claimItems(run, 5000))
+	if mine != 180 { // three tenths of a minute's work and the burst
+		t.Errorf("backfill claimed %d, want 180", mine)
+	}
+	if again := len(f.claimItems(run, 5000)); again != 0 {
+		t.Errorf("and %d more while those are in hand", again)
+	}
+	if rest := len(f.claim(f.run(), 5000)); rest != 601-180 {
+		t.Errorf("the nightly run claimed %d, want all the rest, %d", rest, 601-180)
+	}
+}
+
+func TestBackfillRetriesAndLosesNothing(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 2)
+	run := f.backfill(ledger.Filter{}, 1)
+	claims := f.claimItems(run, 10)
+	f.save(ledger.Outcome{
+		ReceiptID: claims[0].ReceiptID, Generation: claims[0].Generation, RunID: run.ID, BundleID: app, At: noon,
+		Asked: true, Failure: "timeout", Stays: true, NextCheck: iap.Check{At: noon.Add(time.Second), Rule: iap.RuleRetry},
+	})
+	if got := f.claimItems(run, 10); len(got) != 0 || !f.hasItems(run) {
+		t.Errorf("before its time: claimed %v, work left %t", got, f.hasItems(run))
+	}
+	_, err := f.ReleaseExpired(t.Context(), noon.Add(2*time.Minute))
+	f.must(err)
+	if got := f.claimItems(run, 10); len(got) != 1 || got[0].ReceiptID != claims[1].ReceiptID {
+		t.Errorf("after its claim ran out: claimed %v, want receipt %d", got, claims[1].ReceiptID)
+	}
+}
+
+func TestBackfillIsInterruptedResumedAndCancelled(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 2)
+	run := f.backfill(ledger.Filter{}, 0.5)
+	resume := func() (ledger.Run, error) {
+		return f.ResumeRun(t.Context(), run.ID, ledger.Lease{Owner: "b", Until: noon.Add(time.Minute)}, noon.Add(day), noon)
+	}
+	if _, err := resume(); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("resume while it is fed: got %v, want ErrNotFound", err)
+	}
+	f.must(f.EndRun(t.Context(), run.ID, ledger.RunInterrupted, noon))
+	got, err := resume()
+	f.must(err)
+	if got.ID != run.ID || got.Share != 0.5 {
+		t.Errorf("resumed %+v, want run %d with its share", got, run.ID)
+	}
+	for _, want := range []bool{true, false} {
+		changed, err := f.CancelRun(t.Context(), run.ID, noon)
+		f.must(err)
+		if changed != want {
+			t.Errorf("cancel: changed %t, want %t", changed, want)
+		}
+	}
+	if _, err := resume(); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("resume after the cancellation: got %v, want ErrNotFound", err)
+	}
+}
+
+// TestRoomOfBackfills is the table of how much a backfill may have with the
+// workers. The app may have 600 receipts there, and one more for its burst.
+func TestRoomOfBackfills(t *testing.T) {
+	tests := []struct {
+		name   string
+		share  float64
+		limit  int
+		before func(f fixture) // what others have with the workers
+		want   int
+	}{
+		{name: "share", share: 0.5, limit: 5000, want: 300},
+		{name: "alone with a small share", share: 0.01, limit: 5000, want: 180},
+		{name: "small share beside a run", share: 0.01, limit: 5000, before: func(f fixture) { f.claim(f.run(), 100) }, want: 6},
+		{name: "hardly any share beside a run", share: 0.0001, limit: 5000, before: func(f fixture) { f.claim(f.run(), 100) }, want: 1},
+		{name: "what a run leaves", share: 0.3, limit: 5000, before: func(f fixture) { f.claim(f.run(), 550) }, want: 51},
+		{name: "another backfill has some of the share", share: 0.3, limit: 5000, before: func(f fixture) {
+			f.claimItems(f.backfillAt(noon.Add(time.Second), ledger.Filter{}, 0.1), 100) // 30 of 100
+		}, want: 150},
+		{name: "another backfill has all of it", share: 0.3, limit: 5000, before: func(f fixture) {
+			f.claimItems(f.backfillAt(noon.Add(time.Second), ledger.Filter{}, 0.5), 5000)
+		}, want: 0},
+		{name: "less depth than room", share: 0.3, limit: 100, want: 30},
+		{name: "no depth left", share: 0.3, limit: 0, want: 0},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := open(t)
+			f.addApp("com.example.ten", 10)
+			f.receipts("com.example.ten", 700)
+			run := f.backfill(ledger.Filter{}, test.share)
+			if test.before != nil {
+				test.before(f)
+			}
+			if got := len(f.claimItems(run, test.limit)); got != test.want {
+				t.Errorf("claimed %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
+// TestDepthIsForAllApps has a backfill of many apps keep to the depth of the
+// queue, and to its share of that.
+func TestDepthIsForAllApps(t *testing.T) {
+	f := open(t)
+	const apps = 20
+	for i := range apps {
+		name := fmt.Sprintf("com.example.app%d", i)
+		f.addApp(name, 10)
+		f.receipts(name, 50)
+	}
+	run := f.backfill(ledger.Filter{}, 0.3)
+	if got := len(f.claimItems(run, 200)); got != 60 { // of each app 3, three tenths of a twentieth
+		t.Errorf("claimed %d of a depth of 200, want 60", got)
+	}
+}
+
+// TestOldRetriesDoNotWait has a receipt that failed long before the backfill
+// given back unasked: the wait for its next try says nothing about now.
+func TestOldRetriesDoNotWait(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	nightly := f.run()
+	yesterday := noon.Add(-day)
+	c := f.claim(nightly, 1)[0]
+	f.save(ledger.Outcome{
+		ReceiptID: c.ReceiptID, Generation: c.Generation, BundleID: app, At: yesterday, Asked: true,
+		Failure: "apple_internal_error", NextCheck: iap.Check{At: noon.Add(day), Rule: iap.RuleRetry},
+	})
+	run := f.backfill(ledger.Filter{}, 1)
+	c = f.claimItems(run, 1)[0]
+	f.save(ledger.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: app, At: noon, Stays: true})
+	if got := f.claimItems(run, 1); len(got) != 1 {
+		t.Errorf("claimed %v, want the receipt that was given back", got)
+	}
+}
+
+func TestEndOfBackfills(t *testing.T) {
+	tests := []struct {
+		name   string
+		paused bool
+		want   ledger.RunState
+	}{
+		{"nothing left", false, ledger.RunFinished},
+		{"receipts of a paused app left", true, ledger.RunInterrupted},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			f := open(t)
+			f.receipts(app, 1)
+			run := f.backfill(ledger.Filter{}, 1)
+			if test.paused {
+				_, err := f.PauseApp(t.Context(), app, "test", noon)
+				f.must(err)
+			} else {
+				f.save(success(f.claimItems(run, 1)[0], run, noon))
+			}
+			if f.hasItems(run) {
+				t.Error("there is something left to claim")
+			}
+			f.must(f.EndBackfill(t.Context(), run, noon))
+			if got := f.totals(run).State; got != test.want {
+				t.Errorf("state: got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestInterruptBackfillIsForItsOwner(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	run := f.backfill(ledger.Filter{}, 1)
+	for owner, want := range map[string]bool{"another": false, "test": true} {
+		changed, err := f.InterruptBackfill(t.Context(), run.ID, owner, noon)
+		f.must(err)
+		if changed != want {
+			t.Errorf("interrupted by %s: %t, want %t", owner, changed, want)
+		}
+	}
+}
+
+func TestOpenBackfillOfNothing(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	_, err := f.OpenBackfill(t.Context(), ledger.Run{
+		Kind: ledger.RunBackfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
+	}, ledger.Filter{CustomerRefs: []string{"nobody"}}, ledger.Lease{Owner: "test", Until: noon}, noon)
+	if !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("error: got %v, want ErrNotFound", err)
+	}
+	runs, err := f.Backfills(t.Context(), 10)
+	f.must(err)
+	if len(runs) != 0 {
+		t.Errorf("a backfill of nothing is open: %+v", runs)
+	}
+}
+
+// TestBackfillKeepsItsFilter stores how many ids there were, and not the ids.
+func TestBackfillKeepsItsFilter(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 2)
+	f.backfill(ledger.Filter{BundleIDs: []string{app}, IDs: []int64{1, 2}}, 1)
+	runs, err := f.Backfills(t.Context(), 10)
+	f.must(err)
+	if len(runs) != 1 || runs[0].Filter == nil || *runs[0].Filter != `{"ids": 2, "apps": ["`+app+`"]}` {
+		t.Errorf("got %+v", runs)
+	}
+}
+
+// TestCancelledRunIsKnownToWorkers has a worker come to a task whose run a
+// person has cancelled.
+func TestCancelledRunIsKnownToWorkers(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	run := f.backfill(ledger.Filter{}, 1)
+	c := f.claimItems(run, 1)[0]
+	for _, want := range []bool{false, true} {
+		r, err := f.ClaimedReceipt(t.Context(), c.ReceiptID, c.Generation)
+		f.must(err)
+		if r.RunCancelled != want {
+			t.Errorf("cancelled: got %t, want %t", r.RunCancelled, want)
+		}
+		_, err = f.CancelRun(t.Context(), run.ID, noon)
+		f.must(err)
+	}
+}
+
+// TestOpeningABackfillHoldsNobodyUp has a backfill of so many receipts open that
+// their foreign keys stay locked for minutes. Runs claim them all the same.
+func TestOpeningABackfillHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	db, raw := openBoth(t, repositorytest.URL(t))
+	f := fixture{db, t}
+	f.addApp(app, 1000)
+	f.receipts(app, 4)
+	run, backfill := f.run(), f.backfill(ledger.Filter{}, 1)
+	tx, err := raw.BeginTx(t.Context(), nil)
+	f.must(err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(t.Context(), `SELECT id FROM receipts FOR KEY SHARE`)
+	f.must(err)
+	if got := len(f.claim(run, 2)); got != 2 {
+		t.Errorf("the run claimed %d, want 2", got)
+	}
+	if got := len(f.claimItems(backfill, 2)); got != 2 {
+		t.Errorf("the other backfill claimed %d, want 2", got)
+	}
+}
+
+func TestForgetLeavesNoFilterBehind(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 2)
+	run := f.backfill(ledger.Filter{CustomerRefs: []string{"customer-0", "customer-1"}}, 1)
+	_, err := f.Forget(t.Context(), "customer-1", "")
+	f.must(err)
+	totals := f.totals(run)
+	if totals.Filter == nil || strings.Contains(*totals.Filter, "customer-1") || !strings.Contains(*totals.Filter, "customer-0") {
+		t.Errorf("filter of the backfill: %v; want customer-0 and not customer-1", *totals.Filter)
+	}
+}

@@ -1,0 +1,145 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"revalidator/internal/ledger"
+)
+
+// free is a receipt r that no run keeps for itself. A run that ended, by whatever
+// way, keeps nothing, and neither does one that nobody has fed for a while.
+const free = `(r.run_id IS NULL OR r.run_id NOT IN (SELECT id FROM runs WHERE state = 'running' AND owner_until >= $3))`
+
+// Claim claims receipts of a run, oldest due first, with a fair share for each
+// app, and leaves paused apps out. The claims are committed when it returns, so
+// that a task on the queue always finds its claim.
+//
+// The share of an app is what it can ask about in the time that is kept queued,
+// less what is with the workers already; where the shares together exceed the
+// limit, each gives way by the same part.
+//
+// Rows are locked without their keys, which a backfill that is being opened over
+// millions of receipts holds for minutes.
+func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
+	const claim = `
+		WITH claimed AS (
+			SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id
+		), wanted AS (
+			SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
+			FROM apps a LEFT JOIN claimed c USING (bundle_id)
+			WHERE a.paused_at IS NULL AND EXISTS (
+				SELECT 1 FROM receipts
+				WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $3)
+		), shares AS (
+			SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
+		), due AS (
+			SELECT d.id
+			FROM shares, LATERAL (
+				SELECT r.id FROM receipts r
+				WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $3
+				  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
+				ORDER BY next_check_at, r.id
+				LIMIT shares.n
+				FOR NO KEY UPDATE SKIP LOCKED
+			) d
+			WHERE shares.n > 0
+		)
+		UPDATE receipts r
+		SET generation = generation + 1, claimed_until = $4, run_id = $1
+		FROM due
+		WHERE r.id = due.id AND r.claimed_until IS NULL
+		RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at`
+	var claims []ledger.Claim
+	if r.Limit <= 0 {
+		return nil, nil
+	}
+	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
+		claims = nil
+		err := tx.SelectContext(ctx, &claims, claim,
+			r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit))
+		if err != nil || len(claims) == 0 {
+			return err
+		}
+		return countEnqueued(ctx, tx, r.RunID, claims)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim receipts for run %d: %w", r.RunID, err)
+	}
+	slices.SortFunc(claims, func(a, b ledger.Claim) int { return a.DueAt.Compare(b.DueAt) })
+	return claims, nil
+}
+
+func countEnqueued(ctx context.Context, tx *sqlx.Tx, runID int64, claims []ledger.Claim) error {
+	const query = `
+		INSERT INTO run_apps AS t (run_id, bundle_id, enqueued)
+		SELECT $1, bundle_id, count(*) FROM receipts
+		WHERE id = ANY($2) GROUP BY bundle_id ORDER BY bundle_id
+		ON CONFLICT (run_id, bundle_id) DO UPDATE SET enqueued = t.enqueued + excluded.enqueued`
+	_, err := tx.ExecContext(ctx, query, runID, claimIDs(claims))
+	return err
+}
+
+func claimIDs(claims []ledger.Claim) any {
+	ids := make([]int64, len(claims))
+	for i, c := range claims {
+		ids[i] = c.ReceiptID
+	}
+	return pq.Array(ids)
+}
+
+// ClaimedCount is how many receipts are with the workers, of all runs.
+func (db *DB) ClaimedCount(ctx context.Context) (int, error) {
+	const query = `SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL`
+	var n int
+	if err := db.db.GetContext(ctx, &n, query); err != nil {
+		return 0, fmt.Errorf("count claims: %w", err)
+	}
+	return n, nil
+}
+
+// ReleaseExpired ends every claim whose lease has run out, and returns how many:
+// their receipts are due again.
+func (db *DB) ReleaseExpired(ctx context.Context, now time.Time) (int64, error) {
+	const query = `UPDATE receipts SET claimed_until = NULL WHERE claimed_until < $1`
+	result, err := db.db.ExecContext(ctx, query, now)
+	if err != nil {
+		return 0, fmt.Errorf("release expired claims: %w", err)
+	}
+	return result.RowsAffected()
+}
+
+// FollowEpoch makes the database follow the queue: where the queue's epoch is
+// another than the one that claims were made under, its tasks are gone, and
+// every claim is released. Of several callers one does it.
+func (db *DB) FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error) {
+	const adopt = `
+		INSERT INTO queue_epoch AS e (epoch) VALUES ($1)
+		ON CONFLICT (only_row) DO UPDATE SET epoch = excluded.epoch WHERE e.epoch <> excluded.epoch`
+	const release = `UPDATE receipts SET claimed_until = NULL WHERE claimed_until IS NOT NULL`
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		result, err := tx.ExecContext(ctx, adopt, epoch)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		changed = true
+		result, err = tx.ExecContext(ctx, release)
+		if err != nil {
+			return err
+		}
+		released, err = result.RowsAffected()
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("follow queue epoch: %w", err)
+	}
+	return released, changed, nil
+}

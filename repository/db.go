@@ -1,0 +1,142 @@
+// Package repository keeps everything that must outlive a process: apps,
+// secrets, receipts, subscriptions, events and runs, in Postgres. It holds all
+// SQL of the program and its migrations, and leaves every decision about what
+// is due and what a reply means to its callers.
+//
+// Every statement works behind a transaction-pooling proxy: there is no session
+// state, no session lock and no prepared statement that outlives its query.
+package repository
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+
+	"revalidator/internal/ledger"
+	"revalidator/internal/secret"
+)
+
+// DB is the database. It is safe for concurrent use.
+type DB struct {
+	db *sqlx.DB
+}
+
+// Config says which database to open.
+type Config struct {
+	// URL is postgres://user:password@host/database or lib/pq's key=value form.
+	URL secret.Value
+	// MaxConns is the most connections at a time; 0 means 16.
+	MaxConns int
+	// ApplicationName shows in pg_stat_activity.
+	ApplicationName string
+}
+
+const (
+	defaultMaxConns = 16
+	// maxConnAge lets connections move to a new primary or proxy in time.
+	maxConnAge     = 30 * time.Minute
+	connectTimeout = 10 * time.Second
+)
+
+// Open prepares a pool of connections without making one, so that a database
+// that is still starting is the first query's error and not this one's.
+func Open(cfg Config) (*DB, error) {
+	parsed, err := pq.NewConfig(cfg.URL.Reveal())
+	if err != nil {
+		// The text may quote the URL, and with it the password.
+		return nil, errors.New("database URL: not readable; want postgres://user:password@host:5432/name")
+	}
+	parsed.BinaryParameters = true // one round trip, and safe behind a proxy
+	parsed.TZ = "UTC"
+	if parsed.ConnectTimeout == 0 {
+		parsed.ConnectTimeout = connectTimeout
+	}
+	if cfg.ApplicationName != "" {
+		parsed.ApplicationName = cfg.ApplicationName
+	}
+	connector, err := pq.NewConnectorConfig(parsed)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %v", err)
+	}
+	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	conns := cfg.MaxConns
+	if conns == 0 {
+		conns = defaultMaxConns
+	}
+	// database/sql keeps two idle connections unless told; closing and opening
+	// the others for each query costs more than the queries.
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	db.SetConnMaxLifetime(maxConnAge)
+	return &DB{db: db}, nil
+}
+
+// Close closes every connection.
+func (db *DB) Close() error { return db.db.Close() }
+
+// Ping reports whether Postgres answers.
+func (db *DB) Ping(ctx context.Context) error {
+	if err := db.db.PingContext(ctx); err != nil {
+		return fmt.Errorf("reach postgres: %w", err)
+	}
+	return nil
+}
+
+// serializationTries is how often a transaction is run that Postgres undoes to
+// keep others apart.
+const serializationTries = 5
+
+// inTx runs f in a transaction, which is undone where f fails or panics, and
+// run anew where Postgres could not keep it apart from others.
+func (db *DB) inTx(ctx context.Context, f func(*sqlx.Tx) error) error {
+	var err error
+	for range serializationTries {
+		if err = db.tryTx(ctx, f); pq.As(err, pqerror.TRSerializationFailure) == nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (db *DB) tryTx(ctx context.Context, f func(*sqlx.Tx) error) (err error) {
+	tx, err := db.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	committed := false
+	defer func() {
+		if committed {
+			return
+		}
+		if undo := tx.Rollback(); undo != nil && !errors.Is(undo, sql.ErrTxDone) {
+			err = errors.Join(err, fmt.Errorf("roll back: %w", undo))
+		}
+	}()
+	if err := f(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	committed = true
+	return nil
+}
+
+// named turns what Postgres says into the errors of the ledger.
+func named(err error) error {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return ledger.ErrNotFound
+	case pq.As(err, pqerror.UniqueViolation) != nil:
+		return ledger.ErrConflict
+	case pq.As(err, pqerror.ForeignKeyViolation) != nil:
+		return ledger.ErrNotFound
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"revalidator/internal/ledger"
+)
+
+// chosen are the receipts r that a filter chooses, by the parameters $1 to $9
+// of filterArgs. What can never be asked about is left out.
+const chosen = `
+	r.state NOT IN ('xcode', 'too_large_for_verify_receipt')
+	AND ($1::text[] IS NULL OR r.bundle_id = ANY($1))
+	AND ($2::text[] IS NULL OR r.customer_ref = ANY($2))
+	AND ($3::text[] IS NULL OR r.state = ANY($3))
+	AND ($4::text[] IS NULL OR coalesce(r.last_error, CASE WHEN r.last_checked_at IS NOT NULL THEN 'ok' END) = ANY($4))
+	AND ($5::timestamptz IS NULL OR r.last_checked_at IS NULL OR r.last_checked_at < $5)
+	AND (($6::text[] IS NULL AND $7::timestamptz IS NULL AND $8::timestamptz IS NULL) OR EXISTS (
+		SELECT 1 FROM receipt_subscriptions JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+		WHERE receipt_id = r.id AND ($6 IS NULL OR s.status = ANY($6))
+		  AND ($7 IS NULL OR s.expires_date >= $7) AND ($8 IS NULL OR s.expires_date < $8)))
+	AND ($9::bigint[] IS NULL OR r.id = ANY($9))`
+
+func filterArgs(f ledger.Filter) []any {
+	return []any{
+		textArray(f.BundleIDs), textArray(f.CustomerRefs), textArray(f.States), textArray(f.LastResults),
+		timeOrNull(f.CheckedBefore), textArray(f.Statuses), timeOrNull(f.ExpiresFrom), timeOrNull(f.ExpiresUntil),
+		pq.Array(f.IDs),
+	}
+}
+
+// textArray is NULL where there are no values.
+func textArray[T ~string](values []T) any {
+	if len(values) == 0 {
+		return nil
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = string(v)
+	}
+	return pq.Array(texts)
+}
+
+func timeOrNull(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t
+}
+
+// CountChosen counts the receipts that a filter chooses, by app and by the
+// status that is most alive.
+func (db *DB) CountChosen(ctx context.Context, f ledger.Filter) ([]ledger.FilterCount, error) {
+	const query = `
+		SELECT bundle_id, rate_per_second, coalesce(status, '') AS status, count(*) AS receipts
+		FROM (
+			SELECT r.bundle_id, (
+				SELECT s.status FROM receipt_subscriptions JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+				WHERE receipt_id = r.id
+				ORDER BY array_position(ARRAY['active', 'billing_grace_period', 'billing_retry', 'expired', 'revoked'], s.status)
+				LIMIT 1) AS status
+			FROM receipts r WHERE ` + chosen + `
+		) c JOIN apps USING (bundle_id)
+		GROUP BY bundle_id, rate_per_second, status
+		ORDER BY bundle_id, array_position(ARRAY['active', 'billing_grace_period', 'billing_retry', 'expired', 'revoked'], status)`
+	var counts []ledger.FilterCount
+	if err := db.db.SelectContext(ctx, &counts, query, filterArgs(f)...); err != nil {
+		return nil, fmt.Errorf("count chosen receipts: %w", err)
+	}
+	return counts, nil
+}

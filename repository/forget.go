@@ -1,0 +1,167 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
+)
+
+// Forgotten is what was removed of one customer, in rows.
+type Forgotten struct {
+	Receipts int64 `json:"receipts"`
+	// Bytes is how many bytes of receipts.
+	Bytes         int64 `json:"bytes"`
+	Links         int64 `json:"links"`
+	Subscriptions int64 `json:"subscriptions"`
+	Purchases     int64 `json:"purchases"`
+	Events        int64 `json:"events"`
+	RunItems      int64 `json:"run_items"`
+	// Kept is how many subscriptions and purchases stay, because a receipt of
+	// another customer shows them too.
+	Kept int64 `json:"kept"`
+}
+
+// deadlockTries is how often Forget is tried when it and a worker's batch wait
+// for each other and Postgres ends this one.
+const deadlockTries = 3
+
+// Forget removes the receipts of a customer and everything derived from them,
+// in one transaction; of one app, or of all where bundleID is empty. A receipt
+// that a worker has in hand is removed as well: its claim goes with it, so that
+// a late result changes nothing.
+func (db *DB) Forget(ctx context.Context, customerRef, bundleID string) (f Forgotten, err error) {
+	for range deadlockTries {
+		err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+			f = Forgotten{}
+			return f.forget(ctx, tx, customerRef, bundleID)
+		})
+		if pq.As(err, pqerror.TRDeadlockDetected) == nil {
+			break
+		}
+	}
+	if err != nil {
+		return Forgotten{}, fmt.Errorf("forget customer: %w", err)
+	}
+	return f, nil
+}
+
+// forget takes the customer out of the filters of backfills, where one was named,
+// and locks before it looks: receipts first, then what they show, in the
+// order in which results are stored. From then on no result of these receipts
+// can be stored, and no other receipt can be linked to what is about to go.
+func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundleID string) error {
+	const lockReceipts = `
+		SELECT id FROM receipts WHERE customer_ref = $1 AND ($2 = '' OR bundle_id = $2) ORDER BY id FOR UPDATE`
+	const leaveFilters = `
+		UPDATE runs SET filter = jsonb_set(filter, '{customers}', (filter->'customers') - $1)
+		WHERE filter->'customers' ? $1`
+	if _, err := tx.ExecContext(ctx, leaveFilters, customerRef); err != nil {
+		return err
+	}
+	var ids []int64
+	if err := tx.SelectContext(ctx, &ids, lockReceipts, customerRef, bundleID); err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var shown int64
+	for _, s := range []step{
+		{lockShown, &shown},
+		{lockBought, &shown},
+		{deleteSubscriptionEvents, &f.Events},
+		{deletePurchaseEvents, &f.Events},
+		{countLinks, &f.Links},
+		{deleteSubscriptions, &f.Subscriptions},
+		{handPurchasesOver, new(int64)},
+		{deletePurchases, &f.Purchases},
+		{deleteRunItems, &f.RunItems},
+		{deleteData, &f.Bytes},
+		// Last: the links, and whatever else hangs on a receipt, go with it.
+		{deleteReceipts, &f.Receipts},
+	} {
+		var n int64
+		if err := tx.GetContext(ctx, &n, s.query, pq.Array(ids)); err != nil {
+			return err
+		}
+		*s.count += n
+	}
+	f.Kept = shown - f.Subscriptions - f.Purchases
+	return nil
+}
+
+// step is one statement over the receipts $1, and where the number that it
+// returns is added.
+type step struct {
+	query string
+	count *int64
+}
+
+// onlyHere are subscriptions s that no other receipt shows.
+const onlyHere = `
+	(s.bundle_id, s.environment, s.original_transaction_id) IN (
+		SELECT bundle_id, environment, original_transaction_id FROM receipt_subscriptions WHERE receipt_id = ANY($1))
+	AND NOT EXISTS (
+		SELECT 1 FROM receipt_subscriptions l
+		WHERE l.original_transaction_id = s.original_transaction_id AND l.bundle_id = s.bundle_id
+		  AND l.environment = s.environment AND l.receipt_id <> ALL($1))`
+
+// otherWitness is a receipt that showed a purchase p too, as the events tell. A
+// purchase itself names only the last receipt that showed it.
+const otherWitness = `
+	SELECT e.receipt_id FROM subscription_events e JOIN receipts r ON r.id = e.receipt_id
+	WHERE e.original_transaction_id = p.original_transaction_id AND e.bundle_id = p.bundle_id
+	  AND e.environment = p.environment AND e.transaction_id = p.transaction_id AND e.receipt_id <> ALL($1)
+	ORDER BY e.id DESC LIMIT 1`
+
+const (
+	lockShown = `
+		WITH locked AS (
+			SELECT 1 FROM subscriptions s
+			WHERE (s.bundle_id, s.environment, s.original_transaction_id) IN (
+				SELECT bundle_id, environment, original_transaction_id FROM receipt_subscriptions WHERE receipt_id = ANY($1))
+			ORDER BY s.bundle_id, s.environment, s.original_transaction_id FOR UPDATE)
+		SELECT count(*) FROM locked`
+	lockBought = `
+		WITH locked AS (
+			SELECT 1 FROM purchases WHERE receipt_id = ANY($1)
+			ORDER BY bundle_id, environment, transaction_id FOR UPDATE)
+		SELECT count(*) FROM locked`
+	deleteSubscriptionEvents = `
+		WITH gone AS (
+			DELETE FROM subscription_events e USING subscriptions s
+			WHERE e.original_transaction_id = s.original_transaction_id AND e.bundle_id = s.bundle_id
+			  AND e.environment = s.environment AND ` + onlyHere + ` RETURNING 1)
+		SELECT count(*) FROM gone`
+	deletePurchaseEvents = `
+		WITH gone AS (
+			DELETE FROM subscription_events v USING purchases p
+			WHERE p.receipt_id = ANY($1) AND NOT EXISTS (` + otherWitness + `)
+			  AND v.original_transaction_id = p.original_transaction_id AND v.bundle_id = p.bundle_id
+			  AND v.environment = p.environment AND v.transaction_id = p.transaction_id RETURNING 1)
+		SELECT count(*) FROM gone`
+	countLinks          = `SELECT count(*) FROM receipt_subscriptions WHERE receipt_id = ANY($1)`
+	deleteSubscriptions = `
+		WITH gone AS (DELETE FROM subscriptions s WHERE ` + onlyHere + ` RETURNING 1)
+		SELECT count(*) FROM gone`
+	handPurchasesOver = `
+		WITH kept AS (
+			UPDATE purchases p SET receipt_id = (` + otherWitness + `)
+			WHERE p.receipt_id = ANY($1) AND EXISTS (` + otherWitness + `) RETURNING 1)
+		SELECT count(*) FROM kept`
+	deletePurchases = `
+		WITH gone AS (DELETE FROM purchases WHERE receipt_id = ANY($1) RETURNING 1)
+		SELECT count(*) FROM gone`
+	deleteRunItems = `
+		WITH gone AS (DELETE FROM run_items WHERE receipt_id = ANY($1) RETURNING 1)
+		SELECT count(*) FROM gone`
+	deleteData = `
+		WITH gone AS (DELETE FROM receipt_data WHERE receipt_id = ANY($1) RETURNING octet_length(data) AS n)
+		SELECT coalesce(sum(n), 0)::bigint FROM gone`
+	deleteReceipts = `
+		WITH gone AS (DELETE FROM receipts WHERE id = ANY($1) RETURNING 1)
+		SELECT count(*) FROM gone`
+)

@@ -1,0 +1,77 @@
+package repository_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/repository"
+)
+
+func TestStoredReceipts(t *testing.T) {
+	f := open(t)
+	f.addApp("com.example.other", 1)
+	f.customers(app, 3)
+	f.customers("com.example.other", 1)
+	first, nobody := "customer-0", ""
+	tests := []struct {
+		name  string
+		query repository.ReceiptQuery
+		want  []int64
+	}{
+		{"all", repository.ReceiptQuery{}, []int64{1, 2, 3, 4}},
+		{"page", repository.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
+		{"app", repository.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
+		{"customer", repository.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
+		{"empty customer", repository.ReceiptQuery{CustomerRef: &nobody}, nil},
+		{"state", repository.ReceiptQuery{State: iap.ReceiptValid}, nil},
+		{"ids", repository.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
+	}
+	for _, test := range tests {
+		if test.query.Limit == 0 {
+			test.query.Limit = 10
+		}
+		found, err := f.StoredReceipts(t.Context(), test.query)
+		f.must(err)
+		var got []int64
+		for _, r := range found {
+			got = append(got, r.ID)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+	if _, err := f.StoredReceipt(t.Context(), 99); !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("receipt 99: got %v, want %v", err, ledger.ErrNotFound)
+	}
+}
+
+// TestRecheck makes due what may be asked about, and leaves a receipt to the
+// worker that has it.
+func TestRecheck(t *testing.T) {
+	f := open(t)
+	f.customers(app, 3)
+	run := f.run()
+	claims := f.claim(run, 2)
+	f.save(success(claims[0], run, noon))
+	later := noon.Add(30 * time.Minute)
+	got, err := f.Recheck(t.Context(), []int64{1, 2, 3}, later)
+	f.must(err)
+	if diff := cmp.Diff([]int64{1, 3}, got); diff != "" {
+		t.Errorf("due (-want +got):\n%s", diff)
+	}
+	r, err := f.StoredReceipt(t.Context(), 1)
+	f.must(err)
+	if !r.NextCheckAt.Equal(later) || r.NextCheckRule != iap.RuleRequested {
+		t.Errorf("next look: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
+	}
+	r, err = f.StoredReceipt(t.Context(), 3)
+	f.must(err)
+	if !r.NextCheckAt.Equal(noon) {
+		t.Errorf("a receipt that was due already: got %v, want %v as before", r.NextCheckAt, noon)
+	}
+}

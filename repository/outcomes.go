@@ -1,0 +1,175 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// outcomeRow is an outcome as the statement reads it.
+type outcomeRow struct {
+	ReceiptID     int64            `json:"receipt_id"`
+	Generation    int64            `json:"generation"`
+	Asked         bool             `json:"asked"`
+	At            time.Time        `json:"at"`
+	Stays         bool             `json:"stays"`
+	Environment   iap.Environment  `json:"environment,omitempty"`
+	State         iap.ReceiptState `json:"state,omitempty"`
+	Code          *int             `json:"code"`
+	Failure       string           `json:"failure,omitempty"`
+	NextCheckAt   time.Time        `json:"next_check_at,omitzero"`
+	NextCheckRule iap.Rule         `json:"next_check_rule,omitempty"`
+}
+
+// SaveOutcomes stores what became of claims, in one transaction: the receipts,
+// what Apple's facts change about subscriptions and purchases, an event for
+// each change, and the totals of the runs. saved[i] is false where the claim of
+// outcome i was lost: nothing of it is stored or counted, and a second call
+// with the same outcome changes nothing.
+func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []bool, err error) {
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		held, err := endClaims(ctx, tx, outcomes)
+		if err != nil {
+			return err
+		}
+		saved = make([]bool, len(outcomes))
+		var stored []ledger.Outcome
+		for i, o := range outcomes {
+			if saved[i] = held[o.ReceiptID] == o.Generation; saved[i] {
+				delete(held, o.ReceiptID) // the same outcome twice counts once
+				stored = append(stored, o)
+			}
+		}
+		changed, err := saveConclusions(ctx, tx, stored)
+		if err != nil {
+			return err
+		}
+		// Last: the totals of a run are the rows that everybody writes to, and
+		// are locked for the shortest time here.
+		return countOutcomes(ctx, tx, stored, changed)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
+	}
+	return saved, nil
+}
+
+// endClaims updates the receipts whose claims are still held, and returns their
+// generations by id.
+func endClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map[int64]int64, error) {
+	const query = `
+		UPDATE receipts r SET
+			claimed_until = NULL,
+			run_id = CASE WHEN o.stays THEN r.run_id END,
+			next_check_at = CASE WHEN o.asked OR o.next_check_at IS NOT NULL THEN o.next_check_at ELSE r.next_check_at END,
+			next_check_rule = coalesce(o.next_check_rule, r.next_check_rule),
+			environment = coalesce(o.environment, r.environment),
+			state = coalesce(o.state, r.state),
+			last_checked_at = CASE WHEN o.asked THEN o.at ELSE r.last_checked_at END,
+			last_code = CASE WHEN o.asked THEN o.code ELSE r.last_code END,
+			last_error = CASE WHEN o.asked THEN o.failure ELSE r.last_error END,
+			consecutive_failures = CASE WHEN NOT o.asked THEN r.consecutive_failures
+			                            WHEN o.failure IS NULL THEN 0
+			                            ELSE r.consecutive_failures + 1 END,
+			failures_alike = CASE WHEN NOT o.asked THEN r.failures_alike
+			                      WHEN o.failure IS NULL THEN 0
+			                      WHEN o.failure = r.last_error THEN r.failures_alike + 1
+			                      ELSE 1 END
+		FROM json_to_recordset($1) AS o(receipt_id bigint, generation bigint, asked boolean, at timestamptz,
+		     stays boolean, environment text, state text, code integer, failure text,
+		     next_check_at timestamptz, next_check_rule text)
+		WHERE r.id = o.receipt_id AND r.generation = o.generation AND r.claimed_until IS NOT NULL
+		RETURNING r.id, r.generation`
+	rows := make([]outcomeRow, len(outcomes))
+	for i, o := range outcomes {
+		rows[i] = outcomeRow{
+			ReceiptID: o.ReceiptID, Generation: o.Generation, Asked: o.Asked, At: o.At, Stays: o.Stays,
+			Environment: o.Environment, State: o.State, Code: o.Code, Failure: o.Failure,
+			NextCheckAt: o.NextCheck.At, NextCheckRule: o.NextCheck.Rule,
+		}
+	}
+	document, err := json.Marshal(rows)
+	if err != nil {
+		return nil, err
+	}
+	var ended []struct {
+		ID         int64 `db:"id"`
+		Generation int64 `db:"generation"`
+	}
+	if err := tx.SelectContext(ctx, &ended, query, string(document)); err != nil {
+		return nil, fmt.Errorf("end claims: %w", err)
+	}
+	held := make(map[int64]int64, len(ended))
+	for _, r := range ended {
+		held[r.ID] = r.Generation
+	}
+	return held, nil
+}
+
+// appTotals is what a batch adds to one app's part of a run.
+type appTotals struct {
+	RunID    int64  `json:"run_id"`
+	BundleID string `json:"bundle_id"`
+	Done     int64  `json:"done"`
+	Changed  int64  `json:"changed"`
+	Failed   int64  `json:"failed"`
+	Calls    int64  `json:"calls"`
+}
+
+// classTotals is what a batch adds to one class of failures.
+type classTotals struct {
+	RunID    int64  `json:"run_id"`
+	BundleID string `json:"bundle_id"`
+	Class    string `json:"class"`
+	Answers  int64  `json:"answers"`
+}
+
+// countOutcomes adds stored outcomes to the totals of their runs. changed holds
+// the receipts that brought an event.
+func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, changed map[int64]bool) error {
+	const apps = `
+		INSERT INTO run_apps AS t (run_id, bundle_id, done, changed, failed, calls)
+		SELECT run_id, bundle_id, sum(done), sum(changed), sum(failed), sum(calls)
+		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, done bigint, changed bigint, failed bigint, calls bigint)
+		GROUP BY run_id, bundle_id ORDER BY run_id, bundle_id
+		ON CONFLICT (run_id, bundle_id) DO UPDATE SET done = t.done + excluded.done,
+			changed = t.changed + excluded.changed, failed = t.failed + excluded.failed, calls = t.calls + excluded.calls`
+	const classes = `
+		INSERT INTO run_failures AS t (run_id, bundle_id, class, answers)
+		SELECT run_id, bundle_id, class, sum(answers)
+		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, class text, answers bigint)
+		GROUP BY run_id, bundle_id, class ORDER BY run_id, bundle_id, class
+		ON CONFLICT (run_id, bundle_id, class) DO UPDATE SET answers = t.answers + excluded.answers`
+	var totals []appTotals
+	var failures []classTotals
+	for _, o := range stored {
+		if o.RunID == 0 || (!o.Asked && o.Calls == 0) {
+			continue
+		}
+		t := appTotals{RunID: o.RunID, BundleID: o.BundleID, Calls: int64(o.Calls)}
+		if o.Asked && !o.Stays {
+			t.Done = 1
+		}
+		if o.Failure != "" {
+			failures = append(failures, classTotals{o.RunID, o.BundleID, o.Failure, 1})
+			t.Failed = t.Done
+		}
+		if changed[o.ReceiptID] {
+			t.Changed = 1
+		}
+		totals = append(totals, t)
+	}
+	if err := execJSON(ctx, tx, apps, totals); err != nil {
+		return fmt.Errorf("count outcomes: %w", err)
+	}
+	if err := execJSON(ctx, tx, classes, failures); err != nil {
+		return fmt.Errorf("count failures: %w", err)
+	}
+	return nil
+}

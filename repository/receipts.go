@@ -1,0 +1,139 @@
+package repository
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// newReceipt is a receipt on its way into the table. Its bytes travel beside
+// it, in binary, and meet it again by their hash.
+type newReceipt struct {
+	BundleID      string           `json:"bundle_id"`
+	CustomerRef   string           `json:"customer_ref"`
+	Kind          iap.ReceiptKind  `json:"kind"`
+	Environment   iap.Environment  `json:"environment,omitempty"`
+	SHA256        string           `json:"sha256"`
+	ByteSize      int              `json:"byte_size"`
+	State         iap.ReceiptState `json:"state"`
+	NextCheckAt   *time.Time       `json:"next_check_at"`
+	NextCheckRule iap.Rule         `json:"next_check_rule"`
+}
+
+// AddReceipts stores a batch of receipts that are due at once, in one
+// transaction. added[i] is false where the same receipt of the same customer
+// was there already, also earlier in the batch. An unknown bundle id fails the
+// batch with ErrNotFound.
+func (db *DB) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Time) (added []bool, err error) {
+	const insert = `
+		INSERT INTO receipts (bundle_id, customer_ref, kind, environment, sha256, byte_size,
+		                      state, next_check_at, next_check_rule, created_at)
+		SELECT n.bundle_id, n.customer_ref, n.kind, n.environment, decode(n.sha256, 'hex'), n.byte_size,
+		       n.state, n.next_check_at, n.next_check_rule, $2
+		FROM json_to_recordset($1) AS n(bundle_id text, customer_ref text, kind text, environment text,
+		     sha256 text, byte_size integer, state text, next_check_at timestamptz, next_check_rule text)
+		ORDER BY n.sha256
+		ON CONFLICT DO NOTHING
+		RETURNING id, bundle_id, customer_ref, encode(sha256, 'hex') AS sha256`
+	const insertData = `
+		INSERT INTO receipt_data (receipt_id, data)
+		SELECT * FROM unnest($1::bigint[], $2::bytea[])`
+
+	rows, byKey := newReceipts(batch, now)
+	document, err := json.Marshal(rows)
+	if err != nil {
+		return nil, fmt.Errorf("add %d receipts: %w", len(batch), err)
+	}
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		added = make([]bool, len(batch))
+		var inserted []struct {
+			ID          int64  `db:"id"`
+			BundleID    string `db:"bundle_id"`
+			CustomerRef string `db:"customer_ref"`
+			SHA256      string `db:"sha256"`
+		}
+		if err := tx.SelectContext(ctx, &inserted, insert, string(document), now); err != nil {
+			return named(err)
+		}
+		ids, data := make([]int64, len(inserted)), make([][]byte, len(inserted))
+		for k, r := range inserted {
+			i := byKey[receiptKey{r.BundleID, r.CustomerRef, r.SHA256}]
+			added[i] = true
+			ids[k], data[k] = r.ID, batch[i].Data
+		}
+		_, err := tx.ExecContext(ctx, insertData, pq.Array(ids), pq.ByteaArray(data))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("add %d receipts: %w", len(batch), err)
+	}
+	return added, nil
+}
+
+type receiptKey struct{ bundleID, customerRef, sha256 string }
+
+func newReceipts(batch []iap.Receipt, now time.Time) ([]newReceipt, map[receiptKey]int) {
+	rows := make([]newReceipt, 0, len(batch))
+	byKey := make(map[receiptKey]int, len(batch))
+	for i, r := range batch {
+		sum := r.SHA256()
+		row := newReceipt{
+			BundleID: r.BundleID, CustomerRef: r.CustomerRef, Kind: r.Kind, Environment: r.Environment,
+			SHA256: hex.EncodeToString(sum[:]), ByteSize: len(r.Data),
+			State: iap.ReceiptNew, NextCheckAt: &now, NextCheckRule: iap.RuleNew,
+		}
+		if r.Kind == iap.KindXcode {
+			row.State, row.NextCheckAt, row.NextCheckRule = iap.ReceiptXcode, nil, iap.RuleSettled
+		}
+		key := receiptKey{row.BundleID, row.CustomerRef, row.SHA256}
+		if _, twice := byKey[key]; !twice {
+			byKey[key] = i
+			rows = append(rows, row)
+		}
+	}
+	return rows, byKey
+}
+
+// ClaimedReceipt is the receipt of a claim with its app. Its error is
+// ErrLostClaim where the claim is not held any more.
+func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
+	const query = `
+		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size,
+		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
+		       coalesce(r.environment, '') AS environment, r.consecutive_failures,
+		       coalesce(r.last_error, '') AS last_failure, r.failures_alike,
+		       a.bundle_id, a.name, a.rate_per_second, a.burst, a.paused_at, a.paused_reason, a.created_at
+		FROM receipts r JOIN apps a USING (bundle_id)
+		WHERE r.id = $1 AND r.generation = $2 AND r.claimed_until IS NOT NULL`
+	var row struct {
+		ID                  int64           `db:"id"`
+		Generation          int64           `db:"generation"`
+		RunID               int64           `db:"run_id"`
+		RunCancelled        bool            `db:"run_cancelled"`
+		ByteSize            int64           `db:"byte_size"`
+		Environment         iap.Environment `db:"environment"`
+		ConsecutiveFailures int             `db:"consecutive_failures"`
+		LastFailure         string          `db:"last_failure"`
+		FailuresAlike       int             `db:"failures_alike"`
+		ledger.App
+	}
+	if err := db.db.GetContext(ctx, &row, query, id, generation); err != nil {
+		if err = named(err); err == ledger.ErrNotFound {
+			err = ledger.ErrLostClaim
+		}
+		return ledger.Receipt{}, fmt.Errorf("load receipt %d: %w", id, err)
+	}
+	return ledger.Receipt{
+		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
+		Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
+		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, App: row.App,
+	}, nil
+}

@@ -1,0 +1,150 @@
+package repository_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// manualRun opens a second run.
+func (f fixture) manualRun(now time.Time) ledger.Run {
+	f.t.Helper()
+	run, err := f.OpenRun(f.t.Context(), ledger.Run{Kind: ledger.RunManual, ScheduledFor: now, Cutoff: now, Deadline: now.Add(time.Hour)},
+		ledger.Lease{Owner: "test", Until: now.Add(time.Minute)}, now)
+	f.must(err)
+	return run
+}
+
+func TestFollowEpoch(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 5)
+	run := f.run()
+	for _, step := range []struct {
+		epoch        string
+		wantReleased int64
+		wantChanged  bool
+	}{{"first", 0, true}, {"first", 0, false}, {"second", 5, true}, {"second", 0, false}} {
+		released, changed, err := f.FollowEpoch(t.Context(), step.epoch)
+		f.must(err)
+		if released != step.wantReleased || changed != step.wantChanged {
+			t.Errorf("epoch %s: released %d, changed %t; want %d, %t", step.epoch, released, changed, step.wantReleased, step.wantChanged)
+		}
+		if step.epoch == "first" {
+			f.claim(run, 5)
+		}
+	}
+}
+
+func TestRunIsElectedAndTakenOver(t *testing.T) {
+	f := open(t)
+	run := f.run()
+	_, err := f.OpenRun(t.Context(), run, ledger.Lease{Owner: "other", Until: noon}, noon)
+	if !errors.Is(err, ledger.ErrConflict) {
+		t.Errorf("second opening of a slot: got %v, want ErrConflict", err)
+	}
+	_, err = f.TakeOverRun(t.Context(), ledger.Lease{Owner: "other", Until: noon}, noon)
+	if !errors.Is(err, ledger.ErrNotFound) {
+		t.Errorf("take over from a living owner: got %v, want ErrNotFound", err)
+	}
+	late := noon.Add(2 * time.Minute)
+	taken, err := f.TakeOverRun(t.Context(), ledger.Lease{Owner: "other", Until: late.Add(time.Minute)}, late)
+	f.must(err)
+	if taken.ID != run.ID || !taken.Cutoff.Equal(run.Cutoff) {
+		t.Errorf("took over %+v, want %+v", taken, run)
+	}
+	kept, err := f.KeepRun(t.Context(), run.ID, ledger.Lease{Owner: "test", Until: late})
+	f.must(err)
+	if kept {
+		t.Error("the owner that was replaced kept the run")
+	}
+}
+
+func TestReceiptsOfARunThatEndedAreFree(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	first := f.run()
+	claim := f.claim(first, 1)[0]
+	f.must(f.EndRun(t.Context(), first.ID, ledger.RunFinished, noon))
+	f.save(ledger.Outcome{ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
+	if got := len(f.claim(f.manualRun(noon), 10)); got != 1 {
+		t.Errorf("a receipt that was given back to a run that had ended: claimed %d, want 1", got)
+	}
+}
+
+func TestReceiptsOfAnAbandonedRunAreFree(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	first := f.run()
+	claim := f.claim(first, 1)[0]
+	f.save(ledger.Outcome{ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
+	if got := len(f.claim(f.manualRun(noon), 10)); got != 0 {
+		t.Errorf("a receipt that waits for a run with a living owner: claimed %d for another, want none", got)
+	}
+	late := noon.Add(2 * time.Minute)
+	second := f.manualRun(late)
+	claims, err := f.Claim(t.Context(), ledger.ClaimRequest{RunID: second.ID, Cutoff: late, Now: late, Until: late.Add(time.Minute), Ahead: time.Minute, Limit: 10})
+	f.must(err)
+	if len(claims) != 1 {
+		t.Errorf("after its owner's lease: claimed %d, want 1", len(claims))
+	}
+}
+
+func TestNightlyRunStaysOpenForASecret(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	nightly, manual := f.run(), f.manualRun(noon)
+	for _, step := range []struct {
+		reason                  string
+		wantNightly, wantManual bool
+	}{
+		{ledger.PausedSecretRefused, true, false},
+		{ledger.PausedNoSecret, true, false},
+		{"looked into by hand", false, false},
+	} {
+		_, err := f.PauseApp(t.Context(), app, step.reason, noon)
+		f.must(err)
+		for run, want := range map[ledger.Run]bool{nightly: step.wantNightly, manual: step.wantManual} {
+			got, err := f.HasWork(t.Context(), run, noon)
+			f.must(err)
+			if got != want {
+				t.Errorf("%s run while the app is paused (%s): work left %t, want %t", run.Kind, step.reason, got, want)
+			}
+		}
+		_, err = f.ResumeApp(t.Context(), app)
+		f.must(err)
+	}
+}
+
+func TestRetryStaysInTheRun(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	run := f.run()
+	claim := f.claim(run, 1)[0]
+	f.save(ledger.Outcome{
+		ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: run.ID, BundleID: app, At: noon,
+		Asked: true, Calls: 1, Failure: "timeout", Stays: true,
+		NextCheck: iap.Check{At: noon.Add(time.Second), Rule: iap.RuleRetry},
+	})
+	if got := f.claim(run, 10); len(got) != 0 {
+		t.Errorf("claimed before its time: %v", got)
+	}
+	work, err := f.HasWork(t.Context(), run, noon)
+	f.must(err)
+	if !work {
+		t.Error("a run with a receipt that waits has no work")
+	}
+	if got := f.totals(run); got.Done != 0 || got.Failed != 0 || got.Calls != 1 {
+		t.Errorf("totals while it waits: %+v", got)
+	}
+	claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+		RunID: run.ID, Cutoff: run.Cutoff, Now: noon.Add(time.Second), Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 10,
+	})
+	f.must(err)
+	if len(claims) != 1 || claims[0].Generation != claim.Generation+1 {
+		t.Errorf("after the wait: got %v, want the same receipt with the next generation", claims)
+	}
+	f.must(f.EndRun(t.Context(), run.ID, ledger.RunFinished, noon))
+}

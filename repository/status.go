@@ -1,0 +1,143 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"revalidator/internal/ledger"
+)
+
+// Due is what is due and with nobody.
+type Due struct {
+	// Receipts is how many they are, up to 100,000; More says that there are
+	// more than these.
+	Receipts int64 `db:"receipts"`
+	More     bool  `db:"-"`
+	// Oldest is since when the oldest of all of them is due, nil where there is
+	// none.
+	Oldest *time.Time `db:"oldest"`
+}
+
+// Due looks at what is due at a time and not claimed: of the apps at work, or of
+// the paused ones.
+func (db *DB) Due(ctx context.Context, now time.Time, paused bool) (Due, error) {
+	const query = `
+		WITH chosen AS (SELECT bundle_id FROM apps WHERE (paused_at IS NOT NULL) = $2)
+		SELECT
+			(SELECT count(*) FROM (
+				SELECT FROM chosen CROSS JOIN LATERAL (
+					SELECT FROM receipts r
+					WHERE r.bundle_id = chosen.bundle_id AND claimed_until IS NULL AND next_check_at <= $1
+					LIMIT $3) d
+				LIMIT $3) l) AS receipts,
+			(SELECT min(d.next_check_at) FROM chosen CROSS JOIN LATERAL (
+				SELECT next_check_at FROM receipts r
+				WHERE r.bundle_id = chosen.bundle_id AND claimed_until IS NULL AND next_check_at <= $1
+				ORDER BY next_check_at LIMIT 1) d) AS oldest`
+	var d Due
+	if err := db.db.GetContext(ctx, &d, query, now, paused, countLimit+1); err != nil {
+		return Due{}, fmt.Errorf("count what is due: %w", err)
+	}
+	if d.Receipts > countLimit {
+		d.Receipts, d.More = countLimit, true
+	}
+	return d, nil
+}
+
+// RecentRuns lists the newest runs and every run that is running, newest first.
+func (db *DB) RecentRuns(ctx context.Context, limit int) ([]ledger.RunTotals, error) {
+	const query = `
+		SELECT ` + runTotalsColumns + ` FROM run_totals
+		WHERE id IN (SELECT id FROM runs WHERE state = 'running'
+		             UNION (SELECT id FROM runs ORDER BY id DESC LIMIT $1))
+		ORDER BY id DESC`
+	var runs []ledger.RunTotals
+	if err := db.db.SelectContext(ctx, &runs, query, limit); err != nil {
+		return nil, fmt.Errorf("list recent runs: %w", err)
+	}
+	return runs, nil
+}
+
+// RunApp is an app's part of a run, with what bounds it.
+type RunApp struct {
+	BundleID string `db:"bundle_id" json:"bundle_id"`
+	// The figures are those of ledger.RunTotals.
+	Due     int64 `db:"due" json:"due"`
+	Done    int64 `db:"done" json:"done"`
+	Changed int64 `db:"changed" json:"changed"`
+	Failed  int64 `db:"failed" json:"failed"`
+	Calls   int64 `db:"calls" json:"calls"`
+	// PausedReason is why the app stands still now, nil while it is at work.
+	PausedReason *string `db:"paused_reason" json:"paused_reason"`
+}
+
+// RunApps lists the apps of a run by bundle id.
+func (db *DB) RunApps(ctx context.Context, id int64) ([]RunApp, error) {
+	const query = `
+		SELECT bundle_id, due, done, changed, failed, calls, paused_reason
+		FROM run_apps LEFT JOIN apps USING (bundle_id)
+		WHERE run_id = $1 ORDER BY bundle_id`
+	var apps []RunApp
+	if err := db.db.SelectContext(ctx, &apps, query, id); err != nil {
+		return nil, fmt.Errorf("list apps of run %d: %w", id, err)
+	}
+	return apps, nil
+}
+
+// AppSecret is how old the shared secrets of an app are.
+type AppSecret struct {
+	BundleID string `db:"bundle_id" json:"bundle_id"`
+	// Newest is when the newest secret that is good for the app was added, nil
+	// where there is none.
+	Newest *time.Time `db:"newest" json:"newest_added_at"`
+}
+
+// AppSecrets lists every app by bundle id with its newest secret, primary ones
+// included and retired ones not.
+func (db *DB) AppSecrets(ctx context.Context) ([]AppSecret, error) {
+	const query = `
+		SELECT a.bundle_id, max(s.created_at) AS newest
+		FROM apps a LEFT JOIN shared_secrets s
+			ON (s.bundle_id = a.bundle_id OR s.bundle_id IS NULL) AND s.state <> 'retired'
+		GROUP BY a.bundle_id ORDER BY a.bundle_id`
+	var secrets []AppSecret
+	if err := db.db.SelectContext(ctx, &secrets, query); err != nil {
+		return nil, fmt.Errorf("look at secrets of apps: %w", err)
+	}
+	return secrets, nil
+}
+
+// StoredSecrets lists every secret that is not retired, by its id.
+func (db *DB) StoredSecrets(ctx context.Context) ([]ledger.SharedSecret, error) {
+	const query = `
+		SELECT id, coalesce(bundle_id, '') AS bundle_id, ciphertext, key_id, fingerprint, state,
+		       created_at, last_accepted, last_refused
+		FROM shared_secrets WHERE state <> 'retired' ORDER BY id`
+	var secrets []ledger.SharedSecret
+	if err := db.db.SelectContext(ctx, &secrets, query); err != nil {
+		return nil, fmt.Errorf("list stored secrets: %w", err)
+	}
+	return secrets, nil
+}
+
+// Server is what Postgres says of itself.
+type Server struct {
+	// Version is a number such as 170002, and Name a text such as 17.2.
+	Version int    `db:"version"`
+	Name    string `db:"name"`
+	// Now is the time by its clock.
+	Now time.Time `db:"now"`
+}
+
+// Server asks Postgres for its version and its clock.
+func (db *DB) Server(ctx context.Context) (Server, error) {
+	const query = `
+		SELECT current_setting('server_version_num')::int AS version,
+		       split_part(current_setting('server_version'), ' ', 1) AS name, clock_timestamp() AS now`
+	var s Server
+	if err := db.db.GetContext(ctx, &s, query); err != nil {
+		return Server{}, fmt.Errorf("ask postgres for its version: %w", err)
+	}
+	return s, nil
+}
