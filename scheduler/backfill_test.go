@@ -1,0 +1,148 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/ledger"
+	"revalidator/jobs"
+)
+
+// backfillStore is a fakeStore whose receipts are the items of a backfill.
+// Claim and HasWork are for other runs and fail here.
+type backfillStore struct {
+	*fakeStore
+	run    ledger.Run
+	filter ledger.Filter
+	lease  ledger.Lease
+}
+
+var errOtherRun = errors.New("asked as for another kind of run")
+
+func (s *backfillStore) OpenBackfill(_ context.Context, run ledger.Run, f ledger.Filter, owner ledger.Lease, _ time.Time) (ledger.Run, error) {
+	run.ID = 9
+	s.run, s.filter, s.lease = run, f, owner
+	return run, nil
+}
+
+func (s *backfillStore) ResumeRun(_ context.Context, id int64, owner ledger.Lease, deadline, _ time.Time) (ledger.Run, error) {
+	s.lease = owner
+	if id != s.run.ID {
+		return ledger.Run{}, ledger.ErrNotFound
+	}
+	s.run.Deadline = deadline
+	return s.run, nil
+}
+
+func (s *backfillStore) Claim(context.Context, ledger.ClaimRequest) ([]ledger.Claim, error) {
+	return nil, errOtherRun
+}
+
+func (s *backfillStore) HasWork(context.Context, ledger.Run, time.Time) (bool, error) {
+	return false, errOtherRun
+}
+
+func (s *backfillStore) ClaimItems(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
+	return s.fakeStore.Claim(ctx, r)
+}
+
+func (s *backfillStore) HasItems(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
+	return s.fakeStore.HasWork(ctx, run, now)
+}
+
+func (s *backfillStore) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) error {
+	return s.fakeStore.EndRun(ctx, run.ID, ledger.RunFinished, now)
+}
+
+func TestBackfill(t *testing.T) {
+	inBubble(t, 5, nil, func(t *testing.T, b bubble) {
+		store := &backfillStore{fakeStore: b.store}
+		b.cfg.Store = store
+		filter := ledger.Filter{BundleIDs: []string{"com.example.reader"}}
+		opened, err := b.OpenBackfill(t.Context(), filter, 0.25, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ledger.Run{
+			ID: 9, Kind: ledger.RunBackfill, ScheduledFor: b.started, Cutoff: b.started,
+			Deadline: b.started.Add(backfillWindow), Share: 0.25,
+		}
+		if diff := cmp.Diff(want, opened); diff != "" {
+			t.Errorf("run (-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff(filter, store.filter); diff != "" {
+			t.Errorf("filter (-want +got)\n%s", diff)
+		}
+
+		wait(t.Context(), time.Hour)
+		want.Deadline = want.Deadline.Add(time.Hour)
+		resumed, err := b.ResumeBackfill(t.Context(), 9, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, resumed); diff != "" {
+			t.Errorf("run that was resumed (-want +got)\n%s", diff)
+		}
+		if _, err := b.ResumeBackfill(t.Context(), 8, false); !errors.Is(err, ledger.ErrNotFound) {
+			t.Errorf("resume of no run: got %v, want %v", err, ledger.ErrNotFound)
+		}
+
+		totals, err := b.Feed(t.Context(), resumed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if totals.Done != 5 || b.store.requests[0].Share != 0.25 {
+			t.Errorf("%d done with a share of %v, want 5 with a quarter", totals.Done, b.store.requests[0].Share)
+		}
+	})
+}
+
+// TestDetachedBackfill leaves it to be taken over at once.
+func TestDetachedBackfill(t *testing.T) {
+	inBubble(t, 1, nil, func(t *testing.T, b bubble) {
+		store := &backfillStore{fakeStore: b.store}
+		b.cfg.Store = store
+		for _, detached := range []bool{false, true} {
+			want := ledger.Lease{Owner: "test", Until: b.started.Add(b.cfg.Feed.OwnerLease)}
+			if detached {
+				want.Until = b.started
+			}
+			if _, err := b.OpenBackfill(t.Context(), ledger.Filter{}, 1, detached); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, store.lease); diff != "" {
+				t.Errorf("lease on opening, detached %t (-want +got)\n%s", detached, diff)
+			}
+			if _, err := b.ResumeBackfill(t.Context(), 9, detached); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, store.lease); diff != "" {
+				t.Errorf("lease on resuming, detached %t (-want +got)\n%s", detached, diff)
+			}
+		}
+	})
+}
+
+// TestClaimsGetTheirTasks stops a feed between the claim and its tasks: they go
+// to the queue all the same, or nobody would come to them for a lease's time.
+func TestClaimsGetTheirTasks(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
+		ctx, stop := context.WithCancel(t.Context())
+		var ended error
+		b.queue.work = func(ctx context.Context, _ []jobs.Verify) error {
+			stop()
+			ended = ctx.Err()
+			return nil
+		}
+		if _, err := b.Feed(ctx, b.mustOpen(t)); !errors.Is(err, context.Canceled) {
+			t.Errorf("error: got %v, want %v", err, context.Canceled)
+		}
+		if len(b.queue.tasks) != 3 || ended != nil {
+			t.Errorf("%d tasks, of which the last came to %v; want 3, and time for them", len(b.queue.tasks), ended)
+		}
+	})
+}

@@ -1,0 +1,334 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"revalidator/internal/ledger"
+	"revalidator/jobs"
+)
+
+// fakeStore is a database with one app, whose receipts are all due. What it was
+// told is in steps, in order.
+type fakeStore struct {
+	Store
+	// receipts are the sizes of the receipts, whose ids are 1, 2 and so on.
+	receipts []int64
+	// fail, where it is set, may fail any method, by its name.
+	fail func(method string) error
+	// orphans are runs whose owner died; a lost run has another owner.
+	orphans []ledger.Run
+	lost    bool
+
+	mu       sync.Mutex
+	claims   map[int64]ledger.Claim
+	until    map[int64]time.Time // of claims that are held
+	done     map[int64]bool
+	epoch    string
+	opened   map[time.Time]bool
+	tries    int // to open a run
+	runs     []ledger.Run
+	leases   []ledger.Lease
+	ended    []ledger.RunState
+	requests []ledger.ClaimRequest
+	steps    []string
+	most     int // claims at a time
+}
+
+// begin locks the store for a method, unless it is to fail.
+func (s *fakeStore) begin(method string) error {
+	if s.fail != nil {
+		if err := s.fail(method); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	return nil
+}
+
+func (s *fakeStore) OpenRun(_ context.Context, run ledger.Run, owner ledger.Lease, _ time.Time) (ledger.Run, error) {
+	if err := s.begin("OpenRun"); err != nil {
+		return ledger.Run{}, err
+	}
+	defer s.mu.Unlock()
+	s.tries++
+	if s.opened[run.ScheduledFor] {
+		return ledger.Run{}, fmt.Errorf("open run: %w", ledger.ErrConflict)
+	}
+	if s.opened == nil {
+		s.opened = make(map[time.Time]bool)
+	}
+	s.opened[run.ScheduledFor] = true
+	run.ID = int64(len(s.opened))
+	s.runs = append(s.runs, run)
+	s.leases = append(s.leases, owner)
+	return run, nil
+}
+
+func (s *fakeStore) TakeOverRun(context.Context, ledger.Lease, time.Time) (ledger.Run, error) {
+	if err := s.begin("TakeOverRun"); err != nil {
+		return ledger.Run{}, err
+	}
+	defer s.mu.Unlock()
+	if len(s.orphans) == 0 {
+		return ledger.Run{}, fmt.Errorf("take over a run: %w", ledger.ErrNotFound)
+	}
+	run := s.orphans[0]
+	s.orphans = s.orphans[1:]
+	return run, nil
+}
+
+func (s *fakeStore) KeepRun(_ context.Context, _ int64, owner ledger.Lease) (bool, error) {
+	if err := s.begin("KeepRun"); err != nil {
+		return false, err
+	}
+	defer s.mu.Unlock()
+	s.leases = append(s.leases, owner)
+	return !s.lost, nil
+}
+
+func (s *fakeStore) EndRun(_ context.Context, _ int64, state ledger.RunState, _ time.Time) error {
+	if err := s.begin("EndRun"); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.ended = append(s.ended, state)
+	return nil
+}
+
+func (s *fakeStore) HasWork(context.Context, ledger.Run, time.Time) (bool, error) {
+	if err := s.begin("HasWork"); err != nil {
+		return false, err
+	}
+	defer s.mu.Unlock()
+	return len(s.done) < len(s.receipts), nil
+}
+
+func (s *fakeStore) RunTotals(context.Context, int64) (ledger.RunTotals, error) {
+	if err := s.begin("RunTotals"); err != nil {
+		return ledger.RunTotals{}, err
+	}
+	defer s.mu.Unlock()
+	return ledger.RunTotals{Due: int64(len(s.receipts)), Done: int64(len(s.done))}, nil
+}
+
+func (s *fakeStore) Claim(_ context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
+	if err := s.begin("Claim"); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	if s.claims == nil {
+		s.claims, s.until = make(map[int64]ledger.Claim), make(map[int64]time.Time)
+	}
+	s.requests = append(s.requests, r)
+	var claims []ledger.Claim
+	for i, size := range s.receipts {
+		id := int64(i + 1)
+		if _, held := s.until[id]; held || s.done[id] || len(claims) >= r.Limit {
+			continue
+		}
+		c := ledger.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size}
+		s.claims[id], s.until[id] = c, r.Until
+		s.steps = append(s.steps, fmt.Sprintf("claim %d:%d", id, c.Generation))
+		claims = append(claims, c)
+	}
+	s.most = max(s.most, len(s.until))
+	return claims, nil
+}
+
+func (s *fakeStore) ClaimedCount(context.Context) (int, error) {
+	if err := s.begin("ClaimedCount"); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return len(s.until), nil
+}
+
+func (s *fakeStore) ReleaseExpired(_ context.Context, now time.Time) (int64, error) {
+	if err := s.begin("ReleaseExpired"); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	return s.release(func(until time.Time) bool { return until.Before(now) }), nil
+}
+
+func (s *fakeStore) FollowEpoch(_ context.Context, epoch string) (int64, bool, error) {
+	if err := s.begin("FollowEpoch"); err != nil {
+		return 0, false, err
+	}
+	defer s.mu.Unlock()
+	if epoch == s.epoch {
+		return 0, false, nil
+	}
+	s.epoch = epoch
+	return s.release(func(time.Time) bool { return true }), true, nil
+}
+
+func (s *fakeStore) release(over func(time.Time) bool) (released int64) {
+	for id, until := range s.until {
+		if over(until) {
+			delete(s.until, id)
+			released++
+		}
+	}
+	return released
+}
+
+// finish is the outcome of a task: nothing where its claim was lost.
+func (s *fakeStore) finish(v jobs.Verify) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, held := s.until[v.ReceiptID]; !held || s.claims[v.ReceiptID].Generation != v.Generation {
+		return
+	}
+	delete(s.until, v.ReceiptID)
+	if s.done == nil {
+		s.done = make(map[int64]bool)
+	}
+	s.done[v.ReceiptID] = true
+}
+
+// fakeQueue gives each task to work, which may fail to take it.
+type fakeQueue struct {
+	store *fakeStore
+	// work is what becomes of tasks; nil leaves them on the queue for ever.
+	work  func(ctx context.Context, tasks []jobs.Verify) error
+	mu    sync.Mutex
+	epoch string
+	tasks []jobs.Verify
+	beats []string // who beat, and "" for one that left
+}
+
+func (q *fakeQueue) Beat(_ context.Context, scheduler string) error { return q.beat("Beat", scheduler) }
+
+func (q *fakeQueue) Leave(context.Context, string) error { return q.beat("Leave", "") }
+
+func (q *fakeQueue) beat(method, scheduler string) error {
+	if q.store.fail != nil {
+		if err := q.store.fail(method); err != nil {
+			return err
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.beats = append(q.beats, scheduler)
+	return nil
+}
+
+func (q *fakeQueue) Enqueue(ctx context.Context, tasks []jobs.Verify) error {
+	q.store.mu.Lock()
+	for _, v := range tasks {
+		q.store.steps = append(q.store.steps, fmt.Sprintf("enqueue %d:%d", v.ReceiptID, v.Generation))
+	}
+	q.store.mu.Unlock()
+	q.mu.Lock()
+	q.tasks = append(q.tasks, tasks...)
+	q.mu.Unlock()
+	if q.work == nil {
+		return nil
+	}
+	return q.work(ctx, tasks)
+}
+
+func (q *fakeQueue) Epoch(context.Context) (string, error) {
+	if q.store.fail != nil {
+		if err := q.store.fail("Epoch"); err != nil {
+			return "", err
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.epoch, nil
+}
+
+// atOnce does tasks as they come.
+func (q *fakeQueue) atOnce(_ context.Context, tasks []jobs.Verify) error {
+	for _, v := range tasks {
+		q.store.finish(v)
+	}
+	return nil
+}
+
+// logLines remembers the message of each line, by level.
+type logLines struct {
+	mu    sync.Mutex
+	lines map[slog.Level][]string
+}
+
+func (l *logLines) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *logLines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lines == nil {
+		l.lines = make(map[slog.Level][]string)
+	}
+	l.lines[r.Level] = append(l.lines[r.Level], r.Message)
+	return nil
+}
+
+func (l *logLines) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *logLines) WithGroup(string) slog.Handler      { return l }
+
+func (l *logLines) at(level slog.Level) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines[level])
+}
+
+// bubble is a scheduler between fakes, on a clock that stands still while
+// anybody works and then jumps to the next thing to happen. It starts on
+// 1 January 2000, 00:00 UTC. A goroutine that outlives the test fails it.
+type bubble struct {
+	*Scheduler
+	store   *fakeStore
+	queue   *fakeQueue
+	log     *logLines
+	started time.Time
+}
+
+// inBubble runs a test with n receipts of 10 bytes that are due, whose tasks
+// are done as they are enqueued.
+func inBubble(t *testing.T, n int, change func(*Config), test func(t *testing.T, b bubble)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := bubble{store: &fakeStore{receipts: slices.Repeat([]int64{10}, n)}, log: &logLines{}, started: time.Now().UTC()}
+		b.queue = &fakeQueue{store: b.store, epoch: "first"}
+		b.queue.work = b.queue.atOnce
+		cfg := Config{Store: b.store, Queue: b.queue, Logger: slog.New(b.log)}
+		if change != nil {
+			change(&cfg)
+		}
+		b.Scheduler = newScheduler(t, cfg)
+		test(t, b)
+	})
+}
+
+// elapsed is how long the test has taken by the clock of the bubble.
+func (b bubble) elapsed() time.Duration { return time.Since(b.started) }
+
+func (b bubble) mustOpen(t *testing.T) ledger.Run {
+	t.Helper()
+	run, err := b.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// mustFeed opens a run, feeds it to its end and returns its totals.
+func (b bubble) mustFeed(t *testing.T) ledger.RunTotals {
+	t.Helper()
+	totals, err := b.Feed(t.Context(), b.mustOpen(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return totals
+}

@@ -1,0 +1,286 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/ledger"
+	"revalidator/jobs"
+)
+
+var errAway = errors.New("server is away")
+
+func TestFeedDoesARun(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
+		if totals := b.mustFeed(t); totals.Due != 3 || totals.Done != 3 {
+			t.Errorf("totals: %+v, want 3 due and done", totals)
+		}
+		want := []string{"claim 1:1", "claim 2:1", "claim 3:1", "enqueue 1:1", "enqueue 2:1", "enqueue 3:1"}
+		if diff := cmp.Diff(want, b.store.steps); diff != "" {
+			t.Errorf("claims must be there before their tasks (-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff([]ledger.RunState{ledger.RunFinished}, b.store.ended); diff != "" {
+			t.Errorf("ends of the run (-want +got)\n%s", diff)
+		}
+		if got := b.elapsed(); got != b.cfg.Feed.Tick {
+			t.Errorf("took %v, want one tick", got)
+		}
+		if diff := cmp.Diff([]string{"run finished"}, b.log.at(slog.LevelInfo)); diff != "" {
+			t.Errorf("log (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func TestEmptyRunEndsAtOnce(t *testing.T) {
+	inBubble(t, 0, nil, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		if got := b.elapsed(); got != 0 || len(b.store.ended) != 1 {
+			t.Errorf("took %v and ended %v, want no time and one end", got, b.store.ended)
+		}
+	})
+}
+
+// TestRequests compares what a run asks of the store with its configuration.
+func TestRequests(t *testing.T) {
+	feed := FeedConfig{Ahead: 2 * time.Minute, Depth: 7, ClaimLease: time.Hour, OwnerLease: 10 * time.Second, LargeBytes: 1000}
+	change := func(c *Config) { c.Feed, c.Window = feed, 6*time.Hour }
+	inBubble(t, 0, change, func(t *testing.T, b bubble) {
+		b.store.receipts = []int64{999, 1000, 5 << 20}
+		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
+			b.store.release(func(time.Time) bool { return true }) // no worker held them
+			b.store.receipts = nil
+			return nil
+		}
+		run := b.mustOpen(t)
+		wantRun := ledger.Run{
+			ID: 1, Kind: ledger.RunManual, ScheduledFor: b.started, Cutoff: b.started, Deadline: b.started.Add(6 * time.Hour),
+		}
+		if diff := cmp.Diff(wantRun, run); diff != "" {
+			t.Errorf("run (-want +got)\n%s", diff)
+		}
+		if _, err := b.Feed(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+		first := b.store.requests[0]
+		want := ledger.ClaimRequest{
+			RunID: 1, Cutoff: b.started, Now: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7,
+		}
+		if diff := cmp.Diff(want, first); diff != "" {
+			t.Errorf("claim (-want +got)\n%s", diff)
+		}
+		wantTasks := []jobs.Verify{
+			{ReceiptID: 1, Generation: 1, RunID: 1, BundleID: "com.example.reader"},
+			{ReceiptID: 2, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true},
+			{ReceiptID: 3, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true},
+		}
+		if diff := cmp.Diff(wantTasks, b.queue.tasks); diff != "" {
+			t.Errorf("tasks (-want +got)\n%s", diff)
+		}
+		wantLease := ledger.Lease{Owner: "test", Until: b.started.Add(10 * time.Second)}
+		if diff := cmp.Diff([]ledger.Lease{wantLease, wantLease}, b.store.leases[:2]); diff != "" {
+			t.Errorf("leases on opening and keeping the run (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func TestDeadlineEndsARun(t *testing.T) {
+	inBubble(t, 5, func(c *Config) { c.Window = time.Hour }, func(t *testing.T, b bubble) {
+		b.queue.work = nil
+		if totals := b.mustFeed(t); totals.Done != 0 {
+			t.Errorf("totals: %+v, want none done", totals)
+		}
+		if got := b.elapsed(); got != time.Hour {
+			t.Errorf("took %v, want the window of an hour", got)
+		}
+		if diff := cmp.Diff([]ledger.RunState{ledger.RunFinished}, b.store.ended); diff != "" {
+			t.Errorf("ends of the run (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func TestOwnerKeepsItsLease(t *testing.T) {
+	inBubble(t, 1, func(c *Config) { c.Window = time.Minute }, func(t *testing.T, b bubble) {
+		b.queue.work = nil
+		b.mustFeed(t)
+		end := b.started
+		for _, lease := range b.store.leases {
+			if !lease.Until.After(end) && lease.Until != b.store.leases[0].Until {
+				t.Fatalf("lease until %v after one until %v", lease.Until, end)
+			}
+			end = lease.Until
+		}
+		if want := b.started.Add(time.Minute + b.cfg.Feed.OwnerLease); !end.Equal(want) {
+			t.Errorf("last lease until %v, want %v", end, want)
+		}
+	})
+}
+
+// TestLostRunIsLeftAlone has another scheduler take the run over, or a person
+// cancel it.
+func TestLostRunIsLeftAlone(t *testing.T) {
+	inBubble(t, 10, func(c *Config) { c.Feed.Depth = 1 }, func(t *testing.T, b bubble) {
+		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
+			b.store.lost = len(b.queue.tasks) == 3
+			return b.queue.atOnce(ctx, tasks)
+		}
+		if _, err := b.Feed(t.Context(), b.mustOpen(t)); !errors.Is(err, ErrRunLost) {
+			t.Errorf("error: got %v, want %v", err, ErrRunLost)
+		}
+		if len(b.queue.tasks) != 3 || b.store.ended != nil {
+			t.Errorf("%d tasks, ends %v; want no claim and no end after the loss", len(b.queue.tasks), b.store.ended)
+		}
+	})
+}
+
+// TestFeedOutlivesFaults lets each thing that a feed needs fail three times in
+// the middle of a run.
+func TestFeedOutlivesFaults(t *testing.T) {
+	for _, method := range []string{"KeepRun", "Epoch", "FollowEpoch", "ReleaseExpired", "ClaimedCount", "Claim", "HasWork"} {
+		t.Run(method, func(t *testing.T) {
+			inBubble(t, 4, func(c *Config) { c.Feed.Depth = 2 }, func(t *testing.T, b bubble) {
+				calls := 0
+				b.store.fail = func(called string) error {
+					if called != method {
+						return nil
+					}
+					if calls++; calls > 3 {
+						return nil
+					}
+					return fmt.Errorf("%s: %w", called, errAway)
+				}
+				if totals := b.mustFeed(t); totals.Done != 4 {
+					t.Errorf("totals: %+v, want 4 done", totals)
+				}
+				if diff := cmp.Diff(slices.Repeat([]string{"feed the queue"}, 3), b.log.at(slog.LevelError)); diff != "" {
+					t.Errorf("errors logged (-want +got)\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestEndThatFailsIsAnError(t *testing.T) {
+	for _, method := range []string{"EndRun", "RunTotals"} {
+		t.Run(method, func(t *testing.T) {
+			inBubble(t, 1, nil, func(t *testing.T, b bubble) {
+				b.store.fail = func(called string) error {
+					if called == method {
+						return errAway
+					}
+					return nil
+				}
+				if _, err := b.Feed(t.Context(), b.mustOpen(t)); !errors.Is(err, errAway) {
+					t.Errorf("error: got %v, want %v", err, errAway)
+				}
+			})
+		})
+	}
+}
+
+// TestEnqueueErrorCostsALease loses the tasks of a first claim: they come again
+// when it has run out, under the next generation.
+func TestEnqueueErrorCostsALease(t *testing.T) {
+	inBubble(t, 2, func(c *Config) { c.Feed.ClaimLease = time.Minute }, func(t *testing.T, b bubble) {
+		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
+			if tasks[0].Generation == 1 {
+				return errAway
+			}
+			return b.queue.atOnce(ctx, tasks)
+		}
+		if totals := b.mustFeed(t); totals.Done != 2 {
+			t.Errorf("totals: %+v, want 2 done", totals)
+		}
+		want := []string{
+			"claim 1:1", "claim 2:1", "enqueue 1:1", "enqueue 2:1",
+			"claim 1:2", "claim 2:2", "enqueue 1:2", "enqueue 2:2",
+		}
+		if diff := cmp.Diff(want, b.store.steps); diff != "" {
+			t.Errorf("steps (-want +got)\n%s", diff)
+		}
+		if got := b.elapsed(); got < time.Minute || got > time.Minute+3*b.cfg.Feed.Tick {
+			t.Errorf("took %v, want the lease of a minute", got)
+		}
+		if diff := cmp.Diff([]string{"feed the queue"}, b.log.at(slog.LevelError)); diff != "" {
+			t.Errorf("errors logged (-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"claims ran out"}, b.log.at(slog.LevelWarn)); diff != "" {
+			t.Errorf("warnings logged (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestNewEpochReleasesClaims empties the queue in the middle of a run.
+func TestNewEpochReleasesClaims(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
+		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
+			if tasks[0].Generation == 1 {
+				b.queue.epoch = "second"
+				return nil
+			}
+			return b.queue.atOnce(ctx, tasks)
+		}
+		b.mustFeed(t)
+		if got := b.elapsed(); got != 2*b.cfg.Feed.Tick {
+			t.Errorf("took %v, want two ticks: nobody waits for a lease", got)
+		}
+		if diff := cmp.Diff([]string{"queue is another one than before, claims released"}, b.log.at(slog.LevelWarn)); diff != "" {
+			t.Errorf("warnings logged (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestClaimsNeverExceedTheDepth has a worker that does a task per second.
+func TestClaimsNeverExceedTheDepth(t *testing.T) {
+	inBubble(t, 100, func(c *Config) { c.Feed.Depth = 8 }, func(t *testing.T, b bubble) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		b.queue.work = nil
+		go func() {
+			for done := 0; ctx.Err() == nil; {
+				wait(ctx, time.Second)
+				b.queue.mu.Lock()
+				if done < len(b.queue.tasks) {
+					b.store.finish(b.queue.tasks[done])
+					done++
+				}
+				b.queue.mu.Unlock()
+			}
+		}()
+		b.mustFeed(t)
+		if b.store.most != 8 {
+			t.Errorf("%d claims at a time, want the depth of 8", b.store.most)
+		}
+		if got := b.elapsed().Round(time.Second); got != 100*time.Second {
+			t.Errorf("took %v, want 100 s: the worker was never without a task", got)
+		}
+	})
+}
+
+func TestFeedLeavesTheRunWhenItIsStopped(t *testing.T) {
+	inBubble(t, 1, nil, func(t *testing.T, b bubble) {
+		b.queue.work = nil
+		ctx, stop := context.WithCancel(t.Context())
+		run := b.mustOpen(t)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := b.Feed(ctx, run)
+			ended <- err
+		}()
+		synctest.Wait()
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("error: got %v, want %v", err, context.Canceled)
+		}
+		if b.store.ended != nil || b.log.at(slog.LevelError) != nil {
+			t.Errorf("ends %v, errors %v; want the run left to the next, without a word", b.store.ended, b.log.at(slog.LevelError))
+		}
+	})
+}

@@ -1,0 +1,203 @@
+// Package scheduler decides which receipts are asked about and when: it opens
+// runs, claims due receipts for them and feeds the queue, a minute or two of
+// work at a time. What happens to a receipt then is the worker's; the scheduler
+// never calls Apple. Any number of schedulers may run side by side.
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	"golang.org/x/sync/errgroup"
+
+	"revalidator/internal/ledger"
+)
+
+// Config says what a Scheduler does. Window and the durations of Feed have
+// defaults.
+type Config struct {
+	Store Store
+	Queue Queue
+	// Owner names this process among the schedulers; it must differ from
+	// every other's.
+	Owner string
+	// Schedule is when nightly runs start; its zone is the zone of the times
+	// that it is asked about.
+	Schedule cron.Schedule
+	Zone     *time.Location
+	// Window is how long a run may take; what is left then stays due.
+	Window time.Duration
+	// CatchUp is how late a slot that was missed is still run. No slot is given
+	// up within leastCatchUp, which a busy machine may need to see it.
+	CatchUp time.Duration
+
+	Feed FeedConfig
+
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Scheduler opens runs at their slots, and feeds them. Its zero value is of no
+// use; see New.
+type Scheduler struct {
+	cfg Config
+
+	mu sync.Mutex
+	// feeding are the runs that Run feeds. One of them may be found again when
+	// Postgres was away for longer than the owner's lease.
+	feeding map[int64]bool
+}
+
+// leastCatchUp is how late a slot is always still run.
+const leastCatchUp = time.Minute
+
+// New checks a Config and fills its defaults.
+func New(cfg Config) (*Scheduler, error) {
+	if cfg.Store == nil || cfg.Queue == nil || cfg.Owner == "" {
+		return nil, errors.New("scheduler: store, queue and owner are needed")
+	}
+	setDefault(&cfg.Zone, time.UTC)
+	setDefault(&cfg.Window, 8*time.Hour)
+	cfg.CatchUp = max(cfg.CatchUp, leastCatchUp)
+	setDefault(&cfg.Logger, slog.Default())
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	cfg.Feed.fill()
+	if cfg.Feed.OwnerLease <= 2*cfg.Feed.Tick {
+		return nil, fmt.Errorf("scheduler: the owner's lease (%s) must be longer than two ticks (%s)", cfg.Feed.OwnerLease, cfg.Feed.Tick)
+	}
+	return &Scheduler{cfg: cfg, feeding: make(map[int64]bool)}, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Run opens and feeds runs until ctx ends, and returns when its goroutines
+// have. A fault of Postgres or Redis is logged and tried again; it does not end
+// the loop.
+func (s *Scheduler) Run(ctx context.Context) error {
+	var feeds errgroup.Group
+	defer func() { _ = feeds.Wait() }()
+	feeds.Go(func() error { s.beat(ctx); return nil })
+	var opened time.Time // the newest slot that is known to have a run
+	for ctx.Err() == nil {
+		run, found, err := s.next(ctx, &opened)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.cfg.Logger.Error("look for a run", "error", err)
+		case found && s.begin(run.ID):
+			feeds.Go(func() error {
+				defer s.finish(run.ID)
+				s.serve(ctx, run)
+				return nil
+			})
+			continue
+		}
+		wait(ctx, s.cfg.Feed.Look)
+	}
+	return feeds.Wait()
+}
+
+// begin reports whether a run is not fed yet, and notes that it is.
+func (s *Scheduler) begin(id int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.feeding[id] {
+		return false
+	}
+	s.feeding[id] = true
+	return true
+}
+
+func (s *Scheduler) finish(id int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.feeding, id)
+}
+
+// serve feeds a run and tells how that ended.
+func (s *Scheduler) serve(ctx context.Context, run ledger.Run) {
+	s.cfg.Logger.Info("run started", "run_id", run.ID, "kind", run.Kind, "scheduled_for", run.ScheduledFor)
+	_, err := s.Feed(ctx, run)
+	switch {
+	case errors.Is(err, ErrRunLost):
+		s.cfg.Logger.Info("run was ended or taken over by another process", "run_id", run.ID)
+	case err != nil && ctx.Err() == nil:
+		s.cfg.Logger.Error("feed run", "run_id", run.ID, "error", err)
+	}
+}
+
+// next is a run for this scheduler to feed: one whose owner died, or the run of
+// the last slot where nobody has opened it. It tries each slot once, because
+// every try to open a run that is there costs a run's number.
+func (s *Scheduler) next(ctx context.Context, opened *time.Time) (ledger.Run, bool, error) {
+	now := s.cfg.Now()
+	run, err := s.cfg.Store.TakeOverRun(ctx, s.lease(now), now)
+	if err == nil || !errors.Is(err, ledger.ErrNotFound) {
+		return run, err == nil, err
+	}
+	slot, due := s.lastSlot(now)
+	if !due || slot.Equal(*opened) {
+		return ledger.Run{}, false, nil
+	}
+	run, err = s.open(ctx, ledger.RunNightly, slot)
+	if err == nil || errors.Is(err, ledger.ErrConflict) {
+		*opened = slot
+	}
+	if errors.Is(err, ledger.ErrConflict) {
+		return ledger.Run{}, false, nil
+	}
+	return run, err == nil, err
+}
+
+// lastSlot is the newest slot of the schedule that is not later than now, and
+// whether it is still worth a run. It comes from the schedule and the clock
+// alone, so that a slot that was missed while no scheduler ran is caught up
+// once, and two schedulers find the same slot.
+func (s *Scheduler) lastSlot(now time.Time) (time.Time, bool) {
+	if s.cfg.Schedule == nil {
+		return time.Time{}, false
+	}
+	now = now.In(s.cfg.Zone)
+	var last time.Time
+	for slot := s.cfg.Schedule.Next(now.Add(-s.cfg.CatchUp)); !slot.IsZero() && !slot.After(now); slot = s.cfg.Schedule.Next(slot) {
+		last = slot
+	}
+	return last.UTC(), !last.IsZero()
+}
+
+// Open opens a manual run now.
+func (s *Scheduler) Open(ctx context.Context) (ledger.Run, error) {
+	return s.open(ctx, ledger.RunManual, s.cfg.Now())
+}
+
+func (s *Scheduler) open(ctx context.Context, kind ledger.RunKind, slot time.Time) (ledger.Run, error) {
+	now := s.cfg.Now()
+	return s.cfg.Store.OpenRun(ctx, ledger.Run{
+		Kind: kind, ScheduledFor: slot.UTC(), Cutoff: now, Deadline: now.Add(s.cfg.Window),
+	}, s.lease(now), now)
+}
+
+func (s *Scheduler) lease(now time.Time) ledger.Lease {
+	return ledger.Lease{Owner: s.cfg.Owner, Until: now.Add(s.cfg.Feed.OwnerLease)}
+}
+
+// wait returns after d or when ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
