@@ -1,0 +1,20 @@
+package worker
+
+import "slices"
+
+// FailureClasses lists what the last result of a receipt may be called where it
+// was a failure, in the order of the table. What ends without an answer to store
+// is not among them.
+func FailureClasses() []string {
+	var classes []string
+	for _, v := range verdicts() {
+		switch v.action {
+		case giveBack, waitForLimit, pauseApp, fail:
+			continue
+		}
+		if !slices.Contains(classes, v.class) {
+			classes = append(classes, v.class)
+		}
+	}
+	return classes
+}

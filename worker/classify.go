@@ -1,0 +1,100 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/ratelimit"
+)
+
+// action is what is done about an answer.
+type action int
+
+const (
+	// giveBack frees the claim at once: nothing was asked, or the answer says
+	// nothing about the receipt. No attempt is counted.
+	giveBack action = iota
+	// record stores what Apple's facts say.
+	record
+	// retryLater counts a failure and asks again after a back-off.
+	retryLater
+	// retryDaily is retryLater for what Apple says will not cure soon.
+	retryDaily
+	// doubt is retryLater for an answer that accuses the receipt, and may yet
+	// be Apple's own trouble: only after many of them is the receipt marked.
+	doubt
+	// confirm asks again on another day, and then believes it.
+	confirm
+	// set aside: the receipt can never get another answer.
+	setAside
+	// wait gives back until a limit is over.
+	waitForLimit
+	// pauseApp stops the whole app: every one of its receipts would fail.
+	pauseApp
+	// fail hands a fault of our own machinery to asynq, which tries again.
+	fail
+)
+
+// verdict is one line of the table: an error, the class under which it is
+// counted and stored, and what is done about it.
+type verdict struct {
+	err    error
+	class  string
+	action action
+	// alarm marks what needs a person: it is logged as an error.
+	alarm bool
+}
+
+// verdicts is the whole table from errors to actions. The first line that
+// matches counts.
+func verdicts() []verdict {
+	return []verdict{
+		{context.Canceled, "stopped", giveBack, false}, // the worker is shutting down
+		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false},
+		{ratelimit.ErrUnavailable, "limiter_unavailable", waitForLimit, false},
+		{appstore.ErrRateLimited, "rate_limited", waitForLimit, false}, // HTTP 429
+
+		{errProbing, "shared_secret_in_doubt", waitForLimit, false},
+		// The pause of the app is the one alarm for all of its receipts.
+		{errNoSecret, "no_shared_secret", pauseApp, false},
+		{appstore.ErrSharedSecret, "shared_secret_refused", pauseApp, false}, // 21004, by every secret of the ring
+
+		{appstore.ErrMalformedReceipt, "receipt_malformed", doubt, false},        // 21002
+		{appstore.ErrNotAuthenticated, "receipt_not_authenticated", doubt, true}, // 21003
+		{appstore.ErrAccountGone, "account_gone", confirm, false},                // 21010
+		{appstore.ErrWrongApp, "wrong_app", setAside, true},
+		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false}, // HTTP 413, or not sent
+
+		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false},         // 21005, 21009, 21100–21199, -1
+		{appstore.ErrInternalPermanent, "apple_internal_error", retryDaily, true}, // 21100–21199, not retryable
+		{appstore.ErrEnvironmentSwitch, "environments_disagree", retryLater, true},
+		{appstore.ErrBadRequest, "request_refused", retryLater, true}, // 21000: a fault of ours
+		{appstore.ErrUnknownStatus, "unknown_status", retryLater, true},
+
+		{appstore.ErrTimeout, "timeout", retryLater, false},
+		{context.DeadlineExceeded, "timeout", retryLater, false},
+		{appstore.ErrConnection, "connection_failed", retryLater, false},
+		{appstore.ErrServer, "server_error", retryLater, false}, // HTTP 5xx
+		{appstore.ErrHTTPStatus, "http_status", retryLater, true},
+		{appstore.ErrEmptyReply, "reply_empty", retryLater, false},
+		{appstore.ErrNotJSON, "reply_not_json", retryLater, false},
+		{appstore.ErrCutReply, "reply_cut", retryLater, false},
+		{appstore.ErrMalformedReply, "reply_malformed", retryLater, true},
+		{appstore.ErrReplyTooLarge, "reply_too_large", retryLater, true},
+	}
+}
+
+// classify finds the verdict on an error. No error at all is a success; an
+// error that no line knows is a fault of our own.
+func classify(err error) verdict {
+	if err == nil {
+		return verdict{action: record}
+	}
+	for _, v := range verdicts() {
+		if errors.Is(err, v.err) {
+			return v
+		}
+	}
+	return verdict{err: err, class: "internal_fault", action: fail, alarm: true}
+}

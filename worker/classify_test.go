@@ -1,0 +1,234 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
+)
+
+// verdictTest is an error as the client returns it, and what must become of a
+// receipt that failed for the first time.
+type verdictTest struct {
+	name string
+	err  error
+	// notSent is true where the error came before any request.
+	notSent bool
+	want    ledger.Outcome
+	// alarm is whether a person is called, blocked for how long nobody may
+	// call for the app, paused why the app is stopped.
+	alarm   bool
+	blocked time.Duration
+	paused  string
+}
+
+func asked(err error) error  { return fmt.Errorf("ask %s: %w", iap.Production, err) }
+func waited(err error) error { return fmt.Errorf("wait to ask %s: %w", iap.Production, err) }
+func httpStatus(n int) error { return asked(&appstore.HTTPError{StatusCode: n}) }
+func status(code int) error  { return asked(&appstore.StatusError{Code: appstore.Code(code)}) }
+func final(code int) error {
+	return asked(&appstore.StatusError{Code: appstore.Code(code), Retryable: new(bool)})
+}
+func connection(e error) error {
+	return asked(fmt.Errorf("%w: %w", appstore.ErrConnection, &net.OpError{Op: "read", Err: e}))
+}
+
+// givenBack is an outcome of a receipt that was not asked about.
+func givenBack(class string, wait time.Duration) ledger.Outcome {
+	o := ledger.Outcome{Failure: class, Stays: true}
+	if wait > 0 {
+		o.NextCheck = iap.Check{At: noon.Add(wait), Rule: iap.RuleWait}
+	}
+	return o
+}
+
+// retried is a failure after which the receipt is asked about again in its run.
+func retried(class string, codes ...int) ledger.Outcome {
+	return failed(class, 30*time.Second, iap.RuleRetry, true, codes...)
+}
+
+func failed(class string, wait time.Duration, rule iap.Rule, stays bool, codes ...int) ledger.Outcome {
+	o := ledger.Outcome{Failure: class, Asked: true, Stays: stays, NextCheck: iap.Check{At: noon.Add(wait), Rule: rule}}
+	for _, code := range codes {
+		o.Code = &code
+	}
+	return o
+}
+
+func setAsideAs(class string, state iap.ReceiptState) ledger.Outcome {
+	return ledger.Outcome{Failure: class, Asked: true, State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+}
+
+// verdictTests has at least one row for each line of the table in classify.go.
+func verdictTests() []verdictTest {
+	return []verdictTest{
+		{name: "worker stops while it waits", err: waited(context.Canceled), notSent: true, want: givenBack("", 0)},
+		{name: "worker stops while it asks", err: asked(context.Canceled), want: givenBack("", 0)},
+		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
+		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
+		{name: "HTTP 429", err: httpStatus(429), want: givenBack("rate_limited", 30*time.Second), blocked: 30 * time.Second},
+		{
+			name: "HTTP 429 with Retry-After", err: asked(&appstore.HTTPError{StatusCode: 429, RetryAfter: noon.Add(7 * time.Minute)}),
+			want: givenBack("rate_limited", 7*time.Minute), blocked: 7 * time.Minute,
+		},
+		{
+			name: "HTTP 429 with Retry-After in the past", err: asked(&appstore.HTTPError{StatusCode: 429, RetryAfter: noon.Add(-time.Minute)}),
+			want: givenBack("rate_limited", 30*time.Second), blocked: 30 * time.Second,
+		},
+
+		{name: "secret in doubt", err: waited(errProbing), notSent: true, want: givenBack("shared_secret_in_doubt", 5*time.Second)},
+		{name: "no secret", err: fmt.Errorf("%w: %s", errNoSecret, app), notSent: true, want: givenBack("no_shared_secret", 0), paused: ledger.PausedNoSecret},
+		{name: "21004", err: status(21004), want: givenBack("shared_secret_refused", 0), paused: ledger.PausedSecretRefused},
+
+		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},
+		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
+		{name: "21010", err: final(21010), want: failed("account_gone", 24*time.Hour, iap.RuleConfirm, false, 21010)},
+		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: setAsideAs("wrong_app", iap.ReceiptWrongApp), alarm: true},
+		{name: "HTTP 413", err: httpStatus(413), want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
+		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrRequestTooLarge), notSent: true, want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
+
+		{name: "21005", err: status(21005), want: retried("apple_unavailable", 21005)},
+		{name: "21009", err: status(21009), want: retried("apple_unavailable", 21009)},
+		{name: "-1", err: status(-1), want: retried("apple_unavailable", -1)},
+		{name: "21100", err: status(21100), want: retried("apple_unavailable", 21100)},
+		{name: "21199 for good", err: final(21199), want: failed("apple_internal_error", 24*time.Hour, iap.RuleRetry, false, 21199), alarm: true},
+		{name: "21007 once more", err: status(21007), want: retried("environments_disagree", 21007), alarm: true},
+		{name: "21008 once more", err: status(21008), want: retried("environments_disagree", 21008), alarm: true},
+		{name: "21000", err: status(21000), want: retried("request_refused", 21000), alarm: true},
+		{name: "21001", err: status(21001), want: retried("request_refused", 21001), alarm: true},
+		{name: "21042", err: status(21042), want: retried("unknown_status", 21042), alarm: true},
+
+		{name: "our own time limit", err: asked(appstore.ErrTimeout), want: retried("timeout")},
+		{name: "the task's time limit", err: asked(context.DeadlineExceeded), want: retried("timeout")},
+		{name: "connection reset", err: connection(syscall.ECONNRESET), want: retried("connection_failed")},
+		{name: "HTTP 500", err: httpStatus(500), want: retried("server_error")},
+		{name: "HTTP 503", err: httpStatus(503), want: retried("server_error")},
+		{name: "HTTP 302", err: httpStatus(302), want: retried("http_status"), alarm: true},
+		{name: "HTTP 403", err: httpStatus(403), want: retried("http_status"), alarm: true},
+		{name: "empty reply", err: asked(appstore.ErrEmptyReply), want: retried("reply_empty")},
+		{name: "HTML", err: asked(appstore.ErrNotJSON), want: retried("reply_not_json")},
+		{name: "cut reply", err: asked(appstore.ErrCutReply), want: retried("reply_cut")},
+		{name: "no status", err: asked(appstore.ErrNoStatus), want: retried("reply_malformed"), alarm: true},
+		{name: "no bundle id", err: asked(appstore.ErrNoBundleID), want: retried("reply_malformed"), alarm: true},
+		{name: "reply too large", err: asked(appstore.ErrReplyTooLarge), want: retried("reply_too_large"), alarm: true},
+	}
+}
+
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	for _, test := range verdictTests() {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t)
+		})
+	}
+}
+
+// run lets the error come in place of an answer and compares all that follows.
+func (test verdictTest) run(t *testing.T) {
+	t.Helper()
+	p := newParts(t, nil)
+	answer := appstore.Answer{Environment: iap.Production, Calls: 1}
+	if test.notSent {
+		answer.Calls = 0
+	}
+	got, err := p.conclude(t.Context(), claimed(), answer, test.err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := test.want
+	want.ReceiptID, want.Generation, want.RunID, want.BundleID, want.At = 7, 3, 5, app, noon
+	want.Calls, want.Environment = answer.Calls, answer.Environment
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("outcome (-want +got)\n%s", diff)
+	}
+	if alarm := len(p.log.at(slog.LevelWarn)) > 0; alarm != test.alarm {
+		t.Errorf("alarm: got %t, want %t", alarm, test.alarm)
+	}
+	var blocked map[string]time.Time
+	if test.blocked > 0 {
+		blocked = map[string]time.Time{app + "/Production": noon.Add(test.blocked)}
+	}
+	if diff := cmp.Diff(blocked, p.limiter.blocked); diff != "" {
+		t.Errorf("blocked budgets (-want +got)\n%s", diff)
+	}
+	var paused []string
+	if test.paused != "" {
+		paused = []string{test.paused}
+	}
+	if diff := cmp.Diff(paused, p.store.paused); diff != "" {
+		t.Errorf("reasons of pauses (-want +got)\n%s", diff)
+	}
+}
+
+// TestEveryVerdictIsTested fails when a line is added to the table without a
+// row above.
+func TestEveryVerdictIsTested(t *testing.T) {
+	t.Parallel()
+	met := map[error]bool{}
+	for _, test := range verdictTests() {
+		met[classify(test.err).err] = true
+	}
+	label := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	for _, v := range verdicts() {
+		if !met[v.err] {
+			t.Errorf("no row for %q", v.err)
+		}
+		if !label.MatchString(v.class) {
+			t.Errorf("class %q of %q: want a label in snake case", v.class, v.err)
+		}
+	}
+}
+
+func TestClassifyTakesTheFirstLine(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err  error
+		want string
+	}{
+		"stopped, which made the connection fail":   {connection(context.Canceled), "stopped"},
+		"stopped after a code":                      {errors.Join(status(21005), context.Canceled), "stopped"},
+		"out of time, which made it fail":           {connection(context.DeadlineExceeded), "timeout"},
+		"busy, which is no fault of the connection": {errors.Join(appstore.ErrConnection, &ratelimit.BusyError{}), "limiter_busy"},
+		"429 is no other HTTP status":               {errors.Join(appstore.ErrHTTPStatus, httpStatus(429)), "rate_limited"},
+		"a refused secret comes before the receipt": {errors.Join(status(21003), status(21004)), "shared_secret_refused"},
+		"a wrong app comes before a bad reply":      {errors.Join(appstore.ErrMalformedReply, appstore.ErrWrongApp), "wrong_app"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := classify(test.err).class; got != test.want {
+				t.Errorf("class: got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestUnknownErrorIsOurFault leaves the receipt alone and the claim in hand.
+func TestUnknownErrorIsOurFault(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, nil)
+	fault := fmt.Errorf("read receipt: %w", io.ErrUnexpectedEOF)
+	got, err := p.conclude(t.Context(), claimed(), appstore.Answer{Calls: 1}, fault)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("error: got %v, want the fault itself, for asynq to run the task again", err)
+	}
+	if diff := cmp.Diff(ledger.Outcome{}, got); diff != "" {
+		t.Errorf("outcome (-want +got)\n%s", diff)
+	}
+	if v := classify(fault); v.class != "internal_fault" || !v.alarm {
+		t.Errorf("verdict: %+v, want an alarm as internal_fault", v)
+	}
+}

@@ -1,0 +1,176 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
+)
+
+// conclude turns an answer, or the error in its place, into an outcome. Its own
+// error is a fault of our machinery.
+func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answer, err error) (ledger.Outcome, error) {
+	w.metrics.oddities.Add(float64(w.odd.note(r.ID, a.Unknown)))
+	v := classify(err)
+	o := w.notAsked(r)
+	o.Calls, o.Failure, o.Environment = a.Calls, v.class, a.Environment
+	if v.alarm {
+		w.cfg.Logger.Warn("answer needs a look", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "class", v.class, "error", err)
+	}
+	switch v.action {
+	case fail:
+		return ledger.Outcome{}, err
+	case giveBack:
+		o.Failure = ""
+		return o, nil
+	case pauseApp:
+		return o, w.pause(ctx, r.App.BundleID, err)
+	case waitForLimit:
+		o.NextCheck = iap.Check{At: w.limitOver(ctx, r, a, err), Rule: iap.RuleWait}
+		return o, nil
+	}
+	o.Asked, o.Stays = true, false
+	var status *appstore.StatusError
+	switch {
+	case err == nil:
+		code := int(a.Code)
+		o.Code = &code
+		w.recordFacts(&o, a)
+	case errors.As(err, &status):
+		code := int(status.Code)
+		o.Code = &code
+		fallthrough
+	default:
+		w.recordFailure(&o, v, r)
+	}
+	return o, nil
+}
+
+// notAsked gives a claim back: the receipt stays due, and in its run.
+func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
+	return ledger.Outcome{
+		ReceiptID: r.ID, Generation: r.Generation, RunID: r.RunID, BundleID: r.App.BundleID,
+		At: w.cfg.Now(), Stays: r.RunID != 0,
+	}
+}
+
+// recordFacts derives what the facts mean and when to look again.
+func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer) {
+	conclusion := iap.Derive(&a.Facts)
+	next := w.cfg.Policy.Plan(conclusion, a.Facts.AsOf, o.ReceiptID)
+	if !next.At.IsZero() && next.At.Before(o.At) {
+		// Apple's clock is behind ours, or the reply was long on its way.
+		next.At = o.At
+	}
+	o.State, o.Conclusion, o.NextCheck = iap.ReceiptValid, &conclusion, next
+}
+
+// recordFailure says when to ask again, and what to make of the receipt. The
+// subscriptions that it shows stay as they are.
+func (w *Worker) recordFailure(o *ledger.Outcome, v verdict, r ledger.Receipt) {
+	failures := r.ConsecutiveFailures + 1
+	// What accuses the receipt must be said again and again; other trouble in
+	// between says nothing about the receipt.
+	alike := 1
+	if r.LastFailure == v.class {
+		alike = r.FailuresAlike + 1
+	}
+	after := func(wait time.Duration, rule iap.Rule) {
+		o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: rule}
+	}
+	retry := func() {
+		after(w.cfg.Retry.backoff(failures), iap.RuleRetry)
+		o.Stays = r.RunID != 0 && failures < w.cfg.Retry.Limit
+	}
+	switch v.action {
+	case retryLater:
+		retry()
+	case retryDaily:
+		after(retryDailyAfter, iap.RuleRetry)
+	case doubt:
+		if alike < w.cfg.Retry.DoubtLimit {
+			retry()
+			return
+		}
+		o.State = accused(v.err)
+		after(doubtAfter, iap.RuleConfirm)
+	case confirm:
+		if alike <= len(confirmAfter) {
+			after(confirmAfter[alike-1], iap.RuleConfirm)
+			return
+		}
+		o.State = accused(v.err)
+		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
+	case setAside:
+		o.State = accused(v.err)
+		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
+	}
+}
+
+// accused is the state of a receipt that an error is believed of.
+func accused(err error) iap.ReceiptState {
+	switch err {
+	case appstore.ErrMalformedReceipt:
+		return iap.ReceiptMalformed
+	case appstore.ErrNotAuthenticated:
+		return iap.ReceiptNotAuthenticated
+	case appstore.ErrAccountGone:
+		return iap.ReceiptAccountGone
+	case appstore.ErrWrongApp:
+		return iap.ReceiptWrongApp
+	case appstore.ErrRequestTooLarge:
+		return iap.ReceiptTooLarge
+	}
+	return iap.ReceiptQuarantined
+}
+
+// limitOver is when a limit allows the next call. Where Apple set it, nobody
+// calls for the app and environment before.
+func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a appstore.Answer, err error) time.Time {
+	now := w.cfg.Now()
+	var busy *ratelimit.BusyError
+	if errors.As(err, &busy) {
+		// All who were refused heard the same: they come back spread.
+		return now.Add(busy.RetryAfter + time.Duration(float64(busy.RetryAfter)*w.cfg.Retry.Random()/4))
+	}
+	until := now.Add(w.cfg.Retry.backoff(1))
+	var reply *appstore.HTTPError
+	if !errors.As(err, &reply) {
+		return now.Add(limitAfter)
+	}
+	if reply.RetryAfter.After(now) {
+		until = reply.RetryAfter
+	}
+	e := a.Environment
+	if e == "" {
+		e = iap.Production
+	}
+	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(e), until); err != nil {
+		w.cfg.Logger.Warn("hold calls back", "bundle_id", r.App.BundleID, "error", err)
+	}
+	return until
+}
+
+// pause stops an app, once, with one alarm: that of the worker whose call it
+// was that paused it.
+func (w *Worker) pause(ctx context.Context, bundleID string, cause error) error {
+	reason := ledger.PausedSecretRefused
+	if errors.Is(cause, errNoSecret) {
+		reason = ledger.PausedNoSecret
+	}
+	changed, err := w.cfg.Store.PauseApp(ctx, bundleID, reason, w.cfg.Now())
+	if err != nil {
+		return err
+	}
+	w.ring.pausing(bundleID)
+	if changed {
+		w.metrics.paused.WithLabelValues(bundleID).Inc()
+		w.cfg.Logger.Error("app paused: add a shared secret that Apple accepts with 'revalidator secrets add'",
+			"bundle_id", bundleID, "reason", reason)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hibiken/asynq"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
+	"revalidator/jobs"
+)
+
+// Handle is the story of one receipt. It ends well for everything that Apple
+// may say; an error means a fault of our own machinery, after which asynq runs
+// the task again under the same claim.
+func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
+	v, err := jobs.ParseVerify(task.Payload())
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
+	}
+	started := w.cfg.Now()
+	r, err := w.cfg.Store.ClaimedReceipt(ctx, v.ReceiptID, v.Generation)
+	if errors.Is(err, ledger.ErrLostClaim) {
+		w.cfg.Logger.Debug("claim is gone, nothing to do", "receipt_id", v.ReceiptID)
+		w.show(task, lostClaim)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	o, err := w.check(ctx, r)
+	if err != nil {
+		w.cfg.Logger.Error("check receipt", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "error", err)
+		return err
+	}
+	// The answer is there: it is kept even if the task's time is up.
+	saved, err := w.batch.save(context.WithoutCancel(ctx), o)
+	if err != nil {
+		return fmt.Errorf("save outcome of receipt %d: %w", r.ID, err)
+	}
+	w.metrics.observe(o, w.cfg.Now().Sub(started), saved)
+	w.cfg.Logger.Debug("receipt checked", "receipt_id", r.ID, "run_id", r.RunID, "class", o.Failure,
+		"calls", o.Calls, "next_check", o.NextCheck.At, "rule", o.NextCheck.Rule, "saved", saved)
+	w.show(task, describe(o, saved))
+	return nil
+}
+
+// check asks about a receipt and says what becomes of it. Its error is a fault
+// of our own machinery.
+func (w *Worker) check(ctx context.Context, r ledger.Receipt) (ledger.Outcome, error) {
+	if r.App.PausedAt != nil || r.RunCancelled {
+		return w.notAsked(r), nil
+	}
+	answer, err := w.ask(ctx, r)
+	return w.conclude(ctx, r, answer, err)
+}
+
+// ask asks Apple with one secret of the ring after the other, until one is not
+// refused, each at most once.
+func (w *Worker) ask(ctx context.Context, r ledger.Receipt) (appstore.Answer, error) {
+	var answer appstore.Answer
+	request := w.request(r)
+	trial := w.ring.trial(r.App.BundleID)
+	defer trial.end()
+	calls := 0
+	for {
+		s, err := w.nextSecret(ctx, trial)
+		if err != nil {
+			answer.Calls = calls
+			return answer, err
+		}
+		request.Password = s.value
+		request.Wait = func(ctx context.Context, e iap.Environment) error {
+			if err := w.waitForSlot(ctx, r.App, e); err != nil {
+				return err
+			}
+			return trial.admit(s.id)
+		}
+		answer, err = w.cfg.AppStore.VerifyReceipt(ctx, request)
+		calls += answer.Calls
+		answer.Calls = calls
+		request.Environment = answer.Environment
+		if !errors.Is(err, errSecretChanged) && !trial.learn(ctx, s.id, saidOfSecret(answer, err)) {
+			return answer, err
+		}
+	}
+}
+
+// nextSecret is the next secret to try, for which it waits no longer than the
+// worker runs.
+func (w *Worker) nextSecret(ctx context.Context, t *trial) (*sharedSecret, error) {
+	ctx, cancel := w.untilStopped(ctx)
+	defer cancel()
+	return t.next(ctx)
+}
+
+func (w *Worker) request(r ledger.Receipt) appstore.Request {
+	return appstore.Request{
+		BundleID:               r.App.BundleID,
+		Environment:            r.Environment,
+		Receipt:                w.cfg.Data(r.ID, r.ByteSize),
+		ExcludeOldTransactions: w.cfg.ExcludeOldTransactions,
+		Wait:                   func(ctx context.Context, e iap.Environment) error { return w.waitForSlot(ctx, r.App, e) },
+	}
+}
+
+// waitForSlot waits until the app may make its next call, and no longer than
+// the worker runs.
+func (w *Worker) waitForSlot(ctx context.Context, app ledger.App, e iap.Environment) error {
+	ctx, cancel := w.untilStopped(ctx)
+	defer cancel()
+	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
+	return w.cfg.Limiter.Wait(ctx, app.Budget(e), rate)
+}
+
+// untilStopped is a context that ends when the worker is told to stop, too.
+func (w *Worker) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	release := context.AfterFunc(w.stopping, cancel)
+	return ctx, func() { release(); cancel() }
+}

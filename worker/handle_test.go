@@ -1,0 +1,295 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hibiken/asynq"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
+	"revalidator/jobs"
+)
+
+// task is the task of the claimed receipt.
+func task() *asynq.Task {
+	return asynq.NewTask(jobs.TypeVerify, []byte(`{"receipt":7,"generation":3,"run":5,"app":"com.example.reader"}`))
+}
+
+// never is an Apple that must not be asked.
+func never(t *testing.T) appStore {
+	return func(context.Context, appstore.Request) (appstore.Answer, error) {
+		t.Error("Apple was asked")
+		return appstore.Answer{}, nil
+	}
+}
+
+func (p parts) mustHandle(t *testing.T) ledger.Outcome {
+	t.Helper()
+	if err := p.Handle(t.Context(), task()); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.store.saved) != 1 {
+		t.Fatalf("saved %d outcomes, want one", len(p.store.saved))
+	}
+	return p.store.saved[0]
+}
+
+func TestHandleSuccess(t *testing.T) {
+	t.Parallel()
+	var request appstore.Request
+	p := newParts(t, func(c *Config) {
+		c.ExcludeOldTransactions = true
+		c.AppStore = appStore(func(ctx context.Context, r appstore.Request) (appstore.Answer, error) {
+			request = r
+			return accepted(), r.Wait(ctx, iap.Production)
+		})
+	})
+	var waited []any
+	p.limiter.wait = func(_ context.Context, key string, rate ratelimit.Rate) error {
+		waited = append(waited, key, rate)
+		return nil
+	}
+	got := p.mustHandle(t)
+
+	answer := accepted()
+	conclusion := iap.Derive(&answer.Facts)
+	want := ledger.Outcome{
+		ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Asked: true, Calls: 1, Code: new(int),
+		State: iap.ReceiptValid, Environment: iap.Production, Conclusion: &conclusion,
+		NextCheck: iap.DefaultPolicy().Plan(conclusion, noon, 7),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("outcome (-want +got)\n%s", diff)
+	}
+	if request.BundleID != app || request.Environment != iap.Production || request.Receipt.Size() != 6 || !request.ExcludeOldTransactions {
+		t.Errorf("request: %+v", request)
+	}
+	if diff := cmp.Diff([]any{app + "/Production", ratelimit.Rate{PerSecond: 10, Burst: 2}}, waited); diff != "" {
+		t.Errorf("waited for (-want +got)\n%s", diff)
+	}
+}
+
+// TestNextCheckIsNeverInThePast has a reply that is older than the wait that
+// follows from it.
+func TestNextCheckIsNeverInThePast(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, nil)
+	p.clock.advance(365 * 24 * time.Hour)
+	if o := p.mustHandle(t); !o.NextCheck.At.Equal(p.clock.Now()) {
+		t.Errorf("next check: got %v, want now, %v", o.NextCheck.At, p.clock.Now())
+	}
+}
+
+// TestSettledStaysSettled has facts that nothing can change any more.
+func TestSettledStaysSettled(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) {
+		c.AppStore = appStore(func(context.Context, appstore.Request) (appstore.Answer, error) {
+			a := appstore.Answer{Environment: iap.Production, Calls: 1, Facts: iap.Facts{AsOf: noon, BundleID: app}}
+			a.Facts.AddTransaction(iap.Transaction{TransactionID: "1", PurchaseDate: noon.AddDate(-5, 0, 0)}, iap.ListLatest)
+			return a, nil
+		})
+	})
+	if diff := cmp.Diff(iap.Check{Rule: iap.RuleSettled}, p.mustHandle(t).NextCheck); diff != "" {
+		t.Errorf("next check (-want +got)\n%s", diff)
+	}
+}
+
+func TestBadPayloadIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) { c.AppStore = never(t) })
+	err := p.Handle(t.Context(), asynq.NewTask(jobs.TypeVerify, []byte(`{"receipt":0}`)))
+	if !errors.Is(err, asynq.SkipRetry) || !errors.Is(err, jobs.ErrPayload) {
+		t.Errorf("error: got %v, want SkipRetry and ErrPayload", err)
+	}
+	if p.store.saved != nil {
+		t.Errorf("saved: %v", p.store.saved)
+	}
+}
+
+func TestLostClaimIsNotAsked(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) { c.AppStore = never(t) })
+	p.store.receipt.Generation++
+	if err := p.Handle(t.Context(), task()); err != nil {
+		t.Errorf("a lost claim is no fault: %v", err)
+	}
+	if p.store.saved != nil {
+		t.Errorf("saved: %v", p.store.saved)
+	}
+}
+
+func TestFaultsOfOurOwnAreLeftToTheQueue(t *testing.T) {
+	t.Parallel()
+	fault := errors.New("database is away")
+	for name, test := range map[string]struct {
+		fail       func(*fakeStore)
+		wantLogged []string
+	}{
+		// asynq logs what a handler returns, and a fault before or after the
+		// check has no more to tell.
+		"load":  {func(s *fakeStore) { s.loadErr = fault }, nil},
+		"save":  {func(s *fakeStore) { s.saveErr = fault }, nil},
+		"check": {func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault }, []string{"check receipt"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParts(t, nil)
+			test.fail(p.store)
+			if err := p.Handle(t.Context(), task()); !errors.Is(err, fault) || errors.Is(err, asynq.SkipRetry) {
+				t.Errorf("error: got %v, want %v, to be tried again", err, fault)
+			}
+			if diff := cmp.Diff(test.wantLogged, p.log.at(slog.LevelError)); diff != "" {
+				t.Errorf("errors logged (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPausedAppIsGivenBack(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) { c.AppStore = never(t) })
+	p.store.receipt.App.PausedAt = &noon
+	want := ledger.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true}
+	if diff := cmp.Diff(want, p.mustHandle(t)); diff != "" {
+		t.Errorf("outcome (-want +got)\n%s", diff)
+	}
+}
+
+// waits is an Apple that waits for its slot, as the real client does, and then
+// accepts.
+func waits(ctx context.Context, r appstore.Request) (appstore.Answer, error) {
+	if err := r.Wait(ctx, iap.Production); err != nil {
+		return appstore.Answer{Environment: r.Environment}, waited(err)
+	}
+	return accepted(), nil
+}
+
+func TestBusyLimiterGivesBack(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) { c.AppStore = appStore(waits) })
+	p.limiter.wait = func(context.Context, string, ratelimit.Rate) error {
+		return &ratelimit.BusyError{RetryAfter: time.Minute}
+	}
+	want := ledger.Outcome{
+		ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true, Environment: iap.Production,
+		Failure: "limiter_busy", NextCheck: iap.Check{At: noon.Add(time.Minute + time.Minute/8), Rule: iap.RuleWait},
+	}
+	if diff := cmp.Diff(want, p.mustHandle(t)); diff != "" {
+		t.Errorf("outcome (-want +got)\n%s", diff)
+	}
+}
+
+// TestRateLimitedInTheSandbox blocks the budget of the environment that Apple
+// pointed to.
+func TestRateLimitedInTheSandbox(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, nil)
+	until := noon.Add(time.Minute)
+	limited := &appstore.HTTPError{StatusCode: 429, RetryAfter: until}
+	for environment, want := range map[iap.Environment]string{iap.Sandbox: app + "/Sandbox", "": app + "/Production"} {
+		p.limiter.blocked = nil
+		if _, err := p.conclude(t.Context(), claimed(), appstore.Answer{Environment: environment, Calls: 2}, asked(limited)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(map[string]time.Time{want: until}, p.limiter.blocked); diff != "" {
+			t.Errorf("receipt of %q: blocked budgets (-want +got)\n%s", environment, diff)
+		}
+	}
+}
+
+func TestBlockThatFailsStillGivesBack(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, nil)
+	p.limiter.blockErr = errors.New("redis is away")
+	o, err := p.conclude(t.Context(), claimed(), appstore.Answer{Calls: 1}, httpStatus(429))
+	if err != nil || o.NextCheck.Rule != iap.RuleWait {
+		t.Errorf("next check by %q, error %v; want %q and none", o.NextCheck.Rule, err, iap.RuleWait)
+	}
+}
+
+// TestStopDuringTheWaitGivesBack stops the worker while a receipt waits for its
+// slot.
+func TestStopDuringTheWaitGivesBack(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) { c.AppStore = appStore(waits) })
+	p.limiter.wait = func(ctx context.Context, _ string, _ ratelimit.Rate) error {
+		p.Worker.stop()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	want := ledger.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true, Environment: iap.Production}
+	if diff := cmp.Diff(want, p.mustHandle(t)); diff != "" {
+		t.Errorf("outcome (-want +got)\n%s", diff)
+	}
+}
+
+// TestStopDuringTheCallWaitsForTheAnswer stops the worker, and ends the task,
+// while Apple is being asked.
+func TestStopDuringTheCallWaitsForTheAnswer(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var p parts
+	p = newParts(t, func(c *Config) {
+		c.AppStore = appStore(func(asking context.Context, r appstore.Request) (appstore.Answer, error) {
+			p.Worker.stop()
+			if err := asking.Err(); err != nil {
+				t.Errorf("the call was ended: %v", err)
+			}
+			cancel()
+			return accepted(), nil
+		})
+	})
+	if err := p.Handle(ctx, task()); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.store.saved) != 1 || p.store.saved[0].State != iap.ReceiptValid {
+		t.Errorf("saved: %+v, want the answer that was there", p.store.saved)
+	}
+}
+
+func TestNewNeedsItsParts(t *testing.T) {
+	t.Parallel()
+	whole := newParts(t, nil).cfg
+	for name, take := range map[string]func(*Config){
+		"store":     func(c *Config) { c.Store = nil },
+		"app store": func(c *Config) { c.AppStore = nil },
+		"limiter":   func(c *Config) { c.Limiter = nil },
+		"keys":      func(c *Config) { c.Keys = nil },
+		"data":      func(c *Config) { c.Data = nil },
+		"redis":     func(c *Config) { c.Redis = nil },
+	} {
+		cfg := whole
+		take(&cfg)
+		if w, err := New(cfg); err == nil || w != nil {
+			t.Errorf("without %s: got %v and %v, want an error", name, w, err)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	w, err := New(Config{
+		Store: &fakeStore{}, AppStore: appStore(waits), Limiter: &fakeLimiter{}, Keys: openKeys{},
+		Data: func(int64, int64) appstore.Receipt { return nil }, Redis: newParts(t, nil).cfg.Redis,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintln(w.cfg.Concurrency, w.cfg.LargeConcurrency, w.cfg.BatchSize, w.cfg.BatchDelay, w.cfg.ShutdownTimeout,
+		w.cfg.Retry.Base, w.cfg.Retry.Max, w.cfg.Retry.Limit, w.cfg.Retry.DoubtLimit)
+	if diff := cmp.Diff("256 4 100 10ms 1m10s 30s 6h0m0s 5 10\n", got); diff != "" {
+		t.Errorf("defaults (-want +got)\n%s", diff)
+	}
+	if w.cfg.Now().IsZero() || w.cfg.Logger == nil {
+		t.Error("no clock or no logger")
+	}
+}

@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"revalidator/internal/ledger"
+)
+
+// metrics are what a worker counts. Labels are bounded: classes are those of
+// the table in classify.go.
+type metrics struct {
+	outcomes *prometheus.CounterVec
+	calls    prometheus.Counter
+	duration prometheus.Histogram
+	lost     prometheus.Counter
+	oddities prometheus.Counter
+	paused   *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "revalidator_outcomes_total", Help: "Receipts handled, by class of failure; ok is a success, given_back was not asked about.",
+		}, []string{"class"}),
+		calls: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "revalidator_apple_requests_total", Help: "Requests sent to Apple.",
+		}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "revalidator_receipt_duration_seconds", Help: "Time in hand of a receipt, waiting for the limiter included.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 10),
+		}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "revalidator_lost_claims_total", Help: "Outcomes that came after their claim was lost, and changed nothing.",
+		}),
+		oddities: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "revalidator_reply_oddities_total", Help: "Keys and values in Apple's replies that were not known, or forgiven; the log names each once.",
+		}),
+		paused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "revalidator_app_paused_total", Help: "Times that this worker stopped an app for want of a shared secret that Apple accepts.",
+		}, []string{"bundle_id"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.outcomes, m.calls, m.duration, m.lost, m.oddities, m.paused} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) observe(o ledger.Outcome, elapsed time.Duration, saved bool) {
+	class := o.Failure
+	switch {
+	case class != "":
+	case o.Asked:
+		class = "ok"
+	default:
+		class = "given_back"
+	}
+	m.outcomes.WithLabelValues(class).Inc()
+	m.calls.Add(float64(o.Calls))
+	m.duration.Observe(elapsed.Seconds())
+	if !saved {
+		m.lost.Inc()
+	}
+}

@@ -1,0 +1,101 @@
+package worker
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// lostClaim is the result of a task that came too late.
+const lostClaim = "the claim is gone: nothing was changed"
+
+// show leaves a sentence on a task for whoever looks at it on the web pages.
+// It comes after everything that counts, and that it failed is no matter.
+func (w *Worker) show(task *asynq.Task, text string) {
+	if !w.cfg.ShowResults {
+		return
+	}
+	if _, err := task.ResultWriter().Write([]byte(text)); err != nil {
+		w.cfg.Logger.Debug("write result", "task_id", task.ResultWriter().TaskID(), "error", err)
+	}
+}
+
+// describe says what became of a receipt, and when it is looked at next and by
+// which rule. It stays below 200 bytes, and names nothing that a customer
+// bought or sent.
+func describe(o ledger.Outcome, saved bool) string {
+	if !saved {
+		return lostClaim
+	}
+	return found(o) + "; " + next(o)
+}
+
+func found(o ledger.Outcome) string {
+	text := words(o.Failure)
+	switch {
+	case o.Conclusion != nil:
+		return concluded(*o.Conclusion)
+	case text == "":
+		return "not asked, given back"
+	case o.Code != nil:
+		return fmt.Sprintf("%s (status %d)", text, *o.Code)
+	}
+	return text
+}
+
+// concluded tells one subscription with the end of its period, and more of them
+// by status.
+func concluded(c iap.Conclusion) string {
+	switch len(c.Subscriptions) {
+	case 0:
+		return fmt.Sprintf("no subscriptions, purchases: %d", len(c.Purchases))
+	case 1:
+		return standing(c.Subscriptions[0])
+	}
+	counts := make(map[iap.Status]int)
+	for _, s := range c.Subscriptions {
+		counts[s.Status]++
+	}
+	var parts []string
+	for _, status := range iap.Statuses() {
+		if n := counts[status]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, words(string(status))))
+		}
+	}
+	return "subscriptions: " + strings.Join(parts, ", ")
+}
+
+func standing(s iap.Subscription) string {
+	switch s.Status {
+	case iap.StatusActive:
+		return "active until " + when(s.ExpiresDate)
+	case iap.StatusExpired:
+		return "expired since " + when(s.ExpiresDate)
+	}
+	return words(string(s.Status))
+}
+
+// soon is how near a time must be for a wait to say more than a date.
+const soon = time.Hour
+
+func next(o ledger.Outcome) string {
+	wait := o.NextCheck.At.Sub(o.At)
+	switch {
+	case o.NextCheck.At.IsZero() && !o.Asked:
+		return "due as before"
+	case o.NextCheck.At.IsZero():
+		return "no next look: " + words(string(o.NextCheck.Rule))
+	case o.Failure != "" && wait < soon:
+		return "asked again in " + max(wait, time.Second).Round(time.Second).String()
+	}
+	return "next look " + when(o.NextCheck.At) + " by " + words(string(o.NextCheck.Rule))
+}
+
+func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+func words(name string) string { return strings.ReplaceAll(name, "_", " ") }

@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// TestDescribe is what people read on the page of a task.
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	code := 21005
+	subscriptions := func(statuses ...iap.Status) *iap.Conclusion {
+		c := &iap.Conclusion{}
+		for _, status := range statuses {
+			c.Subscriptions = append(c.Subscriptions, iap.Subscription{Status: status, ExpiresDate: noon.Add(14 * time.Hour)})
+		}
+		return c
+	}
+	after := func(wait time.Duration, rule iap.Rule) iap.Check { return iap.Check{At: noon.Add(wait), Rule: rule} }
+	for name, test := range map[string]struct {
+		outcome ledger.Outcome
+		want    string
+	}{
+		"active": {ledger.Outcome{Asked: true, Conclusion: subscriptions(iap.StatusActive), NextCheck: after(14*time.Hour+10*time.Minute, iap.RuleRenewal)},
+			"active until 2026-03-02 02:00 UTC; next look 2026-03-02 02:10 UTC by renewal"},
+		"active and due soon": {ledger.Outcome{Asked: true, Conclusion: subscriptions(iap.StatusActive), NextCheck: after(time.Minute, iap.RuleRenewal)},
+			"active until 2026-03-02 02:00 UTC; next look 2026-03-01 12:01 UTC by renewal"},
+		"expired": {ledger.Outcome{Asked: true, Conclusion: subscriptions(iap.StatusExpired), NextCheck: after(24*time.Hour, iap.RuleResubscribe)},
+			"expired since 2026-03-02 02:00 UTC; next look 2026-03-02 12:00 UTC by resubscribe"},
+		"grace period": {ledger.Outcome{Asked: true, Conclusion: subscriptions(iap.StatusGracePeriod), NextCheck: after(12*time.Hour, iap.RuleGracePeriod)},
+			"billing grace period; next look 2026-03-02 00:00 UTC by grace period"},
+		"several": {ledger.Outcome{Asked: true, Conclusion: subscriptions(iap.StatusExpired, iap.StatusActive, iap.StatusExpired), NextCheck: after(24*time.Hour, iap.RuleRenewal)},
+			"subscriptions: 1 active, 2 expired; next look 2026-03-02 12:00 UTC by renewal"},
+		"purchases only": {ledger.Outcome{Asked: true, Conclusion: &iap.Conclusion{Purchases: make([]iap.Purchase, 3)}, NextCheck: iap.Check{Rule: iap.RuleSettled}},
+			"no subscriptions, purchases: 3; no next look: settled"},
+		"timeout": {ledger.Outcome{Asked: true, Failure: "timeout", NextCheck: after(30*time.Second, iap.RuleRetry)},
+			"timeout; asked again in 30s"},
+		"a code of Apple's": {ledger.Outcome{Asked: true, Failure: "apple_unavailable", Code: &code, NextCheck: after(3*time.Hour, iap.RuleRetry)},
+			"apple unavailable (status 21005); next look 2026-03-01 15:00 UTC by retry"},
+		"limit": {ledger.Outcome{Failure: "limiter_busy", NextCheck: after(time.Millisecond, iap.RuleWait)},
+			"limiter busy; asked again in 1s"},
+		"given back":     {ledger.Outcome{}, "not asked, given back; due as before"},
+		"paused by this": {ledger.Outcome{Failure: "shared_secret_refused", Calls: 1}, "shared secret refused; due as before"},
+		"set aside":      {ledger.Outcome{Asked: true, Failure: "wrong_app", NextCheck: iap.Check{Rule: iap.RuleSetAside}}, "wrong app; no next look: set aside"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.outcome.At = noon
+			if got := describe(test.outcome, true); got != test.want {
+				t.Errorf("got  %q\nwant %q", got, test.want)
+			}
+			if got := describe(test.outcome, false); got != lostClaim {
+				t.Errorf("with the claim lost: got %q, want %q", got, lostClaim)
+			}
+		})
+	}
+}
+
+// TestDescribeStaysShort has the outcome with the most to say.
+func TestDescribeStaysShort(t *testing.T) {
+	t.Parallel()
+	code := 21199
+	longest := ledger.Outcome{Asked: true, At: noon, Code: &code, NextCheck: iap.Check{At: noon.AddDate(1, 0, 0), Rule: iap.RuleBillingRetryEnd}}
+	for _, v := range verdicts() {
+		longest.Failure = v.class
+		if n := len(describe(longest, true)); n > 200 {
+			t.Errorf("%s: %d bytes, want at most 200", v.class, n)
+		}
+	}
+	var all iap.Conclusion
+	for _, status := range iap.Statuses() {
+		for range 1000 {
+			all.Subscriptions = append(all.Subscriptions, iap.Subscription{Status: status, ProductID: strings.Repeat("product", 50)})
+		}
+	}
+	longest.Conclusion = &all
+	if text := describe(longest, true); len(text) > 200 || strings.Contains(text, "product") {
+		t.Errorf("%d bytes, want at most 200 and no product: %s", len(text), text)
+	}
+}

@@ -1,0 +1,201 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"revalidator/internal/ledger"
+	"revalidator/internal/secret"
+)
+
+// errNoSecret is an app without any secret to ask with.
+var errNoSecret = errors.New("app has no shared secret")
+
+// ringAge is how long a worker trusts its copy of an app's secrets. A secret
+// that was added, retired or removed is known to everybody within this time.
+const ringAge = 5 * time.Second
+
+// sharedSecret is one secret of the ring, opened.
+type sharedSecret struct {
+	id    int64
+	value secret.Value
+	state ledger.SecretState
+	// refused is whether this worker saw Apple refuse it since Apple last
+	// accepted any of the app's: it is not tried before that happens again.
+	refused bool
+}
+
+// ring holds the secrets of apps for a short time, so that they are neither
+// read nor decrypted for each receipt, and shares what one receipt learns of a
+// secret with all others of the worker. Postgres tells the other workers.
+type ring struct {
+	store SecretStore
+	keys  Keys
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	apps map[string]*appRing
+}
+
+// appRing is the ring of one app.
+type appRing struct {
+	*ring
+	bundleID string
+
+	mu      sync.Mutex
+	secrets []*sharedSecret // in the order in which to try them
+	read    time.Time
+	// unreadable are the secrets that the keys did not open at the last look.
+	unreadable []int64
+	// favorite is the secret that Apple last accepted for this app.
+	favorite int64
+	// doubt is whether a secret was refused and none accepted since: then one
+	// receipt at a time is asked about, and the others wait for its verdict on
+	// probe, which is nil while nobody asks.
+	doubt bool
+	probe chan struct{}
+	// turn counts refusals, to tell answers that were on their way by then.
+	turn int
+	// stopped is when this worker last had the app paused.
+	stopped time.Time
+}
+
+func newRing(store SecretStore, keys Keys, now func() time.Time, log *slog.Logger) *ring {
+	return &ring{store: store, keys: keys, now: now, log: log, apps: make(map[string]*appRing)}
+}
+
+func (r *ring) of(bundleID string) *appRing {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.apps[bundleID]
+	if a == nil {
+		a = &appRing{ring: r, bundleID: bundleID}
+		r.apps[bundleID] = a
+	}
+	return a
+}
+
+// trial begins the way of one receipt through the ring. The app is at work: if
+// this worker had it paused before, somebody has resumed it since, and what was
+// refused then is worth another try.
+func (r *ring) trial(bundleID string) *trial {
+	a := r.of(bundleID)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.stopped.IsZero() && r.now().After(a.stopped) {
+		a.stopped = time.Time{}
+		a.forgive()
+	}
+	return &trial{ring: a, tried: make(map[int64]bool)}
+}
+
+// pausing notes that this worker has the app paused.
+func (r *ring) pausing(bundleID string) {
+	a := r.of(bundleID)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stopped = r.now()
+}
+
+// refresh reads the secrets of the app where they are too old, or if told to.
+// What this worker saw refused stays refused as long as Postgres agrees.
+func (a *appRing) refresh(ctx context.Context, anew bool) error {
+	if !a.read.IsZero() && !anew && a.now().Sub(a.read) < ringAge {
+		return nil
+	}
+	secrets, unreadable, err := a.open(ctx, a.bundleID)
+	if err != nil {
+		return err
+	}
+	for _, s := range secrets {
+		old := a.find(s.id)
+		s.refused = old != nil && old.refused && s.state == ledger.SecretRefused
+	}
+	if len(unreadable) > 0 && !slices.Equal(unreadable, a.unreadable) {
+		a.log.Warn("shared secrets do not open with these keys", "bundle_id", a.bundleID, "secret_ids", unreadable)
+	}
+	a.secrets, a.unreadable, a.read = secrets, unreadable, a.now()
+	a.sort()
+	return nil
+}
+
+// open reads and opens the secrets of an app, in the order in which to try
+// them, and names those that do not open. It fails where none does: that is a
+// fault of the keys, and no reason to take the app for one without secrets.
+func (r *ring) open(ctx context.Context, bundleID string) (secrets []*sharedSecret, unreadable []int64, err error) {
+	rows, err := r.store.SharedSecrets(ctx, bundleID)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, row := range rows {
+		value, openErr := r.keys.Open(row.Ciphertext, row.Row())
+		if openErr != nil {
+			unreadable = append(unreadable, row.ID)
+			err = fmt.Errorf("open shared secret %d: %w", row.ID, openErr)
+			continue
+		}
+		secrets = append(secrets, &sharedSecret{id: row.ID, value: value, state: row.State})
+	}
+	if len(secrets) > 0 {
+		err = nil
+	}
+	return secrets, unreadable, err
+}
+
+func (a *appRing) find(id int64) *sharedSecret {
+	for _, s := range a.secrets {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
+// sort puts refused secrets last, or each receipt of the app would cost a call
+// more for as long as one is there, and the one last accepted first.
+func (a *appRing) sort() {
+	rank := func(s *sharedSecret) int {
+		switch {
+		case s.state == ledger.SecretRefused:
+			return 3
+		case s.id == a.favorite:
+			return 0
+		case s.state == ledger.SecretAccepted:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(a.secrets, func(s, t *sharedSecret) int { return cmp.Compare(rank(s), rank(t)) })
+}
+
+// forgive lets every secret be tried again.
+func (a *appRing) forgive() {
+	for _, s := range a.secrets {
+		s.refused = false
+	}
+}
+
+// mark notes in Postgres what Apple said of a secret, where that is news. That
+// it could not be noted is no reason to lose the answer.
+func (a *appRing) mark(ctx context.Context, s *sharedSecret, said ledger.SecretState) {
+	if s.state == said {
+		return
+	}
+	s.state = said
+	a.note(ctx, s.id, said)
+}
+
+func (r *ring) note(ctx context.Context, id int64, said ledger.SecretState) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	if err := r.store.MarkSharedSecret(ctx, id, said == ledger.SecretAccepted, r.now()); err != nil {
+		r.log.Warn("mark shared secret", "secret_id", id, "state", said, "error", err)
+	}
+}

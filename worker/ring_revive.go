@@ -1,0 +1,147 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
+)
+
+// How often a worker looks for apps that stand still for want of a secret and
+// have one to try; when it tries one again of which Apple said nothing; and when
+// it tries refused ones again, because the refusal may have been Apple's own
+// trouble.
+const (
+	reviveEvery   = 2 * time.Second
+	reviveRetry   = 10 * time.Second
+	reviveRecheck = time.Hour
+)
+
+// ErrNoReceipt is an app without any receipt to try a secret with.
+var ErrNoReceipt = errors.New("app has no receipt to try a shared secret with")
+
+// revive tries the secrets of paused apps until ctx ends, and puts the apps of
+// those that Apple accepts back to work. Of several workers one tries.
+func (w *Worker) revive(ctx context.Context) {
+	tick := time.NewTicker(reviveEvery)
+	defer tick.Stop()
+	for {
+		if err := w.reviveAll(ctx); err != nil && ctx.Err() == nil {
+			w.cfg.Logger.Warn("try secrets of paused apps", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *Worker) reviveAll(ctx context.Context) error {
+	for {
+		app, err := w.cfg.Store.ClaimProbe(ctx, w.cfg.Now(), reviveRetry, reviveRecheck)
+		if errors.Is(err, ledger.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := w.reviveApp(ctx, app); err != nil {
+			return err
+		}
+	}
+}
+
+// reviveApp resumes an app as soon as one of its secrets is not refused. One
+// that Apple did not look at will do: if it is refused later, that pauses the
+// app again.
+func (w *Worker) reviveApp(ctx context.Context, app ledger.App) error {
+	for v, err := range w.VerifySecrets(ctx, app) {
+		if err != nil && !errors.Is(err, ErrNoReceipt) {
+			return err
+		}
+		if v.Said == ledger.SecretRefused {
+			w.cfg.Logger.Warn("shared secret refused, app stays paused", "bundle_id", app.BundleID, "secret_id", v.ID)
+			continue
+		}
+		resumed, err := w.cfg.Store.ResumeForSecret(ctx, app.BundleID)
+		if resumed {
+			w.cfg.Logger.Info("app goes on", "bundle_id", app.BundleID, "secret_id", v.ID)
+		}
+		return err
+	}
+	return nil
+}
+
+// SecretVerdict is what Apple says of one secret: accepted, refused, or new
+// where the app has no receipt for which Apple looks at it.
+type SecretVerdict struct {
+	ID   int64
+	Said ledger.SecretState
+}
+
+// VerifySecrets asks Apple with each secret of an app, within the app's rate,
+// and notes what it says. The receipts that it asks about stay as they are. It
+// ends at the first error: ErrNoReceipt, errors of internal/appstore other than
+// a refusal, and our own.
+func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[SecretVerdict, error] {
+	return func(yield func(SecretVerdict, error) bool) {
+		secrets, _, err := w.ring.open(ctx, app.BundleID)
+		if err != nil {
+			yield(SecretVerdict{}, err)
+			return
+		}
+		receipts, err := w.cfg.Store.ProbeReceipts(ctx, app.BundleID)
+		if err == nil && len(receipts) == 0 {
+			err = ErrNoReceipt
+		}
+		for _, s := range secrets {
+			v := SecretVerdict{ID: s.id}
+			if err == nil {
+				v.Said, err = w.verify(ctx, app, receipts, s)
+			}
+			if !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// verify tries one secret with one receipt after the other, until Apple has
+// looked at it. Trouble with one receipt does not speak for the next.
+func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.Receipt, s *sharedSecret) (ledger.SecretState, error) {
+	var trouble error
+	for _, r := range receipts {
+		r.App = app
+		request := w.request(r)
+		request.Password = s.value
+		answer, err := w.cfg.AppStore.VerifyReceipt(ctx, request)
+		w.metrics.calls.Add(float64(answer.Calls))
+		switch said := saidOfSecret(answer, err); said {
+		case ledger.SecretAccepted, ledger.SecretRefused:
+			w.ring.note(ctx, s.id, said)
+			return said, nil
+		case "":
+			trouble = err
+		}
+	}
+	return ledger.SecretNew, trouble
+}
+
+// saidOfSecret is what an answer, or the error in its place, says of the secret
+// that was asked with. Apple looks at it for auto-renewable subscriptions only,
+// so that any other success leaves it new.
+func saidOfSecret(a appstore.Answer, err error) ledger.SecretState {
+	switch {
+	case errors.Is(err, appstore.ErrSharedSecret):
+		return ledger.SecretRefused
+	case err != nil:
+		return ""
+	case len(a.Facts.RenewalInfos()) > 0:
+		return ledger.SecretAccepted
+	}
+	return ledger.SecretNew
+}

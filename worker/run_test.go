@@ -1,0 +1,181 @@
+package worker_test
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/hibiken/asynq"
+
+	"revalidator/internal/ledger"
+	"revalidator/jobs"
+)
+
+// TestRun does what is on both queues, and changes nothing when it is there
+// again.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	const customers = 60
+	s := newSite(t, customers, 1000)
+	tasks := s.claim(customers)
+	for i := range tasks {
+		tasks[i].Large = i%5 == 0
+	}
+	s.enqueue(tasks)
+	s.mustHoldNothingSecret("while the tasks wait")
+	stop := s.start(s.worker())
+	s.await("every receipt done", func() bool { return s.totals().Done == customers })
+	first := s.state()
+	if got := s.totals(); got.Failed != 0 || got.Calls != customers {
+		t.Errorf("totals: %+v; want none failed and one call for each", got)
+	}
+	if got := s.count(`SELECT count(*) FROM receipts WHERE state = 'valid' AND claimed_until IS NULL AND run_id IS NULL`); got != customers {
+		t.Errorf("%d receipts are valid and free, want %d", got, customers)
+	}
+	calls := s.calls()
+
+	s.await("an empty queue", s.idle)
+	s.enqueue(tasks) // asynq forgets the id of a task that is done
+	s.await("an empty queue again", s.idle)
+	if diff := cmp.Diff(first, s.state()); diff != "" {
+		t.Errorf("a second run of the same tasks changed something (-want +got)\n%s", diff)
+	}
+	if again := s.calls(); again != calls {
+		t.Errorf("a second run of the same tasks asked Apple %d times", again-calls)
+	}
+	stop()
+	s.mustHoldNothingSecret("after the run")
+}
+
+// TestResultsOfRetainedTasks looks at what finished tasks leave in Redis: a
+// sentence each, and nothing that is secret.
+func TestResultsOfRetainedTasks(t *testing.T) {
+	t.Parallel()
+	const customers = 20
+	s := newSite(t, customers, 1000)
+	tasks := s.claim(customers)
+	must(t, jobs.NewQueue(s.redis, time.Minute).Retaining(time.Hour).Enqueue(t.Context(), tasks))
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	s.mustHoldNothingSecret("while tasks are retained")
+	completed, err := s.inspector.ListCompletedTasks(jobs.QueueSmall, asynq.PageSize(customers))
+	must(t, err)
+	if len(completed) != customers {
+		t.Fatalf("%d tasks are retained, want %d", len(completed), customers)
+	}
+	sentence := regexp.MustCompile(`^(active until|expired since|subscriptions: |no subscriptions, |billing|revoked).*; (next look .* UTC by|no next look:) [a-z ]+$`)
+	for _, task := range completed {
+		if !sentence.Match(task.Result) {
+			t.Errorf("result of %s: %q, want %s", task.ID, task.Result, sentence)
+		}
+	}
+}
+
+// TestRunSetsForeignTasksAside has something on the queue that no release of
+// the program put there.
+func TestRunSetsForeignTasksAside(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 1000)
+	_, err := asynq.NewClientFromRedisClient(s.redis).EnqueueContext(t.Context(),
+		asynq.NewTask(jobs.TypeVerify, []byte("what is this"), asynq.TaskID("foreign"), asynq.Queue(jobs.QueueSmall)))
+	must(t, err)
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	archived, err := s.inspector.ListArchivedTasks(jobs.QueueSmall)
+	must(t, err)
+	if len(archived) != 1 || archived[0].ID != "foreign" || archived[0].Retried != 0 {
+		t.Errorf("archived: %v, want the foreign task, tried once", archived)
+	}
+}
+
+// TestRunStopsGracefully stops a worker that asks about one receipt while the
+// others wait for their slots.
+func TestRunStopsGracefully(t *testing.T) {
+	t.Parallel()
+	const customers = 12
+	s := newSite(t, customers, 0.01)
+	arrived, answer := s.holdApple()
+	defer answer()
+	s.enqueue(s.claim(customers))
+	stop, ended := s.begin(s.worker())
+	<-arrived
+	s.await("all in hand", func() bool { return s.queued().Active == customers })
+	s.mustHoldNothingSecret("while Apple is asked")
+
+	stop()
+	s.await("the waiting ones given back", func() bool { return s.claims() == 1 })
+	select {
+	case <-ended:
+		t.Fatal("the worker left a receipt behind that it was asking about")
+	default:
+	}
+	answer()
+	<-ended
+
+	if got := s.claims(); got != 0 {
+		t.Errorf("%d receipts are still claimed", got)
+	}
+	if got := s.count(`SELECT count(*) FROM receipts WHERE state = 'valid' AND run_id IS NULL AND last_checked_at IS NOT NULL`); got != 1 {
+		t.Errorf("%d receipts were asked about, want the one in flight", got)
+	}
+	const untouched = `SELECT count(*) FROM receipts WHERE state = 'new' AND run_id IS NOT NULL
+		AND next_check_rule = 'new' AND consecutive_failures = 0 AND last_checked_at IS NULL`
+	if got := s.count(untouched); got != customers-1 {
+		t.Errorf("%d receipts were given back to the run as they were, want %d", got, customers-1)
+	}
+	if totals := s.totals(); totals.Done != 1 || totals.Failed != 0 || totals.Calls != 1 {
+		t.Errorf("totals: %+v; want one done with one call", totals)
+	}
+	if left := s.queued(); left != (queued{}) {
+		t.Errorf("on the queue: %+v, want nothing", left)
+	}
+}
+
+// TestRunAfterARestart has a receipt that was claimed anew while its old task
+// was still on the queue.
+func TestRunAfterARestart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 1000)
+	old := s.claim(1)
+	_, err := s.db.ReleaseExpired(t.Context(), s.present.Add(time.Hour))
+	must(t, err)
+	s.enqueue(old)
+	s.enqueue(s.claim(1))
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	if totals := s.totals(); totals.Done != 1 || totals.Enqueued != 2 {
+		t.Errorf("totals: %+v; want one done of two claims", totals)
+	}
+	if got := s.calls(); got != 1 {
+		t.Errorf("%d calls, want that of one task", got)
+	}
+}
+
+// TestRunPausesTheApp has a secret that Apple refuses.
+func TestRunPausesTheApp(t *testing.T) {
+	t.Parallel()
+	const customers = 20
+	s := newSite(t, customers, 1000)
+	s.sim.SetSecrets(bundleID, []string{"00000000000000000000000000000000"})
+	s.enqueue(s.claim(customers))
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	apps, err := s.db.Apps(t.Context())
+	must(t, err)
+	if apps[0].PausedReason == nil || *apps[0].PausedReason != ledger.PausedSecretRefused {
+		t.Errorf("app: %+v, want it paused for its secret", apps[0])
+	}
+	if got := s.count(`SELECT count(*) FROM shared_secrets WHERE state = 'refused'`); got != 1 {
+		t.Errorf("%d secrets are marked as refused, want one", got)
+	}
+	// Receipts without a subscription need no secret.
+	if got := s.count(`SELECT count(*) FROM receipts WHERE state NOT IN ('new', 'valid') OR consecutive_failures > 0`); got != 0 {
+		t.Errorf("%d receipts suffer for it", got)
+	}
+	s.mustHoldNothingSecret("after a pause")
+}

@@ -1,0 +1,49 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
+	"revalidator/internal/secret"
+)
+
+// Store is what a worker needs of the repository.
+type Store interface {
+	// ClaimedReceipt fails with ledger.ErrLostClaim where the claim is gone.
+	ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error)
+	// SaveOutcomes tells for each outcome whether its claim was still held.
+	SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]bool, error)
+	SecretStore
+}
+
+// SecretStore is what a worker needs of the repository for the secrets of apps.
+type SecretStore interface {
+	SharedSecrets(ctx context.Context, bundleID string) ([]ledger.SharedSecret, error)
+	MarkSharedSecret(ctx context.Context, id int64, accepted bool, at time.Time) error
+	PauseApp(ctx context.Context, bundleID, reason string, at time.Time) (changed bool, err error)
+	ResumeForSecret(ctx context.Context, bundleID string) (changed bool, err error)
+	// ClaimProbe fails with ledger.ErrNotFound where no paused app has a secret
+	// to try.
+	ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (ledger.App, error)
+	// ProbeReceipts are receipts of an app to try a secret with.
+	ProbeReceipts(ctx context.Context, bundleID string) ([]ledger.Receipt, error)
+}
+
+// AppStore is what a worker needs of Apple's client.
+type AppStore interface {
+	VerifyReceipt(ctx context.Context, r appstore.Request) (appstore.Answer, error)
+}
+
+// Limiter is the budget of calls that all workers share.
+type Limiter interface {
+	Wait(ctx context.Context, key string, rate ratelimit.Rate) error
+	Block(ctx context.Context, key string, until time.Time) error
+}
+
+// Keys opens what is encrypted at rest.
+type Keys interface {
+	Open(ciphertext []byte, row string) (secret.Value, error)
+}

@@ -1,0 +1,158 @@
+// Package worker does what is due for one receipt: it loads the receipt, waits
+// for the rate limiter, asks Apple, derives what the answer means and stores
+// it. Which receipts are due is the scheduler's to say. Whatever Apple answers
+// becomes state in Postgres; only faults of our own machinery are left to
+// asynq's retries.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+	"revalidator/jobs"
+)
+
+// Config says what a Worker works with. Durations and counts have defaults.
+type Config struct {
+	Store    Store
+	AppStore AppStore
+	Limiter  Limiter
+	Keys     Keys
+	// Data gives the bytes of a receipt.
+	Data  func(id, size int64) appstore.Receipt
+	Redis redis.UniversalClient
+
+	Policy iap.Policy
+	Retry  RetryPolicy
+	// ExcludeOldTransactions asks Apple for the newest period of each
+	// subscription only.
+	ExcludeOldTransactions bool
+
+	// Concurrency is how many small receipts are in hand at a time, most of
+	// them waiting for the limiter: 256. LargeConcurrency is the same for
+	// receipts of the large queue: 4.
+	Concurrency, LargeConcurrency int
+	// BatchSize and BatchDelay bound how many outcomes share a transaction,
+	// and how long the first of them waits for company: 100 and 10 ms.
+	BatchSize  int
+	BatchDelay time.Duration
+	// ShutdownTimeout is how long Run waits for receipts in hand: 70 s. It
+	// must be longer than a call to Apple may take.
+	ShutdownTimeout time.Duration
+
+	// ShowResults leaves a sentence about the outcome on each task, which costs
+	// a call to Redis. It is of use where tasks are retained.
+	ShowResults bool
+
+	Now        func() time.Time
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Worker serves the queues until it is stopped.
+type Worker struct {
+	cfg     Config
+	ring    *ring
+	batch   *batcher
+	metrics *metrics
+	odd     *oddities
+	// stopping ends as soon as Run is told to: receipts that only wait for the
+	// limiter are given back then, instead of holding the shutdown up.
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// New checks a Config and fills its defaults.
+func New(cfg Config) (*Worker, error) {
+	if cfg.Store == nil || cfg.AppStore == nil || cfg.Limiter == nil || cfg.Keys == nil || cfg.Data == nil || cfg.Redis == nil {
+		return nil, errors.New("worker: store, app store, limiter, keys, data and redis are needed")
+	}
+	setDefault(&cfg.Concurrency, 256)
+	setDefault(&cfg.LargeConcurrency, 4)
+	setDefault(&cfg.BatchSize, 100)
+	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
+	setDefault(&cfg.ShutdownTimeout, 70*time.Second)
+	setDefault(&cfg.Logger, slog.Default())
+	cfg.Retry.fill()
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	metrics, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	stopping, stop := context.WithCancel(context.Background())
+	return &Worker{
+		cfg:      cfg,
+		ring:     newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger),
+		batch:    newBatcher(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
+		metrics:  metrics,
+		odd:      newOddities(cfg.Logger),
+		stopping: stopping,
+		stop:     stop,
+	}, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Run serves the queues until ctx ends, then finishes or gives back what is in
+// hand and returns. Its error is one of starting up; whatever goes wrong later
+// is logged and tried again. A Worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.stop()
+	saving, stopSaving := context.WithCancel(context.WithoutCancel(ctx))
+	saved := make(chan struct{})
+	go func() {
+		defer close(saved)
+		w.batch.run(saving)
+	}()
+	defer func() {
+		stopSaving()
+		<-saved
+	}()
+
+	small := w.server(jobs.QueueSmall, w.cfg.Concurrency)
+	large := w.server(jobs.QueueLarge, w.cfg.LargeConcurrency)
+	for _, server := range []*asynq.Server{small, large} {
+		if err := server.Start(asynq.HandlerFunc(w.Handle)); err != nil {
+			return fmt.Errorf("start worker: %w", err)
+		}
+		defer server.Shutdown()
+	}
+	w.revive(ctx)
+	small.Stop()
+	large.Stop()
+	w.stop()
+	return nil
+}
+
+// server serves one queue. Each lane has a server of its own, because asynq's
+// limit on concurrency is one per server.
+func (w *Worker) server(queue string, concurrency int) *asynq.Server {
+	return asynq.NewServerFromRedisClient(w.cfg.Redis, asynq.Config{
+		Concurrency:     concurrency,
+		Queues:          map[string]int{queue: 1},
+		ShutdownTimeout: w.cfg.ShutdownTimeout,
+		// An idle worker should find the first tasks of a run soon.
+		TaskCheckInterval: 200 * time.Millisecond,
+		// A worker that died is no fault of the receipt's.
+		IsFailure:      func(err error) bool { return !errors.Is(err, asynq.ErrLeaseExpired) },
+		RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(n+1) * 5 * time.Second },
+		Logger:         queueLog{w.cfg.Logger},
+		LogLevel:       asynq.WarnLevel,
+	})
+}
