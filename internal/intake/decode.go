@@ -1,0 +1,192 @@
+package intake
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"unicode/utf8"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/receipt"
+)
+
+// The longest bundle id and customer reference, in bytes. They fit into one
+// index entry of Postgres, and both are shorter than any receipt is in base64.
+const (
+	maxBundleID    = 255
+	maxCustomerRef = 512
+)
+
+// receiptNames are the names that the receipt may go by; the last is Apple's.
+var receiptNames = []string{"receipt", "receipt_data", "receipt-data"}
+
+// A row is a record split into its fields. A nil text is one that is missing,
+// which for the customer reference is another thing than an empty one.
+type row struct {
+	bundleID    *string
+	customerRef *string
+	receipt     []byte
+}
+
+// decode makes a receipt of a record, or says why not.
+func (c Config) decode(rec record) (iap.Receipt, *rejection) {
+	r, refused := rec.row, rec.refused
+	if refused == nil && rec.json != nil {
+		r, refused = readJSON(rec.json)
+	}
+	var result iap.Receipt
+	if refused == nil {
+		result, refused = c.read(r)
+	}
+	if refused != nil {
+		refused.Line = rec.line
+		refused.BundleID = shown(r.bundleID, maxBundleID)
+		refused.CustomerRef = shown(r.customerRef, maxCustomerRef)
+	}
+	return result, refused
+}
+
+// shown is a text as the rejects show it: nothing where it is too long for
+// what it should be.
+func shown(s *string, limit int) string {
+	if s == nil || len(*s) > limit {
+		return ""
+	}
+	return strings.ToValidUTF8(*s, "\uFFFD")
+}
+
+func (c Config) read(r row) (iap.Receipt, *rejection) {
+	if refused := r.check(); refused != nil {
+		return iap.Receipt{}, refused
+	}
+	bundleID := *r.bundleID
+	if !c.HasApp(bundleID) {
+		return iap.Receipt{}, refuse(ReasonUnknownApp,
+			"no app has this bundle id: add it with `revalidator apps add %s` and import again", bundleID)
+	}
+	info, err := readReceipt(r.receipt)
+	if err != nil {
+		return iap.Receipt{}, refuse(reasonOf(err), "%v", err)
+	}
+	// Some receipts do not name their app; then the line is believed, and
+	// Apple has the last word.
+	if info.BundleID != "" && info.BundleID != bundleID {
+		return iap.Receipt{}, refuse(ReasonWrongApp, "the receipt is of the app %s: correct bundle_id", info.BundleID)
+	}
+	return iap.Receipt{
+		BundleID:    bundleID,
+		CustomerRef: *r.customerRef,
+		Kind:        info.Kind,
+		Environment: info.Environment,
+		Data:        info.Data,
+	}, nil
+}
+
+// check looks at what can be told of the fields by themselves.
+func (r row) check() *rejection {
+	switch {
+	case r.bundleID == nil || *r.bundleID == "":
+		return refuse(ReasonMissingField, "bundle_id is missing")
+	case r.customerRef == nil:
+		return refuse(ReasonMissingField, `customer_ref is missing: it may be "", but it must be there`)
+	case len(r.receipt) == 0:
+		return refuse(ReasonMissingField, "receipt is missing: it holds the receipt in base64")
+	case !storable(*r.bundleID, maxBundleID):
+		return refuse(ReasonBadField, "bundle_id must be UTF-8 of at most %d bytes without a zero byte", maxBundleID)
+	case !storable(*r.customerRef, maxCustomerRef):
+		return refuse(ReasonBadField, "customer_ref must be UTF-8 of at most %d bytes without a zero byte", maxCustomerRef)
+	}
+	return nil
+}
+
+// storable reports whether Postgres can keep s as a text and in an index.
+// Otherwise one line would fail its whole batch, each time anew.
+func storable(s string, limit int) bool {
+	return len(s) <= limit && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
+}
+
+func readReceipt(text []byte) (receipt.Info, error) {
+	data, err := receipt.DecodeBase64(text)
+	if err != nil {
+		return receipt.Info{}, err
+	}
+	return receipt.Read(data)
+}
+
+func reasonOf(err error) Reason {
+	switch {
+	case errors.Is(err, receipt.ErrEmpty):
+		return ReasonMissingField
+	case errors.Is(err, receipt.ErrNotBase64):
+		return ReasonNotBase64
+	case errors.Is(err, receipt.ErrNotAReceipt):
+		return ReasonNotAReceipt
+	case errors.Is(err, receipt.ErrTruncated):
+		return ReasonTruncated
+	}
+	return ReasonMalformed
+}
+
+// object is one line of NDJSON. The receipt stays as it is written: a JSON
+// string is one of the things that DecodeBase64 reads.
+type object struct {
+	BundleID    *string         `json:"bundle_id"`
+	CustomerRef *reference      `json:"customer_ref"`
+	Receipt     json.RawMessage `json:"receipt"`
+	ReceiptData json.RawMessage `json:"receipt_data"`
+	AppleName   json.RawMessage `json:"receipt-data"`
+}
+
+// reference is a text, or a number as backends with numeric customer ids write
+// it, kept digit by digit.
+type reference string
+
+var errReference = errors.New("customer_ref is neither a text nor a number")
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *reference) UnmarshalJSON(data []byte) error {
+	if data[0] == '"' {
+		return json.Unmarshal(data, (*string)(r))
+	}
+	var n json.Number
+	if err := json.Unmarshal(data, &n); err != nil {
+		return errReference
+	}
+	*r = reference(n)
+	return nil
+}
+
+func readJSON(line []byte) (row, *rejection) {
+	if !utf8.Valid(line) { // else two names could become one
+		return row{}, refuse(ReasonBadLine, "the line is not UTF-8")
+	}
+	var o object
+	err := json.Unmarshal(line, &o)
+	r := row{bundleID: o.BundleID, customerRef: (*string)(o.CustomerRef)}
+	if err != nil {
+		return r, refuse(ReasonBadLine, "%s", badJSON(line, err))
+	}
+	for _, text := range []json.RawMessage{o.Receipt, o.ReceiptData, o.AppleName} {
+		if len(r.receipt) == 0 && string(text) != "null" {
+			r.receipt = text
+		}
+	}
+	return r, nil
+}
+
+// badJSON explains an error of encoding/json without its Go words.
+func badJSON(line []byte, err error) string {
+	var wrongType *json.UnmarshalTypeError
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, errReference):
+		return errReference.Error()
+	case line[0] == '[', line[len(line)-1] == ',':
+		return "the line is part of a JSON array: write one object a line, as `jq -c '.[]'` does"
+	case errors.As(err, &wrongType) && wrongType.Field != "":
+		return wrongType.Field + " is not a text"
+	case errors.As(err, &syntax):
+		return "the line is not JSON: " + syntax.Error()
+	}
+	return "the line is not a JSON object"
+}
