@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/ledger"
+)
+
+func (p *program) appsCommand() *cobra.Command {
+	apps := &cobra.Command{
+		Use:   "apps",
+		Short: "Add, change, pause and list the apps whose receipts are kept fresh",
+		Example: `  revalidator apps add com.example.reader
+  revalidator apps set com.example.reader --rate 25
+  revalidator apps list`,
+	}
+	apps.AddCommand(
+		p.appsAddCommand(), p.appsListCommand(), p.appsSetCommand(), p.appsPauseCommand(), p.appsResumeCommand(),
+	)
+	return apps
+}
+
+// appFlags are the flags of what can be set of an app.
+type appFlags struct {
+	name  string
+	rate  float64
+	burst int
+}
+
+func (f *appFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.name, "name", "", "`name` for people")
+	c.Flags().Float64Var(&f.rate, "rate", 10, "`number` of calls to Apple per second, in each environment, all workers together")
+	c.Flags().IntVar(&f.burst, "burst", 1, "`calls` that may be made at once after a pause")
+}
+
+func (f *appFlags) validate() error {
+	if !(f.rate > 0) || math.IsInf(f.rate, 0) || f.burst < 1 || f.burst > math.MaxInt32 {
+		return usage(errors.New("--rate must be more than 0 and --burst at least 1"))
+	}
+	return nil
+}
+
+func (p *program) appsAddCommand() *cobra.Command {
+	var flags appFlags
+	c := &cobra.Command{
+		Use:     "add BUNDLE_ID [--name NAME] [--rate NUMBER] [--burst CALLS]",
+		Short:   "Add an app",
+		Example: "  revalidator apps add com.example.reader --name Reader --rate 10",
+		Args:    oneArgument("BUNDLE_ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := flags.validate(); err != nil {
+				return err
+			}
+			return p.addApp(c.Context(), ledger.App{
+				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst, CreatedAt: time.Now().UTC(),
+			})
+		},
+	}
+	flags.add(c)
+	p.addOutputFlag(c)
+	return c
+}
+
+func (p *program) addApp(ctx context.Context, app ledger.App) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	err = parts.db.AddApp(ctx, app)
+	if errors.Is(err, ledger.ErrConflict) {
+		return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
+	}
+	if err != nil {
+		return err
+	}
+	p.note("next: revalidator secrets add --app %s", app.BundleID)
+	return p.printApp(app, "added app "+app.BundleID)
+}
+
+// printApp prints what a command did to an app, or the app as it is then.
+func (p *program) printApp(app ledger.App, text string) error {
+	return p.printer().print(app, func(out io.Writer) error {
+		_, err := fmt.Fprintln(out, text)
+		return err
+	})
+}
+
+func (p *program) appsListCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "list [--json]",
+		Short:   "List the apps",
+		Example: "  revalidator apps list\n  revalidator apps list --json | jq -r '.[].bundle_id'",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			parts, err := p.open(c.Context(), needDatabase)
+			if err != nil {
+				return err
+			}
+			defer parts.close()
+			apps, err := parts.db.Apps(c.Context())
+			if err != nil {
+				return err
+			}
+			if len(apps) == 0 {
+				p.note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
+			}
+			return p.printer().print(list(apps), func(out io.Writer) error { return appsTable(out, apps) })
+		},
+	}
+	p.addOutputFlag(c)
+	return c
+}
+
+func appsTable(out io.Writer, apps []ledger.App) error {
+	if len(apps) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "BUNDLE ID\tNAME\tRATE\tSTATE")
+	for _, a := range apps {
+		fmt.Fprintf(table, "%s\t%s\t%g/s\t%s\n", a.BundleID, a.Name, a.RatePerSecond, appState(a))
+	}
+	return table.Flush()
+}
+
+// appState says in words whether an app is at work.
+func appState(a ledger.App) string {
+	if a.PausedAt == nil {
+		return "at work"
+	}
+	return "paused " + pausedText(a)
+}
+
+// pausedText says since when an app is paused, and why.
+func pausedText(a ledger.App) string {
+	return fmt.Sprintf("since %s: %s", when(*a.PausedAt), *a.PausedReason)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/ledger"
+	"revalidator/repository"
+)
+
+// changeApp changes an app in the database, and prints what came of it.
+func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (ledger.App, string, error)) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	app, text, err := change(parts.db)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
+	}
+	if err != nil {
+		return err
+	}
+	return p.printApp(app, text)
+}
+
+func (p *program) appsSetCommand() *cobra.Command {
+	var flags appFlags
+	c := &cobra.Command{
+		Use:   "set BUNDLE_ID [--name NAME] [--rate NUMBER] [--burst CALLS]",
+		Short: "Change the rate or the name of an app",
+		Long: `Change what the flags name and leave the rest as it is. A new rate is kept from
+the next receipts on, also in a run that is running.`,
+		Example: "  revalidator apps set com.example.reader --rate 25 --burst 5",
+		Args:    oneArgument("BUNDLE_ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := flags.validate(); err != nil {
+				return err
+			}
+			change := flags.change(c)
+			if change == (repository.AppChange{}) {
+				return usage(errors.New("nothing to change: give --rate, --burst or --name"))
+			}
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+				app, err := db.ChangeApp(c.Context(), args[0], change)
+				return app, fmt.Sprintf("app %s: rate %g/s, burst %d, name %q", app.BundleID, app.RatePerSecond, app.Burst, app.Name), err
+			})
+		},
+	}
+	flags.add(c)
+	// What is not given stays as it is: the defaults are those of a new app.
+	for _, name := range []string{"rate", "burst"} {
+		c.Flags().Lookup(name).DefValue = "0"
+	}
+	p.addOutputFlag(c)
+	return c
+}
+
+// change holds the flags that were given.
+func (f *appFlags) change(c *cobra.Command) repository.AppChange {
+	var change repository.AppChange
+	if c.Flags().Changed("name") {
+		change.Name = &f.name
+	}
+	if c.Flags().Changed("rate") {
+		change.RatePerSecond = &f.rate
+	}
+	if c.Flags().Changed("burst") {
+		change.Burst = &f.burst
+	}
+	return change
+}
+
+func (p *program) appsPauseCommand() *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "pause BUNDLE_ID --reason TEXT [--json]",
+		Short: "Stop all work on an app until it is resumed",
+		Long: `Stop all work on an app. What is on the queue for it is given back, Apple is not
+asked about it any more, and its receipts stay due. A pause of a person ends
+with 'revalidator apps resume' only; the pause that the program makes by itself,
+when Apple refuses every secret of an app, ends with a new secret too.`,
+		Example: "  revalidator apps pause com.example.reader --reason 'moving to another team'",
+		Args:    oneArgument("BUNDLE_ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if reason = strings.Join(strings.Fields(reason), " "); reason == "" {
+				return usage(errors.New("--reason is missing: whoever finds the app paused will want to know"))
+			}
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+				app, err := db.HoldApp(c.Context(), args[0], reason, time.Now().UTC())
+				return app, "paused app " + app.BundleID, err
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why, as a `text` for whoever finds the app paused")
+	p.addOutputFlag(c)
+	return c
+}
+
+func (p *program) appsResumeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "resume BUNDLE_ID [--json]",
+		Short: "Put a paused app back to work",
+		Long: `Put a paused app back to work. Its receipts are due and come with the next run,
+or with one that is running and still has them.`,
+		Example: "  revalidator apps resume com.example.reader",
+		Args:    oneArgument("BUNDLE_ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+				return resumeApp(c.Context(), db, args[0])
+			})
+		},
+	}
+	p.addOutputFlag(c)
+	return c
+}
+
+func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.App, string, error) {
+	resumed, err := db.ResumeApp(ctx, bundleID)
+	if err != nil {
+		return ledger.App{}, "", err
+	}
+	text := fmt.Sprintf("app %s goes on", bundleID)
+	if !resumed {
+		text = fmt.Sprintf("app %s is not paused", bundleID)
+	}
+	app, err := db.App(ctx, bundleID)
+	return app, text, err
+}

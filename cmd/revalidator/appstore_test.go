@@ -1,0 +1,79 @@
+package main
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"revalidator/internal/applesim"
+)
+
+// appStart is when the simulated App Store stands still. It is long ago, so
+// that whatever it answers asks for a next look that is due by now, whenever
+// the tests run.
+var appStart = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const readerApp, fitnessApp = "com.example.reader", "com.example.fitness"
+
+// appStore starts a simulated App Store and points the session to it.
+func (s *session) appStore(t *testing.T, customers int) *applesim.Server {
+	t.Helper()
+	sim, err := applesim.New(applesim.Config{Seed: 1, Customers: customers, Start: appStart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pointTo(t, sim)
+	return sim
+}
+
+// pointTo has the session ask a simulated App Store.
+func (s *session) pointTo(t *testing.T, sim *applesim.Server) {
+	t.Helper()
+	server := httptest.NewServer(sim.Handler())
+	t.Cleanup(server.Close)
+	s.set("REVALIDATOR_APPLE_PRODUCTION_URL", server.URL+"/production/verifyReceipt")
+	s.set("REVALIDATOR_APPLE_SANDBOX_URL", server.URL+"/sandbox/verifyReceipt")
+	s.set("REVALIDATOR_RETRY_BASE", "1s")
+}
+
+// receiptsFile writes the receipts of every customer to a file.
+func receiptsFile(t *testing.T, sim *applesim.Server) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "receipts.ndjson")
+	file, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.WriteReceipts(file, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// writeFile writes a file for one test, and returns its name.
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// openShop makes apps with their secrets and the receipts of their customers.
+func (s *session) openShop(t *testing.T, customers int) *applesim.Server {
+	t.Helper()
+	sim := s.appStore(t, customers)
+	for _, app := range []string{readerApp, fitnessApp} {
+		s.must(t, "apps", "add", app, "--rate", "500", "--burst", "10")
+		secret := writeFile(t, "secret", sim.Secrets(app)[0]+"\n")
+		s.must(t, "secrets", "add", "--app", app, "--file", secret)
+	}
+	s.must(t, "import", receiptsFile(t, sim))
+	return sim
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// defaultShare is the part of each app's rate that a backfill takes beside
+// another run.
+const defaultShare = percent(0.3)
+
+// backfillOptions are the flags of backfill.
+type backfillOptions struct {
+	filters filterFlags
+	share   percent
+	dryRun  bool
+	feedOptions
+}
+
+// feedOptions are the flags that say who feeds a backfill and does its work.
+type feedOptions struct {
+	worker, detach bool
+}
+
+func (p *program) backfillCommand() *cobra.Command {
+	o := backfillOptions{share: defaultShare}
+	c := &cobra.Command{
+		Use:   "backfill (FILTERS | --all) [--share 30%] [--dry-run]",
+		Short: "Ask about chosen receipts now, whether they are due or not",
+		Long: `Ask Apple about the receipts that all of the filters choose, due or not, and
+show the progress until it ends. Receipts that are checked by another run after
+the backfill was started are not asked about again. Receipts that Apple cannot
+be asked about (from Xcode, or too large) are never chosen.
+
+A filter takes several values, separated by commas or by giving it again; any
+of them will do. --status and --expiring look at the subscriptions that a
+receipt shows: one of them must meet both.
+
+Alone, a backfill takes the whole rate of an app. Beside a nightly or manual
+run it takes --share of it, and that is for all backfills together.
+
+Ctrl-C interrupts a backfill: workers finish what they have, and 'backfill
+resume' goes on later. Where the process is killed instead, a scheduler takes
+the backfill over. --detach leaves it to a scheduler at once. 'backfill cancel'
+ends it for good.
+
+Exit code 3 says that it is done and some receipts failed.`,
+		Example: `  revalidator backfill --status expired,billing_retry --dry-run
+  revalidator backfill --app com.example.reader --checked-before 7d --worker
+  revalidator backfill --expiring 2026-01-01..2026-02-01 --share 50%
+  revalidator backfill --last-result timeout,server_error --detach
+  revalidator backfill --ids ids.txt`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return p.backfill(c.Context(), o)
+		},
+	}
+	o.filters.add(c)
+	c.Flags().Var(&o.share, "share", "`part` of each app's rate to take beside another run")
+	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say how many receipts that is and how long it takes, and open nothing")
+	o.feedOptions.add(c)
+	p.addOutputFlag(c)
+	c.AddCommand(p.backfillListCommand(), p.backfillResumeCommand(), p.backfillCancelCommand())
+	return c
+}
+
+func (o *feedOptions) add(c *cobra.Command) {
+	c.Flags().BoolVar(&o.worker, "worker", false, "work in this process too")
+	c.Flags().BoolVar(&o.detach, "detach", false, "leave it to a scheduler, and do not wait for its end")
+}
+
+// validate reports flags that contradict each other.
+func (o feedOptions) validate() error {
+	if o.worker && o.detach {
+		return usage(errors.New("--detach leaves the backfill to others, --worker works on it here: give one of them"))
+	}
+	return nil
+}
+
+// needs are the parts of the program that feeding needs.
+func (o feedOptions) needs() []need {
+	if o.worker {
+		return []need{needKeys, needDatabase, needRedis}
+	}
+	return []need{needDatabase, needRedis}
+}
+
+func (p *program) backfill(ctx context.Context, o backfillOptions) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	filter, err := p.filter(ctx, o.filters, time.Now())
+	if err != nil {
+		return err
+	}
+	needs := o.needs()
+	if o.dryRun {
+		needs = []need{needDatabase}
+	}
+	parts, err := p.open(ctx, needs...)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	if err := parts.knowsApps(ctx, filter.BundleIDs); err != nil {
+		return err
+	}
+	if o.dryRun {
+		return p.estimate(ctx, parts, filter, float64(o.share))
+	}
+	return p.startBackfill(ctx, parts, filter, o)
+}
+
+// knowsApps refuses apps that there are not.
+func (s *parts) knowsApps(ctx context.Context, bundleIDs []string) error {
+	if len(bundleIDs) == 0 {
+		return nil
+	}
+	apps, err := s.db.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	known := make([]string, len(apps))
+	for i, a := range apps {
+		known[i] = a.BundleID
+	}
+	for _, id := range bundleIDs {
+		if !slices.Contains(known, id) {
+			return usage(fmt.Errorf("--app: there is no app %q, but %s", id, orNone(known)))
+		}
+	}
+	return nil
+}

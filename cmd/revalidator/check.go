@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/iap"
+)
+
+// checkOptions are the arguments and flags of check.
+type checkOptions struct {
+	file        string
+	receiptID   int64
+	reply       bool
+	app         string
+	secretFile  string
+	environment iap.Environment
+}
+
+func (p *program) checkCommand() *cobra.Command {
+	var o checkOptions
+	var environment string
+	c := &cobra.Command{
+		Use:   "check (FILE | - | --receipt ID) [flags]",
+		Short: "Say what one receipt is, and what Apple says about it",
+		Long: `Say what one receipt is, and what Apple says about it. FILE holds a receipt in
+base64, as DER, or in the style of iOS 6; - is standard input; --receipt takes
+one from the database. What the receipt says of itself is read here, then Apple
+is asked once, at the app's rate where the database knows the app. Nothing is
+stored.
+
+The shared secret is the one in the database where DATABASE_URL and
+REVALIDATOR_KEYS are set, else --secret-file, else it is asked for on a
+terminal. Without one, only what the receipt says of itself is shown.
+
+A saved reply of verifyReceipt is read with --reply, and Apple is not asked.
+
+Exit codes:
+  0  Apple accepted the receipt
+  1  it cannot be read, or Apple could not be reached
+  3  Apple refused it, or was not asked; standard error says why`,
+		Example: `  revalidator check receipt.txt
+  revalidator check receipt.der --app com.example.reader --secret-file secret
+  revalidator check --receipt 42
+  pbpaste | revalidator check -
+  revalidator check --reply reply.json --json`,
+		Args: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("receipt") {
+				return noArguments(c, args)
+			}
+			return oneArgument("FILE or --receipt ID")(c, args)
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			o.file = strings.Join(args, "")
+			var err error
+			if o.environment, err = environmentNamed(environment); err != nil {
+				return usage(err)
+			}
+			return p.check(c.Context(), o)
+		},
+	}
+	c.Flags().Int64Var(&o.receiptID, "receipt", 0, "check the stored receipt with the `id`")
+	c.Flags().BoolVar(&o.reply, "reply", false, "FILE is a saved reply of verifyReceipt")
+	c.Flags().StringVar(&o.app, "app", "", "the app that it must be of, by `bundle id` (default: the one it names)")
+	c.Flags().StringVar(&o.secretFile, "secret-file", "", "read the shared secret from `file`; - is standard input")
+	c.Flags().StringVar(&environment, "environment", "", "ask `Production` or Sandbox first (default: the one the receipt names)")
+	p.addOutputFlag(c)
+	return c
+}
+
+// environmentNamed is the environment of a name, in whatever case.
+func environmentNamed(name string) (iap.Environment, error) {
+	for _, e := range []iap.Environment{"", iap.Production, iap.Sandbox} {
+		if strings.EqualFold(name, string(e)) {
+			return e, nil
+		}
+	}
+	return "", fmt.Errorf("--environment: %w", iap.Environment(name).Validate())
+}
+
+func (o checkOptions) validate() error {
+	switch {
+	case o.file == "-" && o.secretFile == "-":
+		return errors.New("standard input holds the receipt or the secret, not both: give one of them as a file")
+	case o.receiptID != 0 && o.reply:
+		return errors.New("--reply reads a saved reply from a file, --receipt a receipt from the database: give one of them")
+	}
+	return nil
+}
+
+// check finds out what there is to know, prints it, and returns the verdict.
+func (p *program) check(ctx context.Context, o checkOptions) error {
+	if err := o.validate(); err != nil {
+		return usage(err)
+	}
+	parts, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	subject, err := p.checkSubject(ctx, parts, o)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	var report checkReport
+	if subject.reply != nil {
+		report, err = subject.reply.report(o.app, now)
+	} else {
+		report, err = p.checkReceipt(ctx, parts, o, subject, now)
+	}
+	return errors.Join(p.printer().print(report, report.text(p.printer(), now)), err)
+}

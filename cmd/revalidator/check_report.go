@@ -1,0 +1,161 @@
+package main
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+)
+
+// checkReport is what check has to say, in JSON.
+type checkReport struct {
+	// Receipt is nil for a saved reply, Answer where Apple was not asked, and
+	// NotAsked where it was.
+	Receipt  *receiptReport `json:"receipt"`
+	NotAsked *string        `json:"not_asked"`
+	Answer   *answerReport  `json:"answer"`
+}
+
+// receiptReport is what a receipt says of itself. Nobody has verified it.
+type receiptReport struct {
+	// ID is that of a stored receipt, nil for a file.
+	ID                         *int64          `json:"id"`
+	Kind                       iap.ReceiptKind `json:"kind"`
+	BundleID                   string          `json:"bundle_id"`
+	Environment                iap.Environment `json:"environment"`
+	ReceiptType                string          `json:"receipt_type"`
+	ApplicationVersion         string          `json:"application_version"`
+	OriginalApplicationVersion string          `json:"original_application_version"`
+	CreationDate               *time.Time      `json:"receipt_creation_date"`
+	OriginalPurchaseDate       *time.Time      `json:"original_purchase_date"`
+	ExpirationDate             *time.Time      `json:"expiration_date"`
+	ByteSize                   int             `json:"byte_size"`
+	// RequestBytes is the size of the request that asks about it.
+	RequestBytes      int64 `json:"request_bytes"`
+	FitsVerifyReceipt bool  `json:"fits_verify_receipt"`
+	// InApp is the number of purchase records. Products sums up those that can
+	// be read, which is all of them unless Error says why not.
+	InApp    int             `json:"in_app"`
+	Products []productReport `json:"products"`
+	Error    string          `json:"error"`
+}
+
+// productReport sums up a product's records in a receipt.
+type productReport struct {
+	ProductID    string `json:"product_id"`
+	Transactions int    `json:"transactions"`
+	// PurchaseDate and ExpiresDate are the latest of all records.
+	PurchaseDate *time.Time `json:"purchase_date"`
+	ExpiresDate  *time.Time `json:"expires_date"`
+}
+
+// envelope is what a request holds beside the receipt.
+const envelope = `{"receipt-data":"","password":"0123456789abcdef0123456789abcdef","exclude-old-transactions":false}`
+
+func newReceiptReport(s subject, maxRequest int64) *receiptReport {
+	i := s.receipt
+	request := int64(len(envelope) + (len(i.Data)+2)/3*4)
+	r := &receiptReport{
+		Kind: i.Kind, BundleID: i.BundleID, Environment: i.Environment, ReceiptType: i.ReceiptType,
+		ApplicationVersion: i.ApplicationVersion, OriginalApplicationVersion: i.OriginalApplicationVersion,
+		CreationDate: orNil(i.CreationDate), OriginalPurchaseDate: orNil(i.OriginalPurchaseDate),
+		ExpirationDate: orNil(i.ExpirationDate),
+		ByteSize:       len(i.Data), RequestBytes: request, FitsVerifyReceipt: request <= maxRequest, InApp: i.InApp,
+	}
+	if s.id != 0 {
+		r.ID = &s.id
+	}
+	products := make(map[string]productReport)
+	for t, err := range i.Transactions() {
+		if err != nil {
+			r.Error = err.Error()
+			break
+		}
+		p := products[t.ProductID]
+		p.ProductID = t.ProductID
+		p.Transactions++
+		p.PurchaseDate, p.ExpiresDate = latest(p.PurchaseDate, t.PurchaseDate), latest(p.ExpiresDate, t.ExpiresDate)
+		products[t.ProductID] = p
+	}
+	r.Products = slices.SortedFunc(maps.Values(products), func(a, b productReport) int {
+		return strings.Compare(a.ProductID, b.ProductID)
+	})
+	return r
+}
+
+// latest is the later of a time that may be missing and one that may be zero.
+func latest(a *time.Time, b time.Time) *time.Time {
+	if a == nil || b.After(*a) {
+		return orNil(b)
+	}
+	return a
+}
+
+// orNil is a time, nil where it is zero.
+func orNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// answerReport is what Apple said, or what was wrong with what it said.
+type answerReport struct {
+	Accepted bool `json:"accepted"`
+	// Code is nil where there was no reply to read.
+	Code        *int            `json:"code"`
+	Meaning     string          `json:"meaning"`
+	Error       string          `json:"error"`
+	Environment iap.Environment `json:"environment"`
+	BundleID    string          `json:"bundle_id"`
+	// AsOf is Apple's time of the reply, nil where a saved one names none.
+	AsOf      *time.Time `json:"as_of"`
+	Retryable *bool      `json:"is_retryable"`
+	// Calls is how many requests were made.
+	Calls         int                  `json:"calls"`
+	Subscriptions []subscriptionReport `json:"subscriptions"`
+	Purchases     []iap.Purchase       `json:"purchases"`
+	// Unknown counts what was not known in the reply or had to be forgiven.
+	Unknown map[string]int `json:"unknown"`
+}
+
+func newAnswerReport(a appstore.Answer, err error) *answerReport {
+	r := &answerReport{
+		Accepted: err == nil, Environment: a.Environment, Calls: a.Calls, Unknown: a.Unknown,
+		Subscriptions: []subscriptionReport{}, Purchases: []iap.Purchase{},
+	}
+	var status *appstore.StatusError
+	switch {
+	case errors.As(err, &status):
+		r.code(status.Code)
+		r.Retryable = status.Retryable
+	case err == nil, errors.Is(err, appstore.ErrWrongApp), errors.Is(err, appstore.ErrNoBundleID):
+		r.code(a.Code)
+	}
+	if err != nil {
+		r.Error = err.Error()
+	}
+	return r
+}
+
+func (r *answerReport) code(c appstore.Code) {
+	r.Code, r.Meaning = new(int(c)), c.Meaning()
+}
+
+// show adds what the facts of an answer mean. Those that name no time are
+// judged by now.
+func (r *answerReport) show(f iap.Facts, now time.Time) {
+	r.BundleID = f.BundleID
+	if f.AsOf.IsZero() {
+		f.AsOf = now.UTC()
+	} else {
+		r.AsOf = new(f.AsOf)
+	}
+	c := iap.Derive(&f)
+	r.Subscriptions = subscriptionReports(c.Subscriptions)
+	r.Purchases = append(r.Purchases, c.Purchases...)
+}

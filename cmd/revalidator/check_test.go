@@ -1,0 +1,330 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"revalidator/internal/applesim"
+	"revalidator/internal/ledger"
+)
+
+// stories are customers in as many states as a subscription has.
+func stories() []applesim.Story {
+	// Each act plays in the middle of one month, and a payment fails at its end.
+	life := func(months, days int, acts ...applesim.Act) applesim.Story {
+		bought := appStart.AddDate(0, -months, -days)
+		return applesim.Story{BundleID: readerApp, Bought: bought, Period: applesim.Monthly, Acts: acts}
+	}
+	trial, family := life(0, 2), life(0, 20, applesim.ActFamilyLoss)
+	trial.Offer, family.Family = applesim.OfferTrial, true
+	sandbox, old := life(0, 0), life(2, 0, applesim.ActTurnOff)
+	sandbox.Environment, sandbox.Bought = applesim.Sandbox, appStart.Add(-time.Minute)
+	old.Style = applesim.StyleTransaction
+	return []applesim.Story{
+		trial,
+		life(2, 0, applesim.ActTurnOff),
+		life(0, 20, applesim.ActRefund),
+		life(1, 3, applesim.ActBillingLapse), // still in the grace period
+		life(1, 28, applesim.ActBillingLapse),
+		life(0, 20, applesim.ActDowngrade),
+		life(0, 20, applesim.ActPriceAccepted),
+		family,
+		sandbox,
+		old,
+		{BundleID: readerApp, Bought: appStart.AddDate(0, -1, 0), RefundedAt: appStart.AddDate(0, 0, -3)},
+		{BundleID: fitnessApp, ReceiptCreated: appStart.AddDate(0, -1, 0)},
+	}
+}
+
+// storyStore is a simulated App Store with these customers.
+func (s *session) storyStore(t *testing.T, stories ...applesim.Story) *applesim.Server {
+	t.Helper()
+	sim, err := applesim.New(applesim.Config{Seed: 1, Stories: stories, Start: appStart})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(sim.Handler())
+	t.Cleanup(server.Close)
+	s.set("REVALIDATOR_APPLE_PRODUCTION_URL", server.URL+"/production/verifyReceipt")
+	s.set("REVALIDATOR_APPLE_SANDBOX_URL", server.URL+"/sandbox/verifyReceipt")
+	return sim
+}
+
+// receiptFile is the receipt of a customer, in base64.
+func receiptFile(t *testing.T, sim *applesim.Server, customer int) string {
+	t.Helper()
+	r, err := sim.Receipt(customer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, "receipt.txt", base64.StdEncoding.EncodeToString(r.Data)+"\n")
+}
+
+// TestCheck looks at one receipt of each kind, without a database.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()...)
+	for i, story := range stories() {
+		secret := writeFile(t, "secret", sim.Secrets(story.BundleID)[0])
+		s.must(t, "check", receiptFile(t, sim, i), "--secret-file", secret)
+	}
+	checkWidth(t, results(s.transcript.String()))
+	checkSilence(t, s, sim.Secrets(readerApp)[0])
+	golden(t, "check.txt", s.transcript.String())
+}
+
+func TestCheckJSON(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()...)
+	secret := writeFile(t, "secret", sim.Secrets(readerApp)[0])
+	s.must(t, "check", receiptFile(t, sim, 2), "--secret-file", secret, "--json")
+	s.run(t, "check", receiptFile(t, sim, 10), "--json")
+	golden(t, "check-json.txt", s.transcript.String())
+}
+
+// TestCheckForms reads the forms in which receipts are kept, and a saved reply.
+func TestCheckForms(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()...)
+	secret := writeFile(t, "secret", sim.Secrets(readerApp)[0])
+	for _, customer := range []int{0, 9} { // an app receipt and one of iOS 6
+		r, err := sim.Receipt(customer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := base64.StdEncoding.EncodeToString(r.Data)
+		want := s.must(t, "check", "--json", "--secret-file", secret, writeFile(t, "receipt", text)).stdout
+		for name, form := range map[string]string{
+			"bytes": string(r.Data), "broken lines": text[:40] + "\r\n" + text[40:], "quoted": `"` + text + `"`,
+			"URL alphabet": strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(text), "="),
+			"twice":        base64.StdEncoding.EncodeToString([]byte(text)),
+		} {
+			got := s.must(t, "check", "--json", "--secret-file", secret, writeFile(t, "receipt", form)).stdout
+			if got != want {
+				t.Errorf("customer %d, %s: got\n%s\nwant\n%s", customer, name, got, want)
+			}
+		}
+		if got := s.runWith(t, text, "check", "--json", "--secret-file", secret, "-").stdout; got != want {
+			t.Errorf("customer %d, standard input: got\n%s\nwant\n%s", customer, got, want)
+		}
+	}
+}
+
+const wrongAppReply = `{"status":0,"environment":"Production","receipt":{"bundle_id":"com.example.fitness",` +
+	`"receipt_type":"Production","request_date_ms":"1709294400000","in_app":[]}}`
+
+// TestCheckRefused is what check says of what is no receipt, of receipts that
+// Apple refuses, and of what it does not ask about.
+func TestCheckRefused(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()...)
+	good := receiptFile(t, sim, 0)
+	text := readText(t, good)
+	secret, wrong := writeFile(t, "secret", sim.Secrets(readerApp)[0]), writeFile(t, "secret", someSecret)
+	file := func(name, content string) string { return writeFile(t, name, content) }
+	tests := []struct {
+		name string
+		code int
+		args []string
+	}{
+		{"no file", exitFailure, []string{"no-such-file"}},
+		{"a folder", exitFailure, []string{"."}},
+		{"nothing", exitFailure, []string{file("receipt", " \n")}},
+		{"zeros", exitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
+		{"zeros in base64", exitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
+		{"a signed transaction", exitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ9.c2ln")}},
+		{"other JSON", exitFailure, []string{file("receipt", `{"hello":"world"}`)}},
+		{"cut off", exitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
+		{"a receipt as a reply", exitFailure, []string{good, "--reply"}},
+		{"a reply without a status", exitFailure, []string{file("reply", `{"receipt":{}}`), "--reply"}},
+		{"no secret", exitFailures, []string{good}},
+		{"wrong secret", exitFailures, []string{good, "--secret-file", wrong}},
+		{"another app", exitFailures, []string{good, "--app", fitnessApp, "--secret-file", secret}},
+		{"a reply that is not announced", exitOK, []string{file("reply", wrongAppReply)}},
+		{"a reply of another app", exitFailures, []string{file("reply", wrongAppReply), "--reply", "--app", readerApp}},
+		{"a refusal that was saved", exitFailures, []string{file("reply", `{"status":21104,"is_retryable":false}`), "--reply"}},
+		{"both from standard input", exitUsage, []string{"-", "--secret-file", "-"}},
+		{"no such environment", exitUsage, []string{good, "--environment", "prod"}},
+		{"nothing to check", exitUsage, nil},
+		{"a stored one and a file", exitUsage, []string{"--receipt", "1", good}},
+		{"a stored reply", exitUsage, []string{"--receipt", "1", "--reply"}},
+	}
+	for _, test := range tests {
+		s.transcript.WriteString("# " + test.name + "\n")
+		if o := s.run(t, append([]string{"check"}, test.args...)...); o.code != test.code {
+			t.Errorf("%s: got exit code %d, want %d\n%s", test.name, o.code, test.code, o.stderr)
+		}
+	}
+	checkSilence(t, s, someSecret, sim.Secrets(readerApp)[0], text[100:140])
+	golden(t, "check-refused.txt", s.transcript.String())
+}
+
+func readText(t *testing.T, file string) string {
+	t.Helper()
+	var out bytes.Buffer
+	p := &program{stdout: &out}
+	input, _, err := p.openInput(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = input.Close() }()
+	if _, err := out.ReadFrom(input); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// TestCheckTrouble has Apple in trouble: nothing is known then.
+func TestCheckTrouble(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()...)
+	secret := writeFile(t, "secret", sim.Secrets(readerApp)[0])
+	tests := []struct {
+		name string
+		rule applesim.Rule
+		code int
+	}{
+		{"server error", applesim.Rule{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}, exitFailure},
+		{"unavailable", applesim.Rule{Fault: applesim.FaultCode, Rate: 1, Status: 21005}, exitFailures},
+	}
+	for _, test := range tests {
+		if err := sim.SetFaults([]applesim.Rule{test.rule}); err != nil {
+			t.Fatal(err)
+		}
+		s.transcript.WriteString("# " + test.name + "\n")
+		if o := s.run(t, "check", receiptFile(t, sim, 0), "--secret-file", secret); o.code != test.code {
+			t.Errorf("%s: got exit code %d, want %d\n%s", test.name, o.code, test.code, o.stderr)
+		}
+	}
+	golden(t, "check-trouble.txt", s.transcript.String())
+}
+
+// TestCheckTooLarge does not send what Apple would not take.
+func TestCheckTooLarge(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()...)
+	s.set("REVALIDATOR_MAX_REQUEST_BYTES", "2000")
+	s.set("REVALIDATOR_LARGE_RECEIPT_BYTES", "1000")
+	o := s.run(t, "check", receiptFile(t, sim, 0), "--secret-file", writeFile(t, "secret", someSecret))
+	if o.code != exitFailures || !strings.Contains(o.stdout, "too large for verifyReceipt") ||
+		!strings.Contains(o.stderr, "REVALIDATOR_MAX_REQUEST_BYTES") {
+		t.Errorf("got exit code %d and\n%s%s", o.code, o.stdout, o.stderr)
+	}
+	for range sim.Log(0) {
+		t.Error("it was sent")
+	}
+}
+
+// TestCheckStored checks a receipt of the database with the secret that is
+// there, and leaves everything in it as it was.
+func TestCheckStored(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.openShop(t, 3)
+	db := s.db(t)
+	if _, err := db.PauseApp(t.Context(), readerApp, ledger.PausedSecretRefused, appStart); err != nil {
+		t.Fatal(err)
+	}
+	before := s.contents(t)
+	s.transcript.Reset()
+	var report checkReport
+	o := s.must(t, "check", "--receipt", "1", "--json")
+	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if report.Answer == nil || !report.Answer.Accepted || *report.Receipt.ID != 1 {
+		t.Errorf("got %+v, want an answer about receipt 1", report)
+	}
+	if got := s.contents(t); got != before {
+		t.Errorf("the database has changed:\n%s\nbefore:\n%s", got, before)
+	}
+	if o := s.run(t, "check", "--receipt", "99"); o.code != exitFailure || !strings.Contains(o.stderr, "no receipt 99") {
+		t.Errorf("receipt 99: got exit code %d and %q", o.code, o.stderr)
+	}
+	checkSilence(t, s, sim.Secrets(readerApp)[0], sim.Secrets(fitnessApp)[0])
+}
+
+// TestCheckKeepsTheRate books its call in the budget of the workers, who have
+// used it up.
+func TestCheckKeepsTheRate(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.storyStore(t, stories()[0])
+	s.must(t, "apps", "add", readerApp, "--rate", "0.001")
+	s.must(t, "secrets", "add", "--app", readerApp, "--file", writeFile(t, "secret", sim.Secrets(readerApp)[0]))
+	s.must(t, "import", receiptsFile(t, sim))
+	s.must(t, "run", "--worker")
+	o := s.run(t, "check", "--receipt", "1")
+	if o.code != exitFailure || !strings.Contains(o.stderr, "use the whole rate of "+readerApp) {
+		t.Errorf("got exit code %d and %q, want %d and that the rate is used up", o.code, o.stderr, exitFailure)
+	}
+	calls := 0
+	for range sim.Log(0) {
+		calls++
+	}
+	if calls != 1 {
+		t.Errorf("Apple was asked %d times, want once, by the run", calls)
+	}
+}
+
+// TestCheckPrompt asks for the secret on a terminal.
+func TestCheckPrompt(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	sim := s.storyStore(t, stories()[0])
+	file := receiptFile(t, sim, 0)
+	term := newTerminal(t)
+	var stdout bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(t.Context(), []string{"check", file}, term.program, &stdout, term.program, s.env)
+	}()
+	term.screen.waitFor(t, "Shared secret: ")
+	eventually(t, "the terminal hides what is typed", func() bool { return !term.echoes(t) })
+	if _, err := term.person.WriteString(sim.Secrets(readerApp)[0] + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-ended; code != exitOK || !strings.Contains(stdout.String(), "0 accepted") {
+		t.Errorf("got exit code %d and\n%s", code, stdout.String())
+	}
+}
+
+// sha is the hash under which a reply is played back.
+func sha(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// contents is a hash of every row of every table, which a command that only
+// looks must leave as it is.
+func (s *session) contents(t *testing.T) string {
+	t.Helper()
+	db, err := sql.Open("postgres", s.get("DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var text string
+	err = db.QueryRowContext(t.Context(), `
+		SELECT string_agg(format('%s %s', tablename, md5(query_to_xml(
+			format('SELECT * FROM %I t ORDER BY t::text', tablename), true, false, '')::text)), E'\n' ORDER BY tablename)
+		FROM pg_tables WHERE schemaname = 'public'`).Scan(&text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}

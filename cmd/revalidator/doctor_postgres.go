@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"revalidator/internal/keyring"
+	"revalidator/internal/ledger"
+)
+
+// leastPostgres is the oldest version that the schema works with, as Postgres
+// numbers it: 14.0.
+const leastPostgres = 140000
+
+func (d *doctor) postgresChecks() []doctorCheck {
+	return []doctorCheck{
+		{"postgres", d.postgres, true},
+		{"postgres_version", d.postgresVersion, false},
+		{"postgres_clock", d.postgresClock, false},
+		{"schema", d.schemaVersion, true},
+		{"apps", d.appsAtWork, false},
+		{"keys", d.storedSecrets, false},
+		{"secrets", d.missingSecrets, false},
+		{"secret_age", d.oldSecrets, false},
+		{"overdue", d.overdue, false},
+		{"runs", d.orphanedRuns, false},
+	}
+}
+
+func (d *doctor) postgres(ctx context.Context) finding {
+	if err := d.openDatabase(ctx, true); err != nil {
+		return brokenBy(err)
+	}
+	return sound("reachable")
+}
+
+func (d *doctor) postgresVersion(ctx context.Context) finding {
+	server, err := d.db.Server(ctx)
+	switch {
+	case err != nil:
+		return brokenBy(err)
+	case server.Version < leastPostgres:
+		return broken("upgrade Postgres", "%s is older than 14", server.Name)
+	}
+	return sound("%s", server.Name)
+}
+
+func (d *doctor) postgresClock(ctx context.Context) finding {
+	before := d.now()
+	server, err := d.db.Server(ctx)
+	if err != nil {
+		return brokenBy(err)
+	}
+	return clock("Postgres", server.Now, before, d.now())
+}
+
+func (d *doctor) schemaVersion(ctx context.Context) finding {
+	current, known, err := d.db.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return brokenBy(err)
+	case current < known:
+		return broken("run 'revalidator migrate'", "version %d, this program needs %d", current, known)
+	case current > known:
+		return broken("upgrade this program", "version %d, newer than this program knows (%d)", current, known)
+	}
+	return sound("version %d", current)
+}
+
+func (d *doctor) appsAtWork(ctx context.Context) finding {
+	apps, err := d.db.Apps(ctx)
+	if err != nil {
+		return brokenBy(err)
+	}
+	if len(apps) == 0 {
+		return doubtful("run 'revalidator apps add BUNDLE_ID'", "none")
+	}
+	var paused []string
+	for _, a := range apps {
+		if a.PausedAt != nil {
+			paused = append(paused, fmt.Sprintf("%s (%s)", a.BundleID, *a.PausedReason))
+		}
+	}
+	if len(paused) > 0 {
+		return doubtful("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), names(paused))
+	}
+	return sound("%d at work", len(apps))
+}
+
+// storedSecrets tries the keys on every secret.
+func (d *doctor) storedSecrets(ctx context.Context) finding {
+	secrets, err := d.db.StoredSecrets(ctx)
+	if err != nil {
+		return brokenBy(err)
+	}
+	if err := d.parts.open(ctx, needKeys); err != nil {
+		return brokenBy(err)
+	}
+	closed := unreadable(d.keys, secrets)
+	if len(closed) > 0 {
+		return broken("give the keys that they were stored with in REVALIDATOR_KEYS, or add the secrets again",
+			"%d of %d stored secrets do not open: %s", len(closed), len(secrets), names(closed))
+	}
+	return sound("open all %d stored secrets", len(secrets))
+}
+
+// unreadable lists the ids of the secrets that a ring does not open.
+func unreadable(keys *keyring.Ring, secrets []ledger.SharedSecret) []string {
+	var ids []string
+	for _, s := range secrets {
+		if _, err := keys.Open(s.Ciphertext, s.Row()); errors.Is(err, keyring.ErrUnreadable) {
+			ids = append(ids, strconv.FormatInt(s.ID, 10))
+		}
+	}
+	return ids
+}
+
+func (d *doctor) missingSecrets(ctx context.Context) finding {
+	missing, err := d.warned(ctx, secretMissing)
+	switch {
+	case err != nil:
+		return brokenBy(err)
+	case len(missing) > 0:
+		return broken("run 'revalidator secrets add --app BUNDLE_ID'", "none for %s", names(missing))
+	}
+	return sound("one for every app")
+}
+
+func (d *doctor) oldSecrets(ctx context.Context) finding {
+	old, err := d.warned(ctx, secretOld)
+	switch {
+	case err != nil:
+		return brokenBy(err)
+	case len(old) > 0:
+		return doubtful("make a new one in App Store Connect and run 'revalidator secrets add'; REVALIDATOR_SECRET_AGE sets the age",
+			"older than %s: %s", days(d.cfg.Keys.SecretAge), names(old))
+	case d.cfg.Keys.SecretAge == 0:
+		return sound("not looked at: REVALIDATOR_SECRET_AGE is 0")
+	}
+	return sound("none older than %s", days(d.cfg.Keys.SecretAge))
+}
+
+// warned lists the apps with a warning about their secrets.
+func (d *doctor) warned(ctx context.Context, about string) ([]string, error) {
+	warnings, err := d.secretWarnings(ctx, d.now())
+	var apps []string
+	for _, w := range warnings {
+		if w.Warning == about {
+			apps = append(apps, w.BundleID)
+		}
+	}
+	return apps, err
+}
+
+func (d *doctor) overdue(ctx context.Context) finding {
+	due, err := d.due(ctx, d.now(), false)
+	switch {
+	case err != nil:
+		return brokenBy(err)
+	case due.OverdueSince != nil:
+		return doubtful("see 'revalidator status'; more time (REVALIDATOR_RUN_WINDOW) or a higher rate ('revalidator apps set') gets more done",
+			"receipts are due since %s, and the run of %s should have done them", when(*due.Oldest), when(*due.OverdueSince))
+	}
+	return sound("nothing")
+}
+
+// orphanedRuns looks for runs that no process feeds.
+func (d *doctor) orphanedRuns(ctx context.Context) finding {
+	runs, err := d.db.RecentRuns(ctx, lastRuns)
+	if err != nil {
+		return brokenBy(err)
+	}
+	var orphans []string
+	running := 0
+	for _, t := range runs {
+		if t.State != ledger.RunRunning {
+			continue
+		}
+		running++
+		if t.OwnerUntil.Before(d.now()) {
+			orphans = append(orphans, strconv.FormatInt(t.ID, 10))
+		}
+	}
+	if len(orphans) > 0 {
+		return doubtful("start 'revalidator scheduler', which takes it over", "nobody feeds run %s", names(orphans))
+	}
+	return sound("%d running", running)
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"revalidator/internal/applesim"
+	"revalidator/internal/config"
+)
+
+// versions and figures of servers differ from machine to machine.
+var serverFigures = regexp.MustCompile(`(postgres version  |redis version     )\d\S*|[\d.]+ [KM]iB`)
+
+// examined runs doctor, and returns what became of each check.
+func (s *session) examined(t *testing.T, args ...string) (outcome, map[string]string) {
+	t.Helper()
+	o := s.run(t, append([]string{"doctor", "--json"}, args...)...)
+	var d diagnosis
+	if err := json.Unmarshal([]byte(o.stdout), &d); err != nil {
+		t.Fatalf("not JSON: %v\n%s\n%s", err, o.stdout, o.stderr)
+	}
+	states := make(map[string]string)
+	for _, c := range d.Checks {
+		states[c.Check] = string(c.State)
+	}
+	return o, states
+}
+
+// redis is a client of the session's Redis.
+func (s *session) redis(t *testing.T) *redis.Client {
+	t.Helper()
+	options, err := redis.ParseURL(s.get("REDIS_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// exec changes the session's database.
+func (s *session) exec(t *testing.T, statement string) {
+	t.Helper()
+	db, err := sql.Open("postgres", s.get("DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// config changes a setting of the session's Redis.
+func (s *session) config(t *testing.T, name, value string) {
+	t.Helper()
+	if err := s.redis(t).ConfigSet(t.Context(), name, value).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openedShop is a shop in which everything is at work.
+func openedShop(t *testing.T) (*session, *applesim.Server) {
+	t.Helper()
+	s := newSession(t)
+	// No night falls while the test runs.
+	s.set("REVALIDATOR_SCHEDULE", "0 0 29 2 *")
+	s.set("REVALIDATOR_CATCH_UP", "0")
+	sim := s.openShop(t, 4)
+	for _, name := range []string{"scheduler", "worker"} {
+		s.start(t, nil, name).stderr.waitFor(t, name+" started")
+	}
+	client := s.redis(t)
+	eventually(t, "scheduler and worker show themselves", func() bool {
+		n, err := client.Exists(t.Context(), "revalidator:schedulers", "asynq:servers").Result()
+		return err == nil && n == 2 && client.ZCard(t.Context(), "asynq:servers").Val() == 2
+	})
+	return s, sim
+}
+
+// TestDoctorSound has nothing to find, and people and scripts read so.
+func TestDoctorSound(t *testing.T) {
+	t.Parallel()
+	s, sim := openedShop(t)
+	s.transcript.Reset()
+	s.must(t, "doctor")
+	s.must(t, "doctor", "--offline")
+	checkWidth(t, s.transcript.String())
+	checkSilence(t, s, sim.Secrets(readerApp)[0], s.get("REVALIDATOR_KEYS"))
+	golden(t, "doctor.txt", serverFigures.ReplaceAllString(s.transcript.String(), "${1}<figure>"))
+}
+
+// TestDoctorFinds breaks one thing at a time. Every check is there in every
+// state, and the others stay as they were.
+func TestDoctorFinds(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name     string
+		spoil    func(t *testing.T, s *session)
+		want     map[string]string
+		wantCode int
+	}{
+		{"nothing", func(*testing.T, *session) {}, nil, exitOK},
+		{"no Postgres", func(_ *testing.T, s *session) {
+			s.set("DATABASE_URL", "postgres://u:hunter2@"+closedPort+"/x?sslmode=disable")
+		}, withPostgres("failure"), exitFailure},
+		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), exitFailure},
+		{"no Redis", func(_ *testing.T, s *session) { s.set("REDIS_URL", "redis://:hunter2@"+closedPort+"/0") }, map[string]string{
+			"redis": "failure", "redis_version": "skipped", "redis_clock": "skipped", "redis_eviction": "skipped",
+			"redis_memory": "skipped", "schedulers": "skipped", "workers": "skipped",
+		}, exitFailure},
+		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
+			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
+			"overdue": "skipped", "runs": "skipped",
+		}, exitFailure},
+		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
+			map[string]string{"apps": "warning"}, exitOK},
+		{"app without secret", func(t *testing.T, s *session) { s.must(t, "apps", "add", "com.example.new") },
+			map[string]string{"secrets": "failure"}, exitFailure},
+		{"paused app", func(t *testing.T, s *session) { s.must(t, "apps", "pause", readerApp, "--reason", "a move") },
+			map[string]string{"apps": "warning"}, exitOK},
+		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, exitFailure},
+		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, exitFailure},
+		{"old secrets", func(t *testing.T, s *session) {
+			s.exec(t, `UPDATE shared_secrets SET created_at = now() - interval '91 days'`)
+		},
+			map[string]string{"secret_age": "warning"}, exitOK},
+		{"age of no interest", func(t *testing.T, s *session) {
+			s.exec(t, `UPDATE shared_secrets SET created_at = now() - interval '91 days'`)
+			s.set("REVALIDATOR_SECRET_AGE", "0")
+		}, nil, exitOK},
+		{"overdue", func(t *testing.T, s *session) {
+			s.exec(t, `UPDATE receipts SET next_check_at = now() - interval '10 years'`)
+		},
+			map[string]string{"overdue": "warning"}, exitOK},
+		{"evicting Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory-policy", "allkeys-lru") },
+			map[string]string{"redis_eviction": "failure"}, exitFailure},
+		{"full Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory", "1100000") },
+			map[string]string{"redis_memory": "warning"}, exitOK},
+		{"no scheduler", func(t *testing.T, s *session) {
+			if err := s.redis(t).Del(t.Context(), "revalidator:schedulers").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{"schedulers": "failure"}, exitFailure},
+		{"no worker", func(t *testing.T, s *session) {
+			if err := s.redis(t).Del(t.Context(), "asynq:servers").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{"workers": "failure"}, exitFailure},
+		{"no App Store", func(_ *testing.T, s *session) {
+			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
+		}, map[string]string{"apple_sandbox": "failure"}, exitFailure},
+		{"no App Store, and not asked", func(_ *testing.T, s *session) {
+			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
+		}, map[string]string{"apple_production": "skipped", "apple_sandbox": "skipped"}, exitOK},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := openedShop(t)
+			_, want := s.examined(t)
+			for check, state := range want {
+				if state != string(severityOK) {
+					t.Errorf("before: %s: got %s, want ok", check, state)
+				}
+			}
+			for check, state := range test.want {
+				want[check] = state
+			}
+			test.spoil(t, s)
+			var args []string
+			if want["apple_production"] == "skipped" {
+				args = []string{"--offline"}
+			}
+			o, got := s.examined(t, args...)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("checks (-want +got):\n%s\n%s", diff, o.stdout)
+			}
+			if o.code != test.wantCode {
+				t.Errorf("exit code: got %d, want %d", o.code, test.wantCode)
+			}
+			checkSilence(t, s, "hunter2")
+		})
+	}
+}
+
+// withPostgres is what is left where Postgres cannot be reached.
+func withPostgres(state string) map[string]string {
+	want := map[string]string{"postgres": state}
+	for _, check := range []string{
+		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "runs",
+	} {
+		want[check] = "skipped"
+	}
+	return want
+}
+
+// TestDoctorClock moves the clock of this machine.
+func TestDoctorClock(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	for ahead, want := range map[time.Duration]severity{
+		0: severityOK, 3 * time.Second: severityOK, -3 * time.Second: severityOK,
+		30 * time.Second: severityWarning, -30 * time.Second: severityWarning,
+		2 * time.Minute: severityFailure, -2 * time.Minute: severityFailure,
+	} {
+		cfg, err := config.Load(s.env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &program{stderr: io.Discard}
+		d := &doctor{
+			parts: &parts{cfg: cfg, log: p.logger(cfg.Log)}, offline: true,
+			now: func() time.Time { return time.Now().Add(ahead) },
+		}
+		clocks := make(map[string]severity)
+		for _, f := range d.examine(t.Context()).Checks {
+			if strings.HasSuffix(f.Check, "_clock") {
+				clocks[f.Check] = f.State
+			}
+		}
+		d.close()
+		if diff := cmp.Diff(map[string]severity{"postgres_clock": want, "redis_clock": want}, clocks); diff != "" {
+			t.Errorf("this machine ahead by %s (-want +got):\n%s", ahead, diff)
+		}
+	}
+}
+
+// TestDoctorTroubled has nothing at all, as on a machine that is being set up.
+func TestDoctorTroubled(t *testing.T) {
+	t.Parallel()
+	s := &session{}
+	s.set("REDIS_URL", "redis://"+closedPort)
+	if o := s.run(t, "doctor", "--offline"); o.code != exitFailure {
+		t.Errorf("exit code: got %d, want %d", o.code, exitFailure)
+	}
+	full := newSession(t)
+	s.set("DATABASE_URL", full.get("DATABASE_URL"))
+	s.set("REDIS_URL", full.get("REDIS_URL"))
+	full.config(t, "maxmemory-policy", "volatile-lru")
+	full.must(t, "apps", "add", readerApp)
+	s.run(t, "doctor", "--offline")
+	s.set("REVALIDATOR_APPLE_TIMEOUT", "soon")
+	if o := s.run(t, "doctor"); o.code != exitUsage {
+		t.Errorf("exit code with a wrong setting: got %d, want %d", o.code, exitUsage)
+	}
+	checkWidth(t, results(s.transcript.String()))
+	golden(t, "doctor-troubled.txt", serverFigures.ReplaceAllString(s.transcript.String(), "${1}<figure>"))
+}
+
+// TestDoctorColors looks at a terminal, with and without NO_COLOR.
+func TestDoctorColors(t *testing.T) {
+	t.Parallel()
+	for noColor, want := range map[string]bool{"": true, "1": false} {
+		s := &session{}
+		s.set("REDIS_URL", "redis://"+closedPort)
+		s.set("NO_COLOR", noColor)
+		term := newTerminal(t)
+		run(t.Context(), []string{"doctor", "--offline"}, nil, term.program, io.Discard, s.env)
+		term.close()
+		if got := strings.Contains(term.screen.text(), "\x1b[31mfailure\x1b[0m  postgres"); got != want {
+			t.Errorf("NO_COLOR=%s: colored is %v, want %v:\n%q", noColor, got, want, term.screen.text())
+		}
+		if got := strings.Contains(term.screen.text(), "\x1b"); got != want {
+			t.Errorf("NO_COLOR=%s: control sequences are %v, want %v", noColor, got, want)
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		answer http.HandlerFunc
+		want   int
+		ok     bool
+	}{
+		{"a code", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"status":21002}`) }, 21002, true},
+		{"a page", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, 0, false},
+		{"other JSON", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"error":1}`) }, 0, false},
+		{"nothing", func(http.ResponseWriter, *http.Request) {}, 0, false},
+		{"503", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, 0, false},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }, 0, false},
+		{"a page without end", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(bytes.Repeat([]byte(" "), 1<<20))
+			_, _ = io.WriteString(w, `{"status":0}`)
+		}, 0, false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if body, err := io.ReadAll(r.Body); r.Method != http.MethodPost || len(body) > 0 || err != nil {
+					t.Errorf("got %s with %d bytes, want an empty POST", r.Method, len(body))
+				}
+				test.answer(w, r)
+			}))
+			t.Cleanup(server.Close)
+			code, err := probe(context.Background(), server.URL)
+			if code != test.want || (err == nil) != test.ok {
+				t.Errorf("got %d and %v", code, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/repository"
+)
+
+// ruleText says why the next look is when it is.
+func ruleText(r iap.Rule) string {
+	switch r {
+	case iap.RuleNew:
+		return "it is new, and Apple has not been asked about it"
+	case iap.RuleRequested:
+		return "a look was asked for with 'revalidator receipts recheck'"
+	case iap.RuleRetry:
+		return "the last answer was of no use, so it is asked again after a wait that grows"
+	case iap.RuleWait:
+		return "a rate limit was in force, so it was not asked and waits for its turn"
+	case iap.RuleConfirm:
+		return "Apple's last answer would be final, so it is confirmed on another day"
+	case iap.RuleSetAside:
+		return "no other answer can come, so it is set aside for a person to decide"
+	case iap.RuleRenewal:
+		return "a subscription expires or renews just before"
+	case iap.RuleLapse:
+		return "a subscription expired within the last day and Apple gave no reason, so the renewal may only be late"
+	case iap.RuleGracePeriod:
+		return "a payment failed and the customer keeps the service for now, so it is looked at twice a day"
+	case iap.RuleGracePeriodEnd:
+		return "the billing grace period of a subscription ends just before"
+	case iap.RuleBillingRetry:
+		return "a payment failed and Apple keeps trying, so it may recover at any time"
+	case iap.RuleBillingRetryEnd:
+		return "Apple stops trying a failed payment just before, 60 days after expiry"
+	case iap.RuleResubscribe:
+		return "a subscription has ended, and customers come back without opening the app"
+	case iap.RuleRefundReversal:
+		return "a purchase was refunded, and a refund can be reversed"
+	case iap.RuleRefundSweep:
+		return "a purchase can be refunded at any time, so it is looked at once a month"
+	case iap.RuleNoPurchases:
+		return "nothing was ever bought, so it is looked at once a month"
+	case iap.RuleSettled:
+		return "nothing can change any more"
+	}
+	return "by a rule that this program does not know: " + string(r)
+}
+
+// failureText says what a class of failures is, and what happens next. The
+// classes are those of the worker's table.
+func failureText(class string) string {
+	switch class {
+	case "receipt_malformed":
+		return "Apple could not read the receipt, or was in trouble: the code means both. It is asked again, and only after many such answers in a row is the receipt marked."
+	case "receipt_not_authenticated":
+		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row is the receipt marked."
+	case "account_gone":
+		return "Apple does not find the customer's account. That is confirmed on two other days, then it is not asked again."
+	case "wrong_app":
+		return "The receipt belongs to another app. It is not asked again: import it for the right one."
+	case "request_too_large":
+		return "The receipt is larger than verifyReceipt takes. It is not asked again."
+	case "apple_unavailable", "server_error":
+		return "Apple's server was in trouble. It is asked again after a wait."
+	case "apple_internal_error":
+		return "Apple had an internal error and said that asking again soon is of no use. It is asked again the next day."
+	case "environments_disagree":
+		return "Production and Sandbox each sent the receipt to the other. It is asked again after a wait; check the addresses in the settings."
+	case "request_refused":
+		return "Apple could not read the request, a fault of this program or of a proxy on the way. It is asked again after a wait."
+	case "unknown_status":
+		return "Apple answered with a code that it does not document. It is asked again after a wait."
+	case "timeout":
+		return "Apple did not answer in time (REVALIDATOR_APPLE_TIMEOUT). It is asked again after a wait."
+	case "connection_failed":
+		return "Apple could not be reached. It is asked again after a wait; check the network and the addresses in the settings."
+	case "http_status", "reply_empty", "reply_not_json", "reply_cut", "reply_malformed":
+		return "What came back was no whole reply of verifyReceipt. It is asked again after a wait; check for a proxy on the way."
+	case "reply_too_large":
+		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES). It is asked again after a wait."
+	}
+	return words(class) + "."
+}
+
+// stateText says what a state of a receipt means, and what helps where one
+// stands in the way; it is empty for the states in which all is well.
+func stateText(s iap.ReceiptState) string {
+	switch s {
+	case iap.ReceiptMalformed:
+		return "Apple could not read the receipt, again and again: have the app send a fresh one. It is still asked about once a week."
+	case iap.ReceiptNotAuthenticated:
+		return "Apple refused the receipt as not authentic, again and again: look into where it came from. It is still asked about once a week."
+	case iap.ReceiptWrongApp:
+		return "the receipt belongs to another app: import it for that one, and forget it here."
+	case iap.ReceiptAccountGone:
+		return "Apple does not find the account any more: nothing helps, and nothing is asked."
+	case iap.ReceiptTooLarge:
+		return "the receipt is larger than verifyReceipt takes: have the app refresh it, or finish its consumables, and import the smaller one."
+	case iap.ReceiptXcode:
+		return "the receipt is of Xcode's StoreKit testing, which the App Store does not know: it is never asked about."
+	case iap.ReceiptQuarantined:
+		return "the receipt never got a usable answer: see 'revalidator check --receipt', then 'revalidator receipts recheck'."
+	}
+	return ""
+}
+
+// obstacles are what stands between a receipt and its next look.
+func obstacles(r repository.StoredReceipt, now time.Time) []string {
+	found := []string{}
+	if r.AppPausedAt != nil && r.AppPausedReason != nil {
+		found = append(found, pausedObstacle(r))
+	}
+	if text := stateText(r.State); text != "" {
+		found = append(found, words(string(r.State))+": "+text)
+	}
+	switch {
+	case r.ClaimedUntil != nil && r.ClaimedUntil.After(now):
+		found = append(found, fmt.Sprintf("in hand: %s is asking about it now, and may until %s.", runName(r), when(*r.ClaimedUntil)))
+	case r.ClaimedUntil != nil:
+		found = append(found, fmt.Sprintf("abandoned: %s had it until %s, and any scheduler or run frees it.", runName(r), when(*r.ClaimedUntil)))
+	}
+	return found
+}
+
+func pausedObstacle(r repository.StoredReceipt) string {
+	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, when(*r.AppPausedAt), *r.AppPausedReason)
+	switch *r.AppPausedReason {
+	case ledger.PausedNoSecret, ledger.PausedSecretRefused:
+		text += " Add a shared secret that Apple accepts: 'revalidator secrets add --app " + r.BundleID + "'."
+	}
+	return text
+}
+
+func runName(r repository.StoredReceipt) string {
+	if r.RunID == nil {
+		return "a worker"
+	}
+	return fmt.Sprintf("run %d", *r.RunID)
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// usageTemplate is cobra's template with three changes: a command that only holds
+// others is not shown as if it could be run by itself, flags are broken into
+// lines of a terminal, and the last line fits into one.
+func usageTemplate(template string) string {
+	return strings.NewReplacer(
+		"{{if .Runnable}}", "{{if and .Runnable (not .Annotations.group)}}",
+		".FlagUsages |", ".FlagUsagesWrapped 80 |",
+		"for more information about a command", "for more about a command",
+	).Replace(template)
+}
+
+// finish makes wrong arguments an error of usage, and a command that only holds
+// others say which ones it holds.
+func finish(c *cobra.Command) {
+	// Use names the flags where there are any.
+	c.DisableFlagsInUseLine = true
+	if c.HasSubCommands() && !c.Runnable() {
+		c.Annotations = map[string]string{"group": "yes"} // for usageTemplate
+		c.Args = knownCommand
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usage(fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath()))
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		finish(sub)
+	}
+}
+
+// suggestionDistance is how many typing mistakes a suggestion may be away.
+const suggestionDistance = 2
+
+// knownCommand refuses a mistyped subcommand, and suggests what was meant.
+func knownCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = suggestionDistance
+	err := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return err
+}
+
+// noArguments refuses arguments where a command takes none.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%q is too much: this command takes flags only", args[0])
+	}
+	return nil
+}
+
+// oneArgument asks for the one argument that a command takes.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) == 0 || args[0] == "":
+			return errors.New(what + " is missing")
+		case len(args) > 1:
+			return fmt.Errorf("%q is too much: give one %s", args[1], what)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/csv"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestImport is the import of a few receipts in every form.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.appStore(t, 6)
+	s.must(t, "apps", "add", readerApp)
+	s.must(t, "apps", "add", fitnessApp)
+	var lines bytes.Buffer
+	if err := sim.WriteReceipts(&lines, ""); err != nil {
+		t.Fatal(err)
+	}
+	good := strings.SplitAfter(strings.TrimSpace(lines.String()), "\n")
+	s.transcript.Reset()
+
+	s.run(t, "import", writeFile(t, "two.ndjson", good[0]+good[1]))
+	s.run(t, "import", writeFile(t, "two.csv", asCSV(t, good[1], good[2])))
+	s.runWith(t, good[3], "import", "-")
+	s.runWith(t, asCSV(t, good[4]), "import", "-", "--format", "csv")
+	s.run(t, "import", writeFile(t, "empty.ndjson", ""))
+	checkSilence(t, s, "MII")
+
+	if got := s.rows(t)["receipts"]; got != 5 {
+		t.Errorf("receipts: got %d, want 5", got)
+	}
+	golden(t, "import.txt", s.transcript.String())
+}
+
+// asCSV makes CSV of lines of NDJSON.
+func asCSV(t *testing.T, lines ...string) string {
+	t.Helper()
+	var text strings.Builder
+	w := csv.NewWriter(&text)
+	_ = w.Write([]string{"bundle_id", "customer_ref", "receipt"})
+	for _, line := range lines {
+		var r struct {
+			BundleID    string `json:"bundle_id"`
+			CustomerRef string `json:"customer_ref"`
+			Receipt     string `json:"receipt"`
+		}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Write([]string{r.BundleID, r.CustomerRef, r.Receipt})
+	}
+	w.Flush()
+	return text.String()
+}
+
+// TestImportRejects has one good line among bad ones: it is imported, and the
+// others are told of by number, without their bytes.
+func TestImportRejects(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.appStore(t, 2)
+	s.must(t, "apps", "add", readerApp)
+	var good bytes.Buffer
+	if err := sim.WriteReceipts(&good, readerApp); err != nil {
+		t.Fatal(err)
+	}
+	input := writeFile(t, "receipts.ndjson", strings.Join([]string{
+		"not JSON",
+		`{"bundle_id":"com.example.unknown","customer_ref":"1","receipt":"MIIT"}`,
+		strings.TrimSpace(good.String()),
+		`{"bundle_id":"com.example.reader","customer_ref":"2","receipt":"` + base64.StdEncoding.EncodeToString([]byte("no receipt")) + `"}`,
+		`{"bundle_id":"com.example.reader","customer_ref":"3"}`,
+	}, "\n"))
+	s.transcript.Reset()
+
+	// Once to the folder of the input, once to where a person wants it.
+	if o := s.run(t, "import", input); o.code != exitFailures {
+		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "elsewhere.ndjson")
+	s.run(t, "import", input, "--rejects", elsewhere)
+
+	rejects, err := os.ReadFile(input + ".rejects.ndjson")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := os.ReadFile(elsewhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(rejects, again) {
+		t.Errorf("the rejects of the second import differ:\n%s", again)
+	}
+	golden(t, "rejects.txt", s.transcript.String()+string(rejects))
+}
+
+// TestImportLeavesNoRejects holds an import without rejects to leaving no file.
+func TestImportLeavesNoRejects(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	input := writeFile(t, "receipts.ndjson", "\n")
+	s.must(t, "import", input)
+	files, err := os.ReadDir(filepath.Dir(input))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 1 {
+		t.Errorf("got %v, want the input alone", files)
+	}
+}
+
+// idlePipe is a pipe to which nobody writes any more after some lines.
+type idlePipe struct {
+	lines         io.Reader
+	idle, release chan struct{}
+}
+
+func (p *idlePipe) Read(b []byte) (int, error) {
+	if n, _ := p.lines.Read(b); n > 0 {
+		return n, nil
+	}
+	close(p.idle)
+	<-p.release
+	return 0, io.EOF
+}
+
+// TestImportInterrupted ends an import that waits for a pipe. What came before
+// is read, and not stored, since its batch is not full.
+func TestImportInterrupted(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	pipe := &idlePipe{strings.NewReader("{}\n{}\n"), make(chan struct{}), make(chan struct{})}
+	p := s.start(t, pipe, "import", "-")
+	t.Cleanup(func() { close(pipe.release) })
+	<-pipe.idle
+	if code := p.stop(t); code != exitFailure {
+		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	}
+	want := "revalidator: import interrupted: every line up to 0 is done, run it again for the rest\n"
+	if got := p.stderr.text(); got != want {
+		t.Errorf("standard error: got %q, want %q", got, want)
+	}
+}

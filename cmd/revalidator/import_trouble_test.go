@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"revalidator/internal/devstack"
+)
+
+// TestImportRejectsOnAFullDisk cannot write down what it refuses, and must not
+// go on as if it had.
+func TestImportRejectsOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	const full = "/dev/full"
+	if _, err := os.Stat(full); err != nil {
+		t.Skip("this system has no device that is always full")
+	}
+	s := newSession(t)
+	s.must(t, "apps", "add", readerApp)
+	o := s.runWith(t, "{}\n", "import", "-", "--rejects", full)
+	if o.code != exitFailure || !strings.Contains(o.stderr, full) || !strings.Contains(o.stderr, "no space left") ||
+		!strings.Contains(o.stderr, "run it again for the rest") {
+		t.Errorf("exit code %d, standard error %q; want a failure that names the file and what to do", o.code, o.stderr)
+	}
+}
+
+// then is a reader that does something and ends.
+type then func()
+
+func (f then) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
+}
+
+// TestImportOutlivesPostgres loses the database in the middle, and says what is
+// done; started again it does the rest.
+func TestImportOutlivesPostgres(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.appStore(t, 3)
+	var lines bytes.Buffer
+	if err := sim.WriteReceipts(&lines, ""); err != nil {
+		t.Fatal(err)
+	}
+	lasting := s.get("DATABASE_URL")
+	postgres, err := devstack.StartPostgres(t.Context(), devstack.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set("DATABASE_URL", postgres.URL)
+	s.must(t, "migrate")
+	s.must(t, "apps", "add", readerApp)
+	s.must(t, "apps", "add", fitnessApp)
+	die := then(func() {
+		if err := postgres.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := s.start(t, io.MultiReader(strings.NewReader(lines.String()), die), "import", "-")
+	<-p.ended
+	if got := p.stderr.text(); p.code != exitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
+		t.Errorf("exit code %d, standard error %q; want a failure that says what is done", p.code, got)
+	}
+
+	s.set("DATABASE_URL", lasting)
+	s.must(t, "apps", "add", readerApp)
+	s.must(t, "apps", "add", fitnessApp)
+	if o := s.runWith(t, lines.String(), "import", "-"); o.code != exitOK || s.rows(t)["receipts"] != 3 {
+		t.Errorf("again: exit code %d, %d receipts, standard error %q", o.code, s.rows(t)["receipts"], o.stderr)
+	}
+}

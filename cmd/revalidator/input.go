@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// openInput opens the file to import; its size is -1 where that is unknown.
+func (p *program) openInput(ctx context.Context, name string) (io.ReadCloser, int64, error) {
+	if name == "-" {
+		return interruptible(ctx, p.stdin), -1, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return file, -1, err
+	}
+	return file, info.Size(), nil
+}
+
+// interruptible is a reader that fails when ctx ends, also while it waits for a
+// pipe to which nobody writes. The goroutine that waits there stays until the
+// process ends, because nothing can end such a read.
+func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
+	out, in := io.Pipe()
+	go func() {
+		_, err := io.Copy(in, r)
+		_ = in.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { _ = in.CloseWithError(ctx.Err()) })
+	return out
+}
+
+// lazyFile is a file that is made when the first byte is written, so that an
+// import without rejects leaves none behind.
+type lazyFile struct {
+	name string
+	file *os.File
+}
+
+// rejectsFile is where the rejects of an import go. What would keep it from
+// being written is found out before the import starts.
+func rejectsFile(name, input string) (*lazyFile, error) {
+	if name == "" {
+		name = input + ".rejects.ndjson"
+		if input == "-" {
+			name = "import.rejects.ndjson"
+		}
+	}
+	if filepath.Clean(name) == filepath.Clean(input) {
+		return nil, usage(errors.New("--rejects names the file to import, which would be lost"))
+	}
+	folder, err := os.Stat(filepath.Dir(name))
+	if err != nil || !folder.IsDir() {
+		return nil, usage(fmt.Errorf("--rejects: %s is no folder", filepath.Dir(name)))
+	}
+	return &lazyFile{name: name}, nil
+}
+
+func (f *lazyFile) Write(b []byte) (int, error) {
+	if f.file == nil {
+		file, err := os.Create(f.name)
+		if err != nil {
+			return 0, err
+		}
+		f.file = file
+	}
+	return f.file.Write(b)
+}
+
+// Close closes the file where there is one.
+func (f *lazyFile) Close() error {
+	if f.file == nil {
+		return nil
+	}
+	return f.file.Close()
+}

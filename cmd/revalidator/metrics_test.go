@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"revalidator/internal/ledger"
+	"revalidator/repository"
+)
+
+// stores are what operations read, as a test wants them.
+type stores struct {
+	now     time.Time
+	backlog repository.Backlog
+	failing error
+	reads   int
+}
+
+func (s *stores) operations(t *testing.T) *operations {
+	t.Helper()
+	o := newOperations(&parts{log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	o.now = func() time.Time { return s.now }
+	o.backlog = func(context.Context) (repository.Backlog, error) {
+		s.reads++
+		return s.backlog, s.failing
+	}
+	o.announce = func(context.Context) error { return nil }
+	o.queue = func(name string) (*asynq.QueueInfo, error) {
+		return &asynq.QueueInfo{Queue: name, Pending: 3, Active: 2, Completed: 7, Latency: 1500 * time.Millisecond}, nil
+	}
+	return o
+}
+
+func TestOperations(t *testing.T) {
+	t.Parallel()
+	oldest := appStart.Add(-time.Hour)
+	s := &stores{now: appStart, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, Secret: &oldest}}
+	want := `
+		# HELP revalidator_claimed_receipts Receipts that are with the workers.
+		# TYPE revalidator_claimed_receipts gauge
+		revalidator_claimed_receipts 5
+		# HELP revalidator_due_oldest_seconds For how long the first of the due receipts has been due; 0 where there is none.
+		# TYPE revalidator_due_oldest_seconds gauge
+		revalidator_due_oldest_seconds 3600
+		# HELP revalidator_due_receipts Receipts of apps at work that are due and with nobody, counted up to 100000.
+		# TYPE revalidator_due_receipts gauge
+		revalidator_due_receipts 12
+		# HELP revalidator_paused_apps Apps that stand still until somebody resumes them.
+		# TYPE revalidator_paused_apps gauge
+		revalidator_paused_apps 1
+		# HELP revalidator_queue_tasks Tasks on a queue, by state.
+		# TYPE revalidator_queue_tasks gauge
+		revalidator_queue_tasks{queue="receipts",state="active"} 2
+		revalidator_queue_tasks{queue="receipts",state="archived"} 0
+		revalidator_queue_tasks{queue="receipts",state="completed"} 7
+		revalidator_queue_tasks{queue="receipts",state="pending"} 3
+		revalidator_queue_tasks{queue="receipts",state="retry"} 0
+		revalidator_queue_tasks{queue="receipts-large",state="active"} 2
+		revalidator_queue_tasks{queue="receipts-large",state="archived"} 0
+		revalidator_queue_tasks{queue="receipts-large",state="completed"} 7
+		revalidator_queue_tasks{queue="receipts-large",state="pending"} 3
+		revalidator_queue_tasks{queue="receipts-large",state="retry"} 0
+		# HELP revalidator_queue_wait_seconds Age of the oldest task that waits on a queue.
+		# TYPE revalidator_queue_wait_seconds gauge
+		revalidator_queue_wait_seconds{queue="receipts"} 1.5
+		revalidator_queue_wait_seconds{queue="receipts-large"} 1.5
+		# HELP revalidator_secret_age_seconds Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none.
+		# TYPE revalidator_secret_age_seconds gauge
+		revalidator_secret_age_seconds 3600
+		# HELP revalidator_store_up Whether the figures of a store could be read: 1 or 0.
+		# TYPE revalidator_store_up gauge
+		revalidator_store_up{store="postgres"} 1
+		revalidator_store_up{store="redis"} 1
+	`
+	if err := testutil.CollectAndCompare(s.operations(t), strings.NewReader(want)); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOperationsAreReadOnceInAWhile scrapes more often than that.
+func TestOperationsAreReadOnceInAWhile(t *testing.T) {
+	t.Parallel()
+	s := &stores{now: appStart}
+	o := s.operations(t)
+	for _, at := range []time.Duration{0, time.Second, operationsAge - 1} {
+		s.now = appStart.Add(at)
+		testutil.CollectAndCount(o)
+	}
+	if s.reads != 1 {
+		t.Errorf("read %d times within %s, want once", s.reads, operationsAge)
+	}
+	s.now = appStart.Add(operationsAge)
+	if testutil.CollectAndCount(o); s.reads != 2 {
+		t.Errorf("read %d times after %s, want twice", s.reads, operationsAge)
+	}
+}
+
+// TestOperationsWithoutAStore shows what there is, without a word of the store
+// that does not answer.
+func TestOperationsWithoutAStore(t *testing.T) {
+	t.Parallel()
+	s := &stores{now: appStart, failing: errors.New("postgres is away")}
+	o := s.operations(t)
+	want := `
+		# HELP revalidator_store_up Whether the figures of a store could be read: 1 or 0.
+		# TYPE revalidator_store_up gauge
+		revalidator_store_up{store="postgres"} 0
+		revalidator_store_up{store="redis"} 1
+	`
+	if err := testutil.CollectAndCompare(o, strings.NewReader(want), "revalidator_store_up", "revalidator_due_receipts"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(o, "revalidator_queue_tasks"); n != 10 {
+		t.Errorf("%d figures of the queues, want 10", n)
+	}
+}
+
+// TestOperationsOfAStoreThatHangs does not hold the scrape up for long.
+func TestOperationsOfAStoreThatHangs(t *testing.T) {
+	t.Parallel()
+	s := &stores{now: appStart}
+	o := s.operations(t)
+	end := make(chan struct{})
+	defer close(end)
+	o.announce = func(context.Context) error { <-end; return nil }
+	o.timeout = time.Millisecond
+	if n := testutil.CollectAndCount(o, "revalidator_store_up", "revalidator_due_receipts"); n != 3 {
+		t.Errorf("%d figures, want those of Postgres and that Redis is not up", n)
+	}
+}
+
+// TestMetricsOfAnInstallation has the real stores, and every process that shows
+// metrics.
+func TestMetricsOfAnInstallation(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.openShop(t, 6)
+	if _, err := s.db(t).PauseApp(t.Context(), fitnessApp, ledger.PausedSecretRefused, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	s.set("REVALIDATOR_METRICS_ADDR", addr)
+	s.set("REVALIDATOR_CATCH_UP", "0") // the scheduler claims nothing
+	s.start(t, nil, "scheduler").stderr.waitFor(t, "scheduler started")
+	ui := s.start(t, nil, "ui", "--addr", "127.0.0.1:0")
+	url := ui.stderr.waitFor(t, `serving (http://127\.0\.0\.1:\d+/)`)[1]
+	for _, page := range []string{"http://" + addr + "/metrics", url + "metrics"} {
+		var text string
+		eventually(t, page+" answers", func() bool {
+			code, body := get(t, page)
+			text = body
+			return code == 200
+		})
+		for _, want := range []string{
+			"revalidator_due_receipts 3", "revalidator_paused_apps 1", "revalidator_claimed_receipts 0",
+			`revalidator_store_up{store="postgres"} 1`, `revalidator_store_up{store="redis"} 1`,
+			`revalidator_queue_tasks{queue="receipts-large",state="pending"} 0`,
+		} {
+			if !strings.Contains(text, "\n"+want+"\n") {
+				t.Errorf("%s: %s is missing in\n%.3000s", page, want, text)
+			}
+		}
+	}
+}

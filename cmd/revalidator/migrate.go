@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func (p *program) migrateCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "migrate [--json]",
+		Short: "Create the tables, or bring them to this program's version",
+		Long: `Bring the database's schema to the version that this program needs. It is safe
+to run again, and to run while workers of the version before are running.`,
+		Example: "  DATABASE_URL=postgres://localhost/revalidator revalidator migrate",
+		Args:    noArguments,
+		RunE:    func(c *cobra.Command, _ []string) error { return p.migrate(c.Context()) },
+	}
+	p.addOutputFlag(c)
+	return c
+}
+
+// migrationReport is what became of the schema.
+type migrationReport struct {
+	// Applied are the names of the steps that were taken, in order.
+	Applied []string `json:"applied"`
+	Version int64    `json:"version"`
+}
+
+func (p *program) migrate(ctx context.Context) error {
+	parts, err := p.open(ctx, needNewDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	steps, err := parts.db.Migrate(ctx)
+	if err != nil {
+		return err
+	}
+	r := migrationReport{Applied: []string{}}
+	for _, step := range steps {
+		r.Applied = append(r.Applied, step.Name)
+	}
+	if r.Version, err = parts.schema(ctx); err != nil {
+		return err
+	}
+	return p.printer().print(r, r.text)
+}
+
+func (r migrationReport) text(out io.Writer) error {
+	for _, name := range r.Applied {
+		fmt.Fprintf(out, "applied %s\n", name)
+	}
+	_, err := fmt.Fprintf(out, "schema is at version %d\n", r.Version)
+	return err
+}

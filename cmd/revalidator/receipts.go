@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+	"revalidator/repository"
+)
+
+func (p *program) receiptsCommand() *cobra.Command {
+	receipts := &cobra.Command{
+		Use:     "receipts",
+		Short:   "List, show, recheck and forget stored receipts",
+		Example: "  revalidator receipts list --state quarantined\n  revalidator receipts recheck 42",
+	}
+	receipts.AddCommand(p.receiptsListCommand(), p.receiptsShowCommand(), p.receiptsRecheckCommand(), p.receiptsForgetCommand())
+	return receipts
+}
+
+// receiptPage is a page of receipts in JSON.
+type receiptPage struct {
+	Receipts []repository.StoredReceipt `json:"receipts"`
+	// NextAfter is what to give to --after for the next page, nil on the last.
+	NextAfter *int64 `json:"next_after"`
+}
+
+func (p *program) receiptsListCommand() *cobra.Command {
+	var query repository.ReceiptQuery
+	var state, customer string
+	c := &cobra.Command{
+		Use:   "list [flags]",
+		Short: "List stored receipts, in the order of their ids",
+		Example: `  revalidator receipts list --customer customer-7
+  revalidator receipts list --app com.example.reader --state wrong_app --json
+  revalidator receipts list --after 50`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			query.State = iap.ReceiptState(state)
+			if c.Flags().Changed("customer") {
+				query.CustomerRef = &customer
+			}
+			if state != "" && query.State.Validate() != nil {
+				return usage(fmt.Errorf("--state: %w", query.State.Validate()))
+			}
+			if query.Limit < 1 || query.Limit > maxPage {
+				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+			}
+			return p.listReceipts(c.Context(), query)
+		},
+	}
+	c.Flags().StringVar(&query.BundleID, "app", "", "only of the app with the `bundle id`")
+	c.Flags().StringVar(&state, "state", "", "only in the `state`, such as valid or quarantined")
+	c.Flags().StringVar(&customer, "customer", "", "only of the customer with the `reference`")
+	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
+	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
+	p.addOutputFlag(c)
+	return c
+}
+
+// maxPage is the longest page of receipts, which is held in memory.
+const maxPage = 10_000
+
+func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	limit := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	found, err := parts.db.StoredReceipts(ctx, q)
+	if err != nil {
+		return err
+	}
+	page := receiptPage{Receipts: append([]repository.StoredReceipt{}, found...)}
+	if len(found) > limit {
+		page.Receipts = page.Receipts[:limit]
+		page.NextAfter = &page.Receipts[limit-1].ID
+	}
+	if err := p.printer().print(page, page.text); err != nil {
+		return err
+	}
+	switch {
+	case len(page.Receipts) == 0:
+		p.note("no receipts: import some with 'revalidator import FILE', or choose others")
+	case page.NextAfter != nil:
+		p.note("there are more: go on with --after %d", *page.NextAfter)
+	}
+	return nil
+}
+
+func (l receiptPage) text(out io.Writer) error {
+	if len(l.Receipts) == 0 {
+		return nil
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
+	for _, r := range l.Receipts {
+		next := "never"
+		if r.NextCheckAt != nil {
+			next = r.NextCheckAt.UTC().Format("01-02 15:04")
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(string(r.State)), 17), next)
+	}
+	return table.Flush()
+}
+
+// short is a text in a column of the width, without its middle where that is
+// too narrow.
+func short(text string, width int) string {
+	letters := []rune(text)
+	if len(letters) <= width {
+		return text
+	}
+	tail := (width - 1) / 2
+	return string(letters[:width-1-tail]) + "…" + string(letters[len(letters)-tail:])
+}
+
+// receiptDetails is a stored receipt and what it shows, in JSON.
+type receiptDetails struct {
+	Receipt       repository.StoredReceipt `json:"receipt"`
+	Subscriptions []subscriptionReport     `json:"subscriptions"`
+	Purchases     []iap.Purchase           `json:"purchases"`
+}
+
+func (p *program) receiptsShowCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show a stored receipt and what it shows",
+		Example: "  revalidator receipts show 42",
+		Args:    oneArgument("ID"),
+		RunE: func(c *cobra.Command, args []string) error {
+			ids, err := receiptIDs(args)
+			if err != nil {
+				return usage(err)
+			}
+			return p.showReceipt(c.Context(), ids[0])
+		},
+	}
+	p.addOutputFlag(c)
+	return c
+}
+
+func (p *program) showReceipt(ctx context.Context, id int64) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	r, err := parts.db.StoredReceipt(ctx, id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return fmt.Errorf("no receipt %d: see 'revalidator receipts list'", id)
+	}
+	if err != nil {
+		return err
+	}
+	subscriptions, err := parts.db.SubscriptionsOf(ctx, []int64{id}, "", "")
+	if err != nil {
+		return err
+	}
+	purchases, err := parts.db.PurchasesOf(ctx, []int64{id}, "", "", maxExplainPurchases)
+	if err != nil {
+		return err
+	}
+	details := receiptDetails{r, subscriptionReports(subscriptions), append([]iap.Purchase{}, purchases...)}
+	return p.printer().print(details, details.text(p.printer(), time.Now()))
+}
+
+func (d receiptDetails) text(out printer, now time.Time) func(io.Writer) error {
+	return func(w io.Writer) error {
+		out.out = w
+		receiptText(out, explainReceipt(d.Receipt, now), now)
+		s := sheet{printer: out, now: now, indent: 2, label: 15}
+		s.sentence("Size", "%d bytes", d.Receipt.ByteSize)
+		s.row("SHA-256", d.Receipt.SHA256)
+		holdings(out, d.Subscriptions, d.Purchases, now)
+		return nil
+	}
+}
+
+// receiptIDs reads the ids of receipts.
+func receiptIDs(args []string) ([]int64, error) {
+	ids := make([]int64, len(args))
+	for i, arg := range args {
+		id, err := strconv.ParseInt(strings.TrimSpace(arg), 10, 64)
+		if err != nil || id < 1 {
+			return nil, fmt.Errorf("%q is no id of a receipt, which is a number: see 'revalidator receipts list'", arg)
+		}
+		ids[i] = id
+	}
+	return ids, nil
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/iap"
+	"revalidator/repository"
+)
+
+func (p *program) receiptsRecheckCommand() *cobra.Command {
+	var customer string
+	c := &cobra.Command{
+		Use:   "recheck (ID... | --customer REF)",
+		Short: "Make receipts due now, whatever their next look was",
+		Long: `Make receipts due now, whatever their next look was. The next run asks Apple
+about them: the nightly one, or one that you start with 'revalidator run'. To
+ask about one receipt at once, without storing the answer: 'revalidator check'.
+
+A receipt that a worker has in hand is left to it. Exit code 3 says that some
+receipts can never be asked about.`,
+		Example: `  revalidator receipts recheck 42 43
+  revalidator receipts recheck --customer customer-7`,
+		Args: func(c *cobra.Command, args []string) error {
+			if c.Flags().Changed("customer") == (len(args) > 0) {
+				return errors.New("give the IDs of receipts, or --customer REF")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			ids, err := receiptIDs(args)
+			if err != nil {
+				return usage(err)
+			}
+			query := repository.ReceiptQuery{IDs: ids, Limit: maxPage}
+			if c.Flags().Changed("customer") {
+				query.IDs, query.CustomerRef = nil, &customer
+			}
+			return p.recheck(c.Context(), query)
+		},
+	}
+	c.Flags().StringVar(&customer, "customer", "", "all receipts of the customer with the `reference`")
+	p.addOutputFlag(c)
+	return c
+}
+
+// recheckResult is what became of one receipt.
+type recheckResult string
+
+const (
+	recheckDue    recheckResult = "due"
+	recheckInHand recheckResult = "in_hand"
+	recheckNever  recheckResult = "never_asked"
+)
+
+type recheckedReceipt struct {
+	ID       int64            `json:"id"`
+	BundleID string           `json:"bundle_id"`
+	State    iap.ReceiptState `json:"state"`
+	Result   recheckResult    `json:"result"`
+	// Obstacles are what stands in the way of the next look.
+	Obstacles []string `json:"obstacles"`
+}
+
+// recheckReport is what recheck has to say, in JSON.
+type recheckReport struct {
+	Receipts []recheckedReceipt `json:"receipts"`
+	// NextRunAt is when the nightly run starts by the schedule.
+	NextRunAt time.Time `json:"next_run_at"`
+}
+
+func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	found, err := parts.db.StoredReceipts(ctx, q)
+	if err != nil {
+		return err
+	}
+	if err := allThere(q, found); err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	report := recheckReport{}
+	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
+		return err
+	}
+	ids := make([]int64, len(found))
+	for i, r := range found {
+		ids[i] = r.ID
+	}
+	due, err := parts.db.Recheck(ctx, ids, now)
+	if err != nil {
+		return err
+	}
+	never := 0
+	for _, r := range found {
+		done := rechecked(r, slices.Contains(due, r.ID), now)
+		if done.Result == recheckNever {
+			never++
+		}
+		report.Receipts = append(report.Receipts, done)
+	}
+	if err := p.printer().print(report, report.text(now)); err != nil {
+		return err
+	}
+	if never > 0 {
+		return &exitError{exitFailures, fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found))}
+	}
+	return nil
+}
+
+// allThere refuses ids without a receipt, before any receipt is touched.
+func allThere(q repository.ReceiptQuery, found []repository.StoredReceipt) error {
+	if len(found) == 0 && q.CustomerRef != nil {
+		return fmt.Errorf("no receipts of customer %q: see 'revalidator receipts list'", *q.CustomerRef)
+	}
+	for _, id := range q.IDs {
+		if !slices.ContainsFunc(found, func(r repository.StoredReceipt) bool { return r.ID == id }) {
+			return fmt.Errorf("no receipt %d: nothing was changed; see 'revalidator receipts list'", id)
+		}
+	}
+	return nil
+}
+
+func rechecked(r repository.StoredReceipt, due bool, now time.Time) recheckedReceipt {
+	done := recheckedReceipt{ID: r.ID, BundleID: r.BundleID, State: r.State, Result: recheckDue, Obstacles: obstacles(r, now)}
+	switch {
+	case due:
+	case r.State == iap.ReceiptXcode, r.State == iap.ReceiptTooLarge:
+		done.Result = recheckNever
+	default:
+		done.Result = recheckInHand
+	}
+	return done
+}
+
+func (r recheckReport) text(now time.Time) func(io.Writer) error {
+	return func(out io.Writer) error {
+		s := sheet{printer: printer{out: out}, now: now, label: 15}
+		due := false
+		for _, done := range r.Receipts {
+			said := map[recheckResult]string{
+				recheckDue: "due now", recheckInHand: "in hand of a worker: left to it", recheckNever: "never asked about",
+			}[done.Result]
+			s.sentence("Receipt", "%d: %s", done.ID, said)
+			for _, obstacle := range done.Obstacles {
+				s.sentence("", "%s", obstacle)
+			}
+			due = due || done.Result == recheckDue
+		}
+		if due {
+			s.row("Next look", append([]string{"nightly run at", whenAgo(r.NextRunAt, now) + ";"},
+				strings.Fields("or start one now with 'revalidator run'")...)...)
+		}
+		return nil
+	}
+}
+
+// nextSlot is when the next nightly run starts.
+func (s *parts) nextSlot(now time.Time) (time.Time, error) {
+	schedule, err := s.schedule()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return schedule.Next(now.In(s.cfg.Schedule.TimeZone.Location)).UTC(), nil
+}

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func (p *program) schedulerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "scheduler",
+		Short: "Open a run at each slot of the schedule, and feed the workers",
+		Long: `Open the nightly run at each slot of REVALIDATOR_SCHEDULE, and keep the queue
+filled until everything that was due is done. Run as many as you like: each slot
+is opened once, a slot that was missed while all were down is caught up, and
+the run of a scheduler that died is taken over.`,
+		Example: `  revalidator scheduler
+  REVALIDATOR_SCHEDULE="30 3 * * *" REVALIDATOR_TIME_ZONE=Europe/Berlin \
+    revalidator scheduler`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			parts, err := p.open(c.Context(), needDatabase, needRedis)
+			if err != nil {
+				return err
+			}
+			defer parts.close()
+			s, err := parts.scheduler()
+			if err != nil {
+				return err
+			}
+			parts.log.Info("scheduler started", "schedule", parts.cfg.Schedule.Cron, "time_zone", parts.cfg.Schedule.TimeZone.String())
+			defer parts.log.Info("scheduler stopped")
+			return parts.beside(c.Context(), parts.registry(), s.Run)
+		},
+	}
+}

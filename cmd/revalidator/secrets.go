@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/ledger"
+	"revalidator/internal/secret"
+)
+
+func (p *program) secretsCommand() *cobra.Command {
+	secrets := &cobra.Command{
+		Use:     "secrets",
+		Short:   "Enter, list and verify the shared secrets from App Store Connect",
+		Example: "  revalidator secrets add --app com.example.reader\n  revalidator secrets list",
+	}
+	secrets.AddCommand(
+		p.secretsAddCommand(), p.secretsListCommand(), p.secretsVerifyCommand(),
+		p.secretsRetireCommand(), p.secretsRemoveCommand(),
+	)
+	return secrets
+}
+
+func (p *program) secretsAddCommand() *cobra.Command {
+	var app, file string
+	var primary bool
+	c := &cobra.Command{
+		Use:   "add (--app BUNDLE_ID | --primary) [--file FILE|-] [--json]",
+		Short: "Add a shared secret, from a prompt, a file or a pipe",
+		Long: `Add a shared secret. It is asked for without showing it, or read from a file
+(- is standard input), and stored encrypted. It is never taken from the command
+line: that can be read by every user of the machine, and stays in the history
+of the shell.
+
+An app-specific secret (--app) is good for one app, and moves with it to another
+team. A primary secret (--primary) is good for every app of the team.
+
+Apps that stand still for want of a secret go on by themselves once a worker has
+asked Apple with the new one, which takes seconds.`,
+		Example: `  revalidator secrets add --app com.example.reader
+  revalidator secrets add --primary --file primary.secret
+  vault read -field=secret apple/reader |
+    revalidator secrets add --app com.example.reader --file -`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return errors.New("a secret is not taken from the command line, where others can read it: leave it out to be asked for it, or use --file")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, _ []string) error {
+			if primary == (app != "") {
+				return usage(errors.New("name the app with --app BUNDLE_ID, or say --primary for a secret that is good for all apps"))
+			}
+			return p.addSecret(c.Context(), app, file)
+		},
+	}
+	c.Flags().StringVar(&app, "app", "", "the app of an app-specific secret, by `bundle id`")
+	c.Flags().BoolVar(&primary, "primary", false, "a primary secret, good for every app of the team")
+	c.Flags().StringVar(&file, "file", "", "read the secret from `file`; - is standard input")
+	p.addOutputFlag(c)
+	return c
+}
+
+// usualSecret is what every shared secret of App Store Connect looks like.
+var usualSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+func (p *program) addSecret(ctx context.Context, app, file string) error {
+	parts, err := p.open(ctx, needKeys, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	if err := parts.mayAddSecret(ctx, app); err != nil {
+		return err
+	}
+	value, err := p.readSecret(ctx, file)
+	if err != nil {
+		return err
+	}
+	row := ledger.SharedSecret{
+		BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
+		State: ledger.SecretNew, CreatedAt: time.Now().UTC(),
+	}
+	id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
+		row.ID = id
+		return parts.keys.Seal(value, row.Row())
+	})
+	switch {
+	case errors.Is(err, ledger.ErrConflict):
+		return errors.New("this secret is there already: nothing was added")
+	case err != nil:
+		return err
+	}
+	report := newSecretReport(row, nil)
+	if err := p.printer().print(report, func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, "added shared secret %d, fingerprint %s\n", id, row.Fingerprint)
+		return err
+	}); err != nil {
+		return err
+	}
+	if !usualSecret.MatchString(value.Reveal()) {
+		fmt.Fprintln(p.stderr, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
+	}
+	return p.noteStandstill(ctx, parts, app)
+}
+
+// noteStandstill says how apps go on that a new secret is good for.
+func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) error {
+	apps, err := parts.db.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range apps {
+		if (app == "" || app == a.BundleID) && wantsSecret(a) {
+			p.note("app %s stands still. A running worker asks Apple\n"+
+				"with the new secret within seconds; to do so now:\n"+
+				"revalidator secrets verify --app %s", a.BundleID, a.BundleID)
+		}
+	}
+	return nil
+}
+
+// wantsSecret reports whether an app is paused for want of a good secret.
+func wantsSecret(a ledger.App) bool {
+	return a.PausedReason != nil && (*a.PausedReason == ledger.PausedNoSecret || *a.PausedReason == ledger.PausedSecretRefused)
+}
+
+// mayAddSecret finds out what stands against a secret before it is asked for.
+func (s *parts) mayAddSecret(ctx context.Context, app string) error {
+	hasApp, err := s.apps(ctx)
+	if err != nil {
+		return err
+	}
+	if app != "" && !hasApp(app) {
+		return fmt.Errorf("no app %s: add it first with 'revalidator apps add %s'", app, app)
+	}
+	return s.keysFitAll(ctx)
+}
+
+// maxSecret is longer than any secret, and shorter than a file given by mistake.
+const maxSecret = 1024
+
+// readSecret asks for a secret on a terminal, or reads the first line of a file.
+func (p *program) readSecret(ctx context.Context, file string) (secret.Value, error) {
+	input := p.stdin
+	switch file {
+	case "-":
+	case "":
+		text, err := p.askHidden(ctx, "Shared secret: ")
+		if err != nil {
+			return secret.Value{}, err
+		}
+		input = strings.NewReader(text)
+	default:
+		opened, err := os.Open(file)
+		if err != nil {
+			return secret.Value{}, fmt.Errorf("read the secret: %w", err)
+		}
+		defer func() { _ = opened.Close() }()
+		input = opened
+	}
+	line, err := bufio.NewReader(io.LimitReader(input, maxSecret)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return secret.Value{}, fmt.Errorf("read the secret: %w", err)
+	}
+	value := strings.TrimSpace(line)
+	if value == "" {
+		return secret.Value{}, usage(errors.New("the secret is empty: nothing was added"))
+	}
+	return secret.New(value), nil
+}

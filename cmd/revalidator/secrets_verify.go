@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/ledger"
+	"revalidator/worker"
+)
+
+func (p *program) secretsVerifyCommand() *cobra.Command {
+	var app string
+	c := &cobra.Command{
+		Use:   "verify [--app BUNDLE_ID] [--json]",
+		Short: "Ask Apple which of the shared secrets it accepts",
+		Long: `Ask Apple about a stored receipt with each secret in turn, within the rate of
+the app, and note what it says. Receipts that show a subscription are preferred,
+because Apple looks at the secret for those; the receipt itself stays as it is.
+An app that stood still for want of a secret goes on where one is accepted.
+
+Results:
+  accepted   Apple accepts it
+  refused    Apple refuses it (status 21004)
+  unproven   Apple was asked, and did not need the secret for its answer
+  not asked  there is no receipt to ask with, or Apple did not answer
+
+Exit code 3 says that an app has no secret that is accepted or unproven.`,
+		Example: "  revalidator secrets verify\n  revalidator secrets verify --app com.example.reader",
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			parts, err := p.open(c.Context(), needKeys, needDatabase, needRedis)
+			if err != nil {
+				return err
+			}
+			defer parts.close()
+			return p.verifySecrets(c.Context(), parts, app)
+		},
+	}
+	c.Flags().StringVar(&app, "app", "", "only the secrets of this app, by `bundle id`")
+	p.addOutputFlag(c)
+	return c
+}
+
+// appVerdict is what Apple says of the secrets of one app.
+type appVerdict struct {
+	App     string          `json:"bundle_id"`
+	Secrets []secretVerdict `json:"secrets"`
+	// Error is why Apple could not be asked, with all of them or from one on.
+	Error   string `json:"error,omitempty"`
+	Resumed bool   `json:"resumed"`
+}
+
+type secretVerdict struct {
+	ID     int64  `json:"id"`
+	Result string `json:"result"`
+}
+
+func (p *program) verifySecrets(ctx context.Context, parts *parts, only string) error {
+	apps, err := parts.db.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := parts.worker(nil)
+	if err != nil {
+		return err
+	}
+	verdicts, good := []appVerdict{}, 0
+	for _, a := range apps {
+		if only != "" && only != a.BundleID {
+			continue
+		}
+		v, isGood, err := verifyApp(ctx, parts, w, a)
+		if err != nil {
+			return err
+		}
+		verdicts = append(verdicts, v)
+		if isGood {
+			good++
+		}
+	}
+	if only != "" && len(verdicts) == 0 {
+		return fmt.Errorf("no app %s: see 'revalidator apps list'", only)
+	}
+	if err := p.printer().print(verdicts, func(out io.Writer) error { return verdictsTable(out, verdicts) }); err != nil {
+		return err
+	}
+	if bad := len(verdicts) - good; bad > 0 {
+		return &exitError{exitFailures, fmt.Errorf("%d of %d apps have no shared secret that Apple accepts, as far as it could be asked", bad, len(verdicts))}
+	}
+	return nil
+}
+
+// verifyApp asks with each secret of an app; good is whether one of them is not
+// refused. An app that it is good for is put back to work.
+func verifyApp(ctx context.Context, parts *parts, w *worker.Worker, a ledger.App) (v appVerdict, good bool, err error) {
+	v = appVerdict{App: a.BundleID, Secrets: []secretVerdict{}}
+	for said, err := range w.VerifySecrets(ctx, a) {
+		if err != nil && ctx.Err() != nil {
+			return v, false, ctx.Err()
+		}
+		if err != nil {
+			v.Error = verifyTrouble(err)
+		}
+		if said.ID != 0 {
+			v.Secrets = append(v.Secrets, secretVerdict{said.ID, verdictWord(said.Said)})
+		}
+		good = good || said.Said == ledger.SecretAccepted || said.Said == ledger.SecretNew
+	}
+	if len(v.Secrets) == 0 && v.Error == "" {
+		v.Error = "no shared secret, see 'revalidator secrets add'"
+	}
+	if good {
+		v.Resumed, err = parts.db.ResumeForSecret(ctx, a.BundleID)
+	}
+	return v, good, err
+}
+
+func verifyTrouble(err error) string {
+	if errors.Is(err, worker.ErrNoReceipt) {
+		return "no receipt to ask with, see 'revalidator import'"
+	}
+	return err.Error()
+}
+
+func verdictWord(said ledger.SecretState) string {
+	switch said {
+	case ledger.SecretNew:
+		return "unproven"
+	case "":
+		return "not_asked"
+	}
+	return string(said)
+}
+
+func verdictsTable(out io.Writer, verdicts []appVerdict) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, v := range verdicts {
+		for _, s := range v.Secrets {
+			result := s.Result
+			if result == "not_asked" {
+				result = "not asked"
+			}
+			fmt.Fprintf(table, "%s\tsecret %d\t%s\n", v.App, s.ID, result)
+		}
+		if v.Error != "" {
+			fmt.Fprintf(table, "%s: %s\n", v.App, v.Error)
+		}
+		if v.Resumed {
+			fmt.Fprintf(table, "%s goes on\n", v.App)
+		}
+	}
+	return table.Flush()
+}

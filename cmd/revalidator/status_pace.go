@@ -1,0 +1,91 @@
+package main
+
+import (
+	"time"
+
+	"revalidator/internal/ledger"
+	"revalidator/repository"
+)
+
+// progress is how far a run is.
+type progress struct {
+	Left int64 `json:"left"`
+	// PerSecond is the pace of the last seconds, nil before it is measured;
+	// AveragePerSecond is that since the start.
+	PerSecond        *float64 `json:"per_second"`
+	AveragePerSecond float64  `json:"average_per_second"`
+	// SecondsLeft is until the slowest app at work is done, nil where nothing
+	// moves.
+	SecondsLeft *float64 `json:"seconds_left"`
+}
+
+// paceWindow is how far back the pace of now reaches.
+const paceWindow = 30 * time.Second
+
+// paceLook is how many receipts of each app of a run were done at a time.
+type paceLook struct {
+	at   time.Time
+	done map[string]int64
+}
+
+// paces finds out how fast runs go, from one look at them to the next.
+type paces struct{ runs map[int64][]paceLook }
+
+func newPaces() *paces { return &paces{make(map[int64][]paceLook)} }
+
+// measuring reports whether any run is running, whose pace another look tells.
+func (p *paces) measuring() bool { return len(p.runs) > 0 }
+
+// note adds a look at a run that is running, and forgets those before the
+// window.
+func (p *paces) note(id int64, at time.Time, apps []repository.RunApp) {
+	look := paceLook{at, make(map[string]int64, len(apps))}
+	for _, a := range apps {
+		look.done[a.BundleID] = a.Done
+	}
+	looks := append(p.runs[id], look)
+	for len(looks) > 2 && at.Sub(looks[1].at) >= paceWindow {
+		looks = looks[1:]
+	}
+	p.runs[id] = looks
+}
+
+// perSecond is the pace of an app in a run by the looks so far; known is false
+// where there was one look only.
+func (p *paces) perSecond(id int64, bundleID string) (pace float64, known bool) {
+	looks := p.runs[id]
+	if len(looks) < 2 {
+		return 0, false
+	}
+	first, last := looks[0], looks[len(looks)-1]
+	return float64(last.done[bundleID]-first.done[bundleID]) / last.at.Sub(first.at).Seconds(), true
+}
+
+// progress is how far a run is that is running.
+func (p *paces) progress(t ledger.RunTotals, apps []repository.RunApp, now time.Time) *progress {
+	elapsed := max(now.Sub(t.StartedAt).Seconds(), 1)
+	result := &progress{AveragePerSecond: float64(t.Done) / elapsed}
+	var total, longest float64
+	stands := false
+	for _, a := range apps {
+		left := max(a.Due-a.Done, 0)
+		result.Left += left
+		pace, known := p.perSecond(t.ID, a.BundleID)
+		if known {
+			total += pace
+			result.PerSecond = &total
+		}
+		if left == 0 || a.PausedReason != nil {
+			continue
+		}
+		if pace == 0 {
+			pace = float64(a.Done) / elapsed
+		}
+		stands = stands || pace == 0
+		longest = max(longest, float64(left)/max(pace, 1e-9))
+	}
+	if result.Left > 0 && !stands && longest > 0 {
+		result.SecondsLeft = &longest
+	}
+	return result
+}

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/robfig/cron/v3"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/config"
+	"revalidator/internal/iap"
+	"revalidator/internal/keyring"
+	"revalidator/internal/ratelimit"
+	"revalidator/internal/web"
+	"revalidator/jobs"
+	"revalidator/repository"
+	"revalidator/scheduler"
+	"revalidator/worker"
+)
+
+// program is what every subcommand shares: the streams and the environment of
+// the process. The parts below are made when a command needs them.
+type program struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string
+	// asJSON and quiet are the flags --json and --quiet.
+	asJSON, quiet bool
+}
+
+// parts are the opened parts of the program. Each command opens what it needs
+// and closes it with close.
+type parts struct {
+	cfg   config.Config
+	log   *slog.Logger
+	db    *repository.DB
+	redis redis.UniversalClient
+	keys  *keyring.Ring
+}
+
+// need names a part that a command cannot do without.
+type need int
+
+const (
+	needDatabase    need = iota // of the schema that this program knows
+	needNewDatabase             // of whatever schema
+	needRedis
+	needKeys
+)
+
+// open reads the settings and opens what a command needs, so that what is
+// missing is one clear error before any work.
+func (p *program) open(ctx context.Context, needs ...need) (*parts, error) {
+	cfg, err := config.Load(p.environ)
+	if err != nil {
+		return nil, usage(err)
+	}
+	parts := &parts{cfg: cfg, log: p.logger(cfg.Log)}
+	for _, n := range needs {
+		if err := parts.open(ctx, n); err != nil {
+			parts.close()
+			return nil, err
+		}
+	}
+	return parts, nil
+}
+
+func (p *program) logger(cfg config.Log) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(p.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(p.stderr, options))
+}
+
+func (s *parts) open(ctx context.Context, n need) error {
+	switch n {
+	case needDatabase, needNewDatabase:
+		return s.openDatabase(ctx, n == needNewDatabase)
+	case needRedis:
+		return s.openRedis(ctx)
+	case needKeys:
+		if err := s.cfg.RequireKeys(); err != nil {
+			return usage(err)
+		}
+		keys, err := keyring.Open(s.cfg.Keys.Keyset)
+		if err != nil {
+			return usage(err)
+		}
+		s.keys = keys
+	}
+	return nil
+}
+
+func (s *parts) openDatabase(ctx context.Context, anySchema bool) error {
+	if err := s.cfg.RequireDatabase(); err != nil {
+		return usage(err)
+	}
+	db, err := repository.Open(repository.Config{URL: s.cfg.Database.URL, ApplicationName: "revalidator"})
+	if err != nil {
+		return err
+	}
+	s.db = db
+	if err := reach(ctx, "DATABASE_URL", db.Ping); err != nil {
+		return err
+	}
+	if anySchema {
+		return nil
+	}
+	_, err = s.schema(ctx)
+	return err
+}
+
+// schema is the version of the schema, or an error where it is not the one that
+// this program knows.
+func (s *parts) schema(ctx context.Context) (int64, error) {
+	current, known, err := s.db.SchemaVersion(ctx)
+	switch {
+	case err != nil:
+		return 0, err
+	case current < known:
+		return current, fmt.Errorf("the database's schema is version %d, this program needs %d: run 'revalidator migrate'", current, known)
+	case current > known:
+		return current, fmt.Errorf("the database's schema is version %d, newer than this program knows (%d): upgrade the program", current, known)
+	}
+	return current, nil
+}
+
+func (s *parts) openRedis(ctx context.Context) error {
+	client, err := redisClient(s.cfg.Redis)
+	if err != nil {
+		return usage(fmt.Errorf("REDIS_URL: %w", err))
+	}
+	s.redis = client
+	quietRedis(s.log)
+	return reach(ctx, "REDIS_URL", s.pingRedis)
+}
+
+// reachTimeout is how long a service may take to answer for the first time.
+const reachTimeout = 5 * time.Second
+
+// reach asks a service for a sign of life. The clients have longer timeouts of
+// their own, and try several times, so an attempt that is given up on may go on
+// beside for some seconds.
+func reach(ctx context.Context, setting string, ping func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- ping(ctx) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	switch {
+	case err == nil || errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("no answer within %s", reachTimeout)
+	}
+	return fmt.Errorf("%w; is it running where %s says?", err, setting)
+}
+
+func (s *parts) pingRedis(ctx context.Context) error {
+	if err := s.redis.Ping(ctx).Err(); err != nil {
+		return fmt.Errorf("reach redis: %w", err)
+	}
+	return nil
+}
+
+func redisClient(cfg config.Redis) (redis.UniversalClient, error) {
+	url := cfg.URL.Reveal()
+	switch cfg.Topology() {
+	case config.TopologySentinel:
+		options, err := redis.ParseFailoverURL(url)
+		if err != nil {
+			return nil, errors.New("not a URL of a Sentinel")
+		}
+		return redis.NewFailoverClient(options), nil
+	case config.TopologyCluster:
+		options, err := redis.ParseClusterURL(url)
+		if err != nil {
+			return nil, errors.New("not a URL of a Cluster")
+		}
+		return redis.NewClusterClient(options), nil
+	}
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, errors.New("not a URL of a Redis")
+	}
+	return redis.NewClient(options), nil
+}
+
+func (s *parts) close() {
+	if s.db != nil {
+		_ = s.db.Close()
+	}
+	if s.redis != nil {
+		_ = s.redis.Close()
+	}
+}
+
+// taskGrace is what a task may take beside the call to Apple: waiting for the
+// limiter, a second call to the other environment, and storing the outcome.
+const taskGrace = 2 * time.Minute
+
+func (s *parts) queue() *jobs.Queue {
+	timeout := 2*s.cfg.Apple.Timeout + s.cfg.Worker.LimiterWait + taskGrace
+	return jobs.NewQueue(s.redis, timeout.Round(time.Second)).Retaining(s.cfg.Web.Retention)
+}
+
+// schedule is when nightly runs start; its zone is that of the times that it is
+// asked about.
+func (s *parts) schedule() (cron.Schedule, error) {
+	schedule, err := cron.ParseStandard(s.cfg.Schedule.Cron)
+	if err != nil {
+		return nil, usage(fmt.Errorf("REVALIDATOR_SCHEDULE: %w", err))
+	}
+	return schedule, nil
+}
+
+func (s *parts) scheduler() (*scheduler.Scheduler, error) {
+	schedule, err := s.schedule()
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	return scheduler.New(scheduler.Config{
+		Store: s.db, Queue: s.queue(),
+		Owner:    fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]),
+		Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location,
+		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
+		Feed: scheduler.FeedConfig{
+			Ahead: s.cfg.Queue.Ahead, Depth: s.cfg.Queue.Depth,
+			ClaimLease: s.cfg.Queue.ClaimLease, OwnerLease: s.cfg.Queue.OwnerLease,
+			LargeBytes: s.cfg.Worker.LargeReceiptBytes,
+		},
+		Logger: s.log,
+	})
+}
+
+// limiter keeps the budgets of the apps, which everybody who asks Apple shares.
+func (s *parts) limiter() (*ratelimit.Limiter, error) {
+	return ratelimit.New(ratelimit.Config{Redis: s.redis, MaxWait: s.cfg.Worker.LimiterWait})
+}
+
+func (s *parts) appStore() (*appstore.Client, error) {
+	return appstore.New(appstore.Config{
+		ProductionURL: s.cfg.Apple.ProductionURL, SandboxURL: s.cfg.Apple.SandboxURL,
+		Timeout:         s.cfg.Apple.Timeout,
+		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
+		Logger: s.log,
+	})
+}
+
+func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
+	limiter, err := s.limiter()
+	if err != nil {
+		return nil, err
+	}
+	client, err := s.appStore()
+	if err != nil {
+		return nil, err
+	}
+	return worker.New(worker.Config{
+		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis,
+		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
+		Policy: iap.DefaultPolicy(),
+		Retry: worker.RetryPolicy{
+			Base: s.cfg.Worker.RetryBase, Max: s.cfg.Worker.RetryMax, Limit: s.cfg.Worker.RetryLimit,
+		},
+		ExcludeOldTransactions: s.cfg.Apple.ExcludeOldTransactions,
+		Concurrency:            s.cfg.Worker.Concurrency, LargeConcurrency: s.cfg.Worker.LargeConcurrency,
+		BatchSize: s.cfg.Worker.BatchSize, BatchDelay: s.cfg.Worker.BatchDelay,
+		ShutdownTimeout: s.cfg.Worker.ShutdownTimeout,
+		ShowResults:     s.cfg.Web.Retention > 0,
+		Logger:          s.log, Registerer: reg,
+	})
+}
+
+func (s *parts) checks() map[string]web.Check {
+	return map[string]web.Check{
+		"postgres": s.db.Ping,
+		"redis":    s.pingRedis,
+	}
+}
+
+// beside runs a service with the metrics and health pages beside it, where they
+// are asked for, until both have ended.
+func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, service func(context.Context) error) error {
+	if s.cfg.Web.MetricsAddr == "" {
+		return service(ctx)
+	}
+	pages, err := web.New(web.Config{
+		Addr: s.cfg.Web.MetricsAddr, Checks: s.checks(), Gatherer: reg, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return pages.Run(ctx) })
+	group.Go(func() error { return service(ctx) })
+	return group.Wait()
+}
+
+// isTerminal reports whether a person looks at the stream.
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
