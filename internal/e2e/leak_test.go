@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"revalidator/internal/applesim"
+	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
+	"revalidator/internal/web"
+	"revalidator/jobs"
+	"revalidator/worker"
+)
+
+// panics is an App Store client that panics with all it was given.
+type panics struct{}
+
+func (panics) VerifyReceipt(_ context.Context, r appstore.Request) (appstore.Answer, error) {
+	panic(fmt.Sprintf("%+v %#v %s", r, r, r.Password))
+}
+
+// TestNothingSecretLeaves runs nights with every kind of fault, a panic and a
+// dead secret, logs all there is, and looks for secrets and receipts wherever
+// something is written or shown.
+func TestNothingSecretLeaves(t *testing.T) {
+	t.Parallel()
+	faults, err := applesim.ParseFaults("503=0.05,21005=0.05,21002=0.02,reset=0.03,html=0.05,cut=0.05,empty=0.03")
+	must(t, err)
+	n := newNight(t, applesim.Config{
+		Seed: 13, Customers: 200, Faults: faults, Apps: []applesim.App{applesim.NewApp(13, readerApp, true)},
+	}, 1000, 100)
+	markers := n.markers(newSecret)
+	log, reg := &logText{}, prometheus.NewRegistry()
+	watch := func(c *worker.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.ShowResults = true
+	}
+	n.enqueueForeign()
+	panicked := n.panicked(watch)
+	stop := n.beside(n.workerWith(func(c *worker.Config) { watch(c); c.Registerer = reg }).Run)
+	defer stop()
+	n.run("with faults")
+	must(t, n.sim.SetFaults(nil))
+	n.sim.SetSecrets(readerApp, []string{newSecret})
+	n.addSecret("", "no secret of this app at all, and much too long")
+	n.past.Add(int64(10 * time.Second)) // the ring is read anew
+	n.exec(`UPDATE receipts SET next_check_at = $1`, n.now())
+	n.run("with dead secrets")
+
+	places := map[string]string{
+		"Redis and the pages after panics": panicked,
+		"the log":                          log.String(), "Redis": n.redisText(), "the metrics": n.pages(reg, "/metrics"),
+		"the web pages": n.pages(reg, "/api/queues", "/api/queues/receipts/completed_tasks", "/api/queues/receipts/retry_tasks",
+			"/api/queues/receipts/archived_tasks", "/api/queues/receipts/active_tasks", "/api/redis_info"),
+	}
+	for place, text := range n.postgresText() {
+		places[place] = text
+	}
+	for place, want := range map[string]string{
+		"the log": "panic", "Redis and the pages after panics": "[redacted]", "Redis": readerApp, "the metrics": "revalidator_app_paused_total", "the web pages": "foreign",
+		"receipts": `"customer_ref"`,
+	} {
+		if !strings.Contains(places[place], want) {
+			t.Errorf("%s: no %q there: the search proves nothing", place, want)
+		}
+	}
+	for place, text := range places {
+		for name, marker := range markers {
+			if strings.Contains(text, marker) {
+				t.Errorf("%s: there is %s", place, name)
+			}
+		}
+	}
+}
+
+// panicked has a worker panic over some receipts, and returns what Redis and the
+// pages hold while their tasks wait to be tried again.
+func (n *night) panicked(watch func(*worker.Config)) string {
+	n.t.Helper()
+	const receipts = 5
+	ctx := n.t.Context()
+	run, err := n.scheduler("panics", "").Open(ctx)
+	must(n.t, err)
+	claims, err := n.db.Claim(ctx, ledger.ClaimRequest{
+		RunID: run.ID, Cutoff: run.Cutoff, Now: n.now(), Until: n.now().Add(time.Second), Ahead: time.Minute, Limit: receipts,
+	})
+	must(n.t, err)
+	var tasks []jobs.Verify
+	for _, c := range claims {
+		tasks = append(tasks, jobs.Verify{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID})
+	}
+	must(n.t, jobs.NewQueue(n.redis, time.Minute).Enqueue(ctx, tasks))
+	stop := n.beside(n.workerWith(func(c *worker.Config) { watch(c); c.AppStore = panics{} }).Run)
+	inspector := asynq.NewInspectorFromRedisClient(n.redis)
+	n.await("tasks that wait to be tried again", func() bool {
+		info, err := inspector.GetQueueInfo(jobs.QueueSmall)
+		return err == nil && info.Retry == receipts
+	})
+	stop()
+	must(n.t, n.db.EndRun(ctx, run.ID, ledger.RunCancelled, n.now()))
+	n.past.Add(int64(time.Minute)) // the claims run out
+	return n.redisText() + n.pages(prometheus.NewRegistry(), "/api/queues/receipts/retry_tasks")
+}
+
+// markers are pieces of what must not be anywhere but in its place, as they are
+// and in the forms in which bytes are written as text.
+func (n *night) markers(secrets ...string) map[string]string {
+	n.t.Helper()
+	found := map[string]string{}
+	add := func(name string, data []byte) {
+		found[name] = string(data)
+		found[name+" in base64"] = base64.StdEncoding.EncodeToString(data)
+		found[name+" in hex"] = hex.EncodeToString(data)
+	}
+	for i, text := range append(secrets, n.sim.Secrets(readerApp)...) {
+		add(fmt.Sprintf("secret %d", i), []byte(text))
+	}
+	for r, err := range n.sim.Receipts() {
+		must(n.t, err)
+		// From a multiple of three on, so that it is whole in the base64 of all.
+		add("a receipt of "+r.CustomerRef, r.Data[len(r.Data)/2/3*3:][:24])
+	}
+	return found
+}
+
+// enqueueForeign has something on the queue that is archived at once.
+func (n *night) enqueueForeign() {
+	n.t.Helper()
+	_, err := asynq.NewClientFromRedisClient(n.redis).EnqueueContext(n.t.Context(),
+		asynq.NewTask(jobs.TypeVerify, []byte("what is this"), asynq.TaskID("foreign"), asynq.Queue(jobs.QueueSmall)))
+	must(n.t, err)
+}
+
+func (n *night) exec(statement string, args ...any) {
+	n.t.Helper()
+	db, err := sql.Open("postgres", n.url.Reveal())
+	must(n.t, err)
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(n.t.Context(), statement, args...)
+	must(n.t, err)
+}
+
+// pages is what the web pages show.
+func (n *night) pages(gatherer prometheus.Gatherer, paths ...string) string {
+	n.t.Helper()
+	pages, err := web.New(web.Config{Addr: "127.0.0.1:0", Redis: n.redis, Gatherer: gatherer, Logger: slog.New(slog.DiscardHandler)})
+	must(n.t, err)
+	var text strings.Builder
+	for _, path := range paths {
+		w := httptest.NewRecorder()
+		pages.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil))
+		if w.Code != http.StatusOK {
+			n.t.Errorf("%s: HTTP %d", path, w.Code)
+		}
+		text.Write(w.Body.Bytes())
+	}
+	return text.String()
+}
+
+// postgresText is each table as text, without the two columns in which receipts
+// and encrypted secrets are kept.
+func (n *night) postgresText() map[string]string {
+	n.t.Helper()
+	tables := map[string]string{}
+	for _, row := range n.query(`SELECT to_json(tablename::text) FROM pg_tables WHERE schemaname = 'public'`) {
+		table := strings.Trim(string(row), `"`)
+		var text bytes.Buffer
+		for _, document := range n.query(`SELECT to_jsonb(t) - 'data' - 'ciphertext' FROM ` + table + ` t`) {
+			text.Write(document)
+		}
+		tables[table] = text.String()
+	}
+	return tables
+}
+
+// redisText is every key and value of Redis.
+func (n *night) redisText() string {
+	n.t.Helper()
+	var text strings.Builder
+	ctx := n.t.Context()
+	for keys := n.redis.Scan(ctx, 0, "*", 1000).Iterator(); keys.Next(ctx); {
+		key := keys.Val()
+		var value any
+		var err error
+		switch kind := n.redis.Type(ctx, key).Val(); kind {
+		case "string":
+			value, err = n.redis.Get(ctx, key).Result()
+		case "list":
+			value, err = n.redis.LRange(ctx, key, 0, -1).Result()
+		case "set":
+			value, err = n.redis.SMembers(ctx, key).Result()
+		case "zset":
+			value, err = n.redis.ZRange(ctx, key, 0, -1).Result()
+		case "hash":
+			value, err = n.redis.HGetAll(ctx, key).Result()
+		case "none": // gone since it was listed
+		default:
+			n.t.Errorf("key %s is a %s, which is not searched", key, kind)
+		}
+		if err != nil && !errors.Is(err, redis.Nil) {
+			n.t.Fatal(err)
+		}
+		fmt.Fprintln(&text, key, value)
+	}
+	return text.String()
+}
