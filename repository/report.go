@@ -1,0 +1,54 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// LastFinished is the newest run that has finished, of any kind, or ErrNotFound.
+func (db *DB) LastFinished(ctx context.Context) (ledger.RunTotals, error) {
+	const query = `
+		SELECT ` + runTotalsColumns + ` FROM run_totals
+		WHERE id = (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1)`
+	var t ledger.RunTotals
+	if err := db.db.GetContext(ctx, &t, query); err != nil {
+		return ledger.RunTotals{}, fmt.Errorf("look for the last finished run: %w", named(err))
+	}
+	return t, nil
+}
+
+// FinishedBefore is the newest finished run of a kind that was opened before
+// another, or ErrNotFound.
+func (db *DB) FinishedBefore(ctx context.Context, kind ledger.RunKind, id int64) (ledger.RunTotals, error) {
+	const query = `
+		SELECT ` + runTotalsColumns + ` FROM run_totals
+		WHERE id = (SELECT id FROM runs WHERE kind = $1 AND state = 'finished' AND id < $2 ORDER BY id DESC LIMIT 1)`
+	var t ledger.RunTotals
+	if err := db.db.GetContext(ctx, &t, query, kind, id); err != nil {
+		return ledger.RunTotals{}, fmt.Errorf("look for the %s run before %d: %w", kind, id, named(err))
+	}
+	return t, nil
+}
+
+// ProductEvents is how many events of a type a product had.
+type ProductEvents struct {
+	BundleID  string        `db:"bundle_id"`
+	ProductID string        `db:"product_id"`
+	Type      iap.EventType `db:"type"`
+	Count     int64         `db:"count"`
+}
+
+// RunProducts counts the events of a run by app, product and type.
+func (db *DB) RunProducts(ctx context.Context, id int64) ([]ProductEvents, error) {
+	const query = `
+		SELECT bundle_id, product_id, type, count(*) AS count FROM subscription_events
+		WHERE run_id = $1 GROUP BY bundle_id, product_id, type ORDER BY bundle_id, product_id, type`
+	var counts []ProductEvents
+	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
+		return nil, fmt.Errorf("count events of run %d by product: %w", id, err)
+	}
+	return counts, nil
+}
