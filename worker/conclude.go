@@ -156,12 +156,15 @@ func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a appstore.Ans
 }
 
 // pause stops an app, once, with one alarm: that of the worker whose call it
-// was that paused it.
+// was that paused it. It outlasts the task, which may be ended while it is made:
+// Apple's refusal is known, and the others must not go on asking.
 func (w *Worker) pause(ctx context.Context, bundleID string, cause error) error {
 	reason := ledger.PausedSecretRefused
 	if errors.Is(cause, errNoSecret) {
 		reason = ledger.PausedNoSecret
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	changed, err := w.cfg.Store.PauseApp(ctx, bundleID, reason, w.cfg.Now())
 	if err != nil {
 		return err

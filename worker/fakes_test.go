@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -189,11 +190,11 @@ func (s *fakeStore) SaveOutcomes(_ context.Context, outcomes []ledger.Outcome) (
 	return slices.Repeat([]bool{!s.lost}, len(outcomes)), nil
 }
 
-func (s *fakeStore) PauseApp(_ context.Context, _, reason string, _ time.Time) (bool, error) {
+func (s *fakeStore) PauseApp(ctx context.Context, _, reason string, _ time.Time) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pauseErr != nil {
-		return false, s.pauseErr
+	if err := cmp.Or(s.pauseErr, ctx.Err()); err != nil {
+		return false, err
 	}
 	s.paused = append(s.paused, reason)
 	return len(s.paused) == 1, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/hibiken/asynq"
 
@@ -30,23 +31,36 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return w.fault(ctx, slog.LevelWarn, "load receipt", v, err)
 	}
 	o, err := w.check(ctx, r)
 	if err != nil {
-		w.cfg.Logger.Error("check receipt", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "error", err)
-		return err
+		return w.fault(ctx, slog.LevelError, "check receipt", v, err)
 	}
 	// The answer is there: it is kept even if the task's time is up.
 	saved, err := w.batch.save(context.WithoutCancel(ctx), o)
 	if err != nil {
-		return fmt.Errorf("save outcome of receipt %d: %w", r.ID, err)
+		return w.fault(ctx, slog.LevelWarn, "save outcome", v, err)
 	}
 	w.metrics.observe(o, w.cfg.Now().Sub(started), saved)
 	w.cfg.Logger.Debug("receipt checked", "receipt_id", r.ID, "run_id", r.RunID, "class", o.Failure,
 		"calls", o.Calls, "next_check", o.NextCheck.At, "rule", o.NextCheck.Rule, "saved", saved)
 	w.show(task, describe(o, saved))
 	return nil
+}
+
+// fault logs a fault of our own machinery, which asynq does not, and returns it
+// for asynq to try again. A task whose context was cancelled had its worker told
+// to stop, or its lease lost; what fails by that needs no person.
+func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs.Verify, err error) error {
+	switch stopping := w.stopping.Err() != nil; {
+	case stopping && (errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, errStopped)):
+		level = slog.LevelDebug
+	case errors.Is(ctx.Err(), context.Canceled):
+		level = slog.LevelWarn
+	}
+	w.cfg.Logger.Log(ctx, level, act, "receipt_id", v.ReceiptID, "bundle_id", v.BundleID, "error", err)
+	return fmt.Errorf("%s %d: %w", act, v.ReceiptID, err)
 }
 
 // check asks about a receipt and says what becomes of it. Its error is a fault

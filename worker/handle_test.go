@@ -131,14 +131,12 @@ func TestFaultsOfOurOwnAreLeftToTheQueue(t *testing.T) {
 	t.Parallel()
 	fault := errors.New("database is away")
 	for name, test := range map[string]struct {
-		fail       func(*fakeStore)
-		wantLogged []string
+		fail func(*fakeStore)
+		want map[slog.Level][]string
 	}{
-		// asynq logs what a handler returns, and a fault before or after the
-		// check has no more to tell.
-		"load":  {func(s *fakeStore) { s.loadErr = fault }, nil},
-		"save":  {func(s *fakeStore) { s.saveErr = fault }, nil},
-		"check": {func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault }, []string{"check receipt"}},
+		"load":  {func(s *fakeStore) { s.loadErr = fault }, map[slog.Level][]string{slog.LevelWarn: {"load receipt"}}},
+		"save":  {func(s *fakeStore) { s.saveErr = fault }, map[slog.Level][]string{slog.LevelWarn: {"save outcome"}}},
+		"check": {func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault }, map[slog.Level][]string{slog.LevelError: {"check receipt"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,10 +145,48 @@ func TestFaultsOfOurOwnAreLeftToTheQueue(t *testing.T) {
 			if err := p.Handle(t.Context(), task()); !errors.Is(err, fault) || errors.Is(err, asynq.SkipRetry) {
 				t.Errorf("error: got %v, want %v, to be tried again", err, fault)
 			}
-			if diff := cmp.Diff(test.wantLogged, p.log.at(slog.LevelError)); diff != "" {
-				t.Errorf("errors logged (-want +got)\n%s", diff)
+			if diff := cmp.Diff(test.want, p.log.lines); diff != "" {
+				t.Errorf("logged (-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFaultsOfAStopNeedNobody ends the task of a receipt, with and without the
+// worker being told to stop, while something of ours is asked.
+func TestFaultsOfAStopNeedNobody(t *testing.T) {
+	t.Parallel()
+	// What lib/pq may say where its context is cancelled.
+	fault := errors.New("pq: canceling statement due to user request")
+	for name, test := range map[string]struct {
+		stop bool
+		want slog.Level
+	}{
+		"stopped":    {true, slog.LevelDebug},
+		"lease lost": {false, slog.LevelWarn},
+	} {
+		for act, fail := range map[string]func(*fakeStore){
+			"load receipt":  func(s *fakeStore) { s.loadErr = fault },
+			"check receipt": func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault },
+			"save outcome":  func(s *fakeStore) { s.saveErr = fault },
+		} {
+			t.Run(name+"/"+act, func(t *testing.T) {
+				t.Parallel()
+				p := newParts(t, nil)
+				fail(p.store)
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if test.stop {
+					p.Worker.stop()
+				}
+				if err := p.Handle(ctx, task()); !errors.Is(err, fault) {
+					t.Errorf("error: got %v, want %v", err, fault)
+				}
+				if diff := cmp.Diff(map[slog.Level][]string{test.want: {act}}, p.log.lines); diff != "" {
+					t.Errorf("logged (-want +got)\n%s", diff)
+				}
+			})
+		}
 	}
 }
 
@@ -253,6 +289,28 @@ func TestStopDuringTheCallWaitsForTheAnswer(t *testing.T) {
 	}
 	if len(p.store.saved) != 1 || p.store.saved[0].State != iap.ReceiptValid {
 		t.Errorf("saved: %+v, want the answer that was there", p.store.saved)
+	}
+}
+
+// TestStopDuringTheCallStillPauses has Apple refuse the only secret while the
+// worker is stopped and the task ended.
+func TestStopDuringTheCallStillPauses(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	p := newParts(t, func(c *Config) {
+		c.AppStore = appStore(func(context.Context, appstore.Request) (appstore.Answer, error) {
+			cancel()
+			return appstore.Answer{Calls: 1}, status(21004)
+		})
+	})
+	if err := p.Handle(ctx, task()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{ledger.PausedSecretRefused}, p.store.paused); diff != "" {
+		t.Errorf("pauses (-want +got)\n%s", diff)
+	}
+	if len(p.store.saved) != 1 || !p.store.saved[0].Stays {
+		t.Errorf("saved: %+v, want the receipt given back", p.store.saved)
 	}
 }
 
