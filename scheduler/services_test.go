@@ -140,7 +140,7 @@ func (s *services) start(one *Scheduler) (stop func()) {
 // them, the newest first.
 func (s *services) awaitRuns(n int) []ledger.RunTotals {
 	s.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
@@ -250,7 +250,7 @@ func TestEmptiedRedisLosesNothing(t *testing.T) {
 	s.must(s.redis.FlushAll(t.Context()).Err())
 
 	s.work()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	totals, err := one.Feed(ctx, run)
 	s.must(err)

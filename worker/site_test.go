@@ -253,7 +253,7 @@ func (s *site) begin(w *worker.Worker) (cancel func(), ended <-chan struct{}) {
 // await polls until something is true.
 func (s *site) await(what string, isTrue func() bool) {
 	s.t.Helper()
-	deadline := time.NewTimer(30 * time.Second)
+	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()

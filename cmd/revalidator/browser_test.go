@@ -43,7 +43,7 @@ func chromium(t *testing.T) string {
 func openBrowser(t *testing.T, program string) browser {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(program), chromedp.WindowSize(1280, 1000), chromedp.Flag("disable-component-update", true))
+		chromedp.ExecPath(program), chromedp.WSURLReadTimeout(deadline), chromedp.WindowSize(1280, 1000), chromedp.Flag("disable-component-update", true))
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // root may not have one
 	}

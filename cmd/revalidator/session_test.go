@@ -233,7 +233,7 @@ func (p *process) stop(t *testing.T) int {
 }
 
 // deadline is longer than anything takes that a test waits for.
-const deadline = 20 * time.Second
+const deadline = 2 * time.Minute
 
 func (p *process) wait(t *testing.T) int {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/ledger"
+	"revalidator/worker"
 )
 
 // TestRunEndsInTheTruth runs a night over customers in every state while one
@@ -54,9 +55,12 @@ func TestSchedulersAndWorkersSideBySide(t *testing.T) {
 		burst     = 10
 	)
 	n := newNight(t, applesim.Config{Seed: 8, Customers: customers}, rate, burst)
+	asked := &firstAsked{at: map[string]time.Time{}}
+	watch := func(c *worker.Config) { c.Limiter = watchedLimiter{c.Limiter, asked} }
+	stalls := watchStalls(t)
 	stop := n.beside(
 		n.scheduler("one", "* * * * *").Run, n.scheduler("two", "* * * * *").Run,
-		n.worker().Run, n.worker().Run, n.worker().Run,
+		n.workerWith(watch).Run, n.workerWith(watch).Run, n.workerWith(watch).Run,
 	)
 	n.awaitRun()
 	stop()
@@ -71,13 +75,13 @@ func TestSchedulersAndWorkersSideBySide(t *testing.T) {
 	}
 	n.mustMatchTruth()
 	n.mustHaveAskedOnce(customers)
-	n.mustKeepRate(rate, burst)
+	n.mustKeepRate(rate, burst, asked.at, stalls())
 }
 
 // awaitRun waits until the one run has finished.
 func (n *night) awaitRun() {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
 	for poll := time.NewTicker(50 * time.Millisecond); ; {
 		runs, err := n.db.LastRuns(ctx, 1)
@@ -108,41 +112,4 @@ func (n *night) mustHaveAskedOnce(receipts int) {
 	if len(asked) != receipts || twice > 0 {
 		n.t.Errorf("%d receipts were asked about, %d of them more than once; want %d, each once", len(asked), twice, receipts)
 	}
-}
-
-// mustKeepRate looks at every window of the simulator's log, however long: it
-// may hold the burst, and the calls that the rate allows for its length. From
-// the limiter to the App Store a call is on its way for now more, now less
-// time, which on a busy machine is some tenths of a second; a window may be
-// that much shorter than the bookings that it shows.
-func (n *night) mustKeepRate(rate float64, burst int) {
-	n.t.Helper()
-	const way = 750 * time.Millisecond
-	times := map[string][]time.Time{}
-	for entry := range n.sim.Log(0) {
-		budget := entry.BundleID + "/" + entry.Environment
-		times[budget] = append(times[budget], entry.RealTime)
-	}
-	for budget, asked := range times {
-		lead := leadOf(asked, rate, burst)
-		n.t.Logf("%s: %d calls, at most %s ahead of the rate", budget, len(asked), lead)
-		if lead > way {
-			n.t.Errorf("%s: %s ahead of the rate, want at most %s", budget, lead, way)
-		}
-	}
-}
-
-// leadOf is by how much the calls of any window are more than its burst and its
-// rate allow, as the time in which the rate would allow them.
-func leadOf(times []time.Time, rate float64, burst int) time.Duration {
-	var lead, latest time.Duration
-	for i, at := range times {
-		// A window that starts with call i begins to count from here.
-		start := at.Sub(times[0]) - time.Duration(float64(i)/rate*float64(time.Second))
-		if i == 0 || start > latest {
-			latest = start
-		}
-		lead = max(lead, latest-start-time.Duration(float64(burst)/rate*float64(time.Second)))
-	}
-	return lead
 }

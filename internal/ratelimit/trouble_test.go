@@ -114,7 +114,7 @@ func TestClockThatJumpedBackHeals(t *testing.T) {
 	if err := client.HSet(t.Context(), redisKey(key), "slot", future).Err(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	err := limiter.Wait(t.Context(), key, r)
 	if !errors.Is(err, ErrBusy) {
 		t.Fatalf("right after the jump: got %v, want ErrBusy", err)
@@ -123,7 +123,7 @@ func TestClockThatJumpedBackHeals(t *testing.T) {
 		err = limiter.Wait(t.Context(), key, r)
 	}
 	if err != nil {
-		t.Errorf("5 seconds after the jump: %v", err)
+		t.Errorf("a minute after the jump: %v", err)
 	}
 }
 

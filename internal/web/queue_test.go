@@ -80,7 +80,7 @@ func work(t *testing.T, client redis.UniversalClient) {
 	}
 	t.Cleanup(server.Shutdown)
 	inspector := asynq.NewInspectorFromRedisClient(client)
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		info, err := inspector.GetQueueInfo(queue)
 		if err == nil && info.Active == 1 && info.Completed == 1 && info.Retry == 1 && info.Archived == 1 {
 			break
