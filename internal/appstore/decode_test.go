@@ -121,6 +121,7 @@ func TestDecodeReplyShapes(t *testing.T) {
 		{"an app receipt is no transaction", `"receipt":{"bundle_id":"a","in_app":[],` + transaction[1:], facts{BundleID: "a", Transactions: []iap.Transaction{}}},
 		{"iOS 6 date", `"receipt":{"bid":"a"},"latest_receipt_info":{"transaction_id":"2","original_transaction_id":"1","expires_date":"1738368000000"}`, plain},
 		{"iOS 6 date as a number", `"receipt":{"bid":"a"},"latest_receipt_info":{"transaction_id":2,"original_transaction_id":1,"expires_date":1738368000000}`, plain},
+		{"iOS 6 date of a refund", `"receipt":{"bid":"a"},"latest_receipt_info":{"cancellation_date":"1735700000000",` + transaction[1:], entitled(func(t *iap.Transaction) { t.CancellationDate = ms(1735700000000) })},
 		{"numbers", `"receipt":{"bundle_id":"a"},"latest_receipt_info":[{"transaction_id":2,"original_transaction_id":1,"expires_date_ms":1738368000000,"quantity":7}]`, entitled(func(t *iap.Transaction) { t.Quantity = 7 })},
 		{"every digit", `"receipt":{"bundle_id":"a"},"latest_receipt_info":[{"transaction_id":999999999999999999,"original_transaction_id":1,"expires_date_ms":1738368000000}]`, entitled(func(t *iap.Transaction) { t.TransactionID = "999999999999999999" })},
 		{"booleans", `"receipt":{"bundle_id":"a"},"latest_receipt_info":[{"is_upgraded":true,"is_trial_period":1,"is_in_intro_offer_period":false,` + transaction[1:] + `]`, entitled(func(t *iap.Transaction) { t.IsUpgraded, t.IsTrialPeriod = true, true })},

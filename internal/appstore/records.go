@@ -9,8 +9,9 @@ import (
 // record is a transaction and what its keys say only together.
 type record struct {
 	iap.Transaction
-	// expires is expires_date where that is milliseconds, as in iOS 6 style.
-	expires time.Time
+	// expires and cancelled are expires_date and cancellation_date where those
+	// are milliseconds, as in iOS 6 style.
+	expires, cancelled time.Time
 	// expiresText and cancellationText tell of dates that came as text.
 	expiresText, cancellationText bool
 }
@@ -66,6 +67,9 @@ func (d *decoder) add(r record, where string, list iap.List) {
 	if r.ExpiresDate.IsZero() {
 		r.ExpiresDate = r.expires
 	}
+	if r.CancellationDate.IsZero() {
+		r.CancellationDate = r.cancelled
+	}
 	if r.ExpiresDate.IsZero() && r.expiresText || r.CancellationDate.IsZero() && r.cancellationText {
 		d.unknown.add(where+" with a text date only", 1)
 	}
@@ -99,7 +103,7 @@ func (d *decoder) transactionField(r *record, where string, name []byte) {
 	case "cancellation_date_ms":
 		r.CancellationDate = d.date("cancellation_date_ms")
 	case "cancellation_date":
-		_, r.cancellationText = d.dateOrText()
+		r.cancelled, r.cancellationText = d.dateOrText()
 	case "cancellation_reason":
 		r.CancellationReason = d.shared()
 	case "is_trial_period":
