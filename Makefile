@@ -40,7 +40,8 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 	done
 
 demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
-	$(GO) run ./cmd/demo
+	@$(GO) build -trimpath -o bin/demo ./cmd/demo
+	@bin/demo
 
 clean: ## remove what the other targets built
 	rm -rf bin coverage.out
