@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -29,7 +30,7 @@ func (d *demo) startAppStore(ctx context.Context) (*appStore, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &appStore{cancel: cancel}
 	s.cmd = d.command(ctx, "applesim",
-		"-customers", "3000", "-speed", "0", "-start", time.Now().Add(-monthBack).UTC().Format(time.RFC3339),
+		"-customers", strconv.Itoa(d.customers), "-speed", "0", "-start", time.Now().Add(-monthBack).UTC().Format(time.RFC3339),
 		"-latency", "20ms", "-faults", "503=0.02,21005=0.02,reset=0.01", "-print-secrets")
 	s.cmd.Stderr = d.stderr
 	out, err := s.cmd.StdoutPipe()

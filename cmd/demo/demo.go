@@ -18,6 +18,7 @@ import (
 type demo struct {
 	stdout, stderr *os.File
 	getenv         func(string) string
+	customers      int
 
 	folder string // of programs, receipts and logs
 	env    []string

@@ -18,7 +18,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	d := demo{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	d := demo{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, customers: 3000}
 	if err := d.run(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)

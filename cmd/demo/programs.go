@@ -18,7 +18,7 @@ const stopTime = 15 * time.Second
 // build builds programs of this module into the demo's folder.
 func (d *demo) build(ctx context.Context, names ...string) error {
 	for _, name := range names {
-		c := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(d.folder, name), "./cmd/"+name)
+		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(d.folder, name), "revalidator/cmd/"+name)
 		c.Stderr = d.stderr
 		if err := c.Run(); err != nil {
 			return fmt.Errorf("build %s: %w", name, err)
