@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"revalidator/internal/applesim"
@@ -79,13 +80,17 @@ func openedShop(t *testing.T) (*session, *applesim.Server) {
 	s.set("REVALIDATOR_SCHEDULE", "0 0 29 2 *")
 	s.set("REVALIDATOR_CATCH_UP", "0")
 	sim := s.openShop(t, 4)
+	s.services = make(map[string]*process)
 	for _, name := range []string{"scheduler", "worker"} {
-		s.start(t, nil, name).stderr.waitFor(t, name+" started")
+		s.services[name] = s.start(t, nil, name)
+		s.services[name].stderr.waitFor(t, name+" started")
 	}
 	client := s.redis(t)
+	inspector := asynq.NewInspectorFromRedisClient(client)
 	eventually(t, "scheduler and worker show themselves", func() bool {
-		n, err := client.Exists(t.Context(), "revalidator:schedulers", "asynq:servers").Result()
-		return err == nil && n == 2 && client.ZCard(t.Context(), "asynq:servers").Val() == 2
+		// asynq lists a server before it tells what it serves, so its list alone would be early.
+		servers, err := inspector.Servers()
+		return err == nil && len(servers) == 2 && client.Exists(t.Context(), "revalidator:schedulers").Val() == 1
 	})
 	return s, sim
 }
@@ -149,16 +154,10 @@ func TestDoctorFinds(t *testing.T) {
 			map[string]string{"redis_eviction": "failure"}, exitFailure},
 		{"full Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory", "1100000") },
 			map[string]string{"redis_memory": "warning"}, exitOK},
-		{"no scheduler", func(t *testing.T, s *session) {
-			if err := s.redis(t).Del(t.Context(), "revalidator:schedulers").Err(); err != nil {
-				t.Fatal(err)
-			}
-		}, map[string]string{"schedulers": "failure"}, exitFailure},
-		{"no worker", func(t *testing.T, s *session) {
-			if err := s.redis(t).Del(t.Context(), "asynq:servers").Err(); err != nil {
-				t.Fatal(err)
-			}
-		}, map[string]string{"workers": "failure"}, exitFailure},
+		{"no scheduler", func(t *testing.T, s *session) { s.services["scheduler"].stop(t) },
+			map[string]string{"schedulers": "failure"}, exitFailure},
+		{"no worker", func(t *testing.T, s *session) { s.services["worker"].stop(t) },
+			map[string]string{"workers": "failure"}, exitFailure},
 		{"no App Store", func(_ *testing.T, s *session) {
 			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
 		}, map[string]string{"apple_sandbox": "failure"}, exitFailure},

@@ -32,6 +32,8 @@ var update = flag.Bool("update", false, "rewrite the golden files with what the 
 type session struct {
 	env        []string
 	transcript strings.Builder
+	// services are those of openedShop, by name.
+	services map[string]*process
 }
 
 // outcome is what one command did.
