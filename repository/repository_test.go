@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +160,7 @@ func TestReceiptDataInSlices(t *testing.T) {
 		got, err := io.ReadAll(r)
 		f.must(err)
 		f.must(r.Close())
-		if diff := cmp.Diff(want, got); diff != "" {
+		if !bytes.Equal(want, got) {
 			t.Fatal("bytes differ from what was stored")
 		}
 	}
