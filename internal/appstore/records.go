@@ -1,6 +1,7 @@
 package appstore
 
 import (
+	"cmp"
 	"time"
 
 	"revalidator/internal/iap"
@@ -14,6 +15,18 @@ type record struct {
 	expires, cancelled time.Time
 	// expiresText and cancellationText tell of dates that came as text.
 	expiresText, cancellationText bool
+	// expiresOdd and cancelledOdd tell of milliseconds that are none.
+	expiresOdd, cancelledOdd bool
+}
+
+// undated is what could not be read of the records of one transaction.
+type undated struct{ expiry, refund bool }
+
+func (r *record) undated() undated {
+	return undated{
+		expiry: r.ExpiresDate.IsZero() && (r.expiresText || r.expiresOdd),
+		refund: r.CancellationDate.IsZero() && (r.cancellationText || r.cancelledOdd),
+	}
 }
 
 // receipt reads the object receipt: that of an app, with its purchases in
@@ -73,6 +86,11 @@ func (d *decoder) add(r record, where string, list iap.List) {
 	if r.ExpiresDate.IsZero() && r.expiresText || r.CancellationDate.IsZero() && r.cancellationText {
 		d.unknown.add(where+" with a text date only", 1)
 	}
+	if u := r.undated(); u.expiry || u.refund {
+		id := cmp.Or(r.TransactionID, r.OriginalTransactionID)
+		known := d.undated[id]
+		d.undated[id] = undated{known.expiry || u.expiry, known.refund || u.refund}
+	}
 	if !d.out.Facts.AddTransaction(r.Transaction, list) {
 		d.unknown.add(where+" without an id", 1)
 	}
@@ -97,11 +115,11 @@ func (d *decoder) transactionField(r *record, where string, name []byte) {
 	case "original_purchase_date_ms":
 		r.OriginalPurchaseDate = d.date("original_purchase_date_ms")
 	case "expires_date_ms":
-		r.ExpiresDate = d.date("expires_date_ms")
+		r.ExpiresDate, r.expiresOdd = d.dateOrOdd("expires_date_ms")
 	case "expires_date":
 		r.expires, r.expiresText = d.dateOrText()
 	case "cancellation_date_ms":
-		r.CancellationDate = d.date("cancellation_date_ms")
+		r.CancellationDate, r.cancelledOdd = d.dateOrOdd("cancellation_date_ms")
 	case "cancellation_date":
 		r.cancelled, r.cancellationText = d.dateOrText()
 	case "cancellation_reason":

@@ -35,12 +35,18 @@ func (d *decoder) shared() string {
 // date reads UNIX time in milliseconds. Anything else is counted and reads as
 // the zero time.
 func (d *decoder) date(name string) time.Time {
+	t, _ := d.dateOrOdd(name)
+	return t
+}
+
+// dateOrOdd is date, and reports whether there was anything else.
+func (d *decoder) dateOrOdd(name string) (t time.Time, odd bool) {
 	text, ok := d.scalar()
 	t, valid := millis(text)
-	if ok && !valid && len(text) > 0 {
+	if odd = ok && !valid && len(text) > 0; odd {
 		d.unknown.value(name, text)
 	}
-	return t
+	return t, odd
 }
 
 // dateOrText reads a key that is a text in newer replies and may be

@@ -170,6 +170,38 @@ func TestVerifyReceiptRefusesUnknownEnvironment(t *testing.T) {
 	}
 }
 
+// TestVerifyReceiptUndated refuses a reply in which the date of an expiry or a
+// refund is there and cannot be read: trouble is never another state.
+func TestVerifyReceiptUndated(t *testing.T) {
+	t.Parallel()
+	const ms = `"1738368000000"`
+	for name, test := range map[string]struct {
+		latest, inApp string
+		want          error
+	}{
+		"expiry as text alone":        {`{"transaction_id":"1","expires_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", appstore.ErrUndated},
+		"expiry in seconds with dots": {`{"transaction_id":"1","expires_date_ms":"1738368000.5"}`, "", appstore.ErrUndated},
+		"refund as text alone":        {`{"transaction_id":"1","expires_date_ms":` + ms + `,"cancellation_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", appstore.ErrUndated},
+		"refund of another form":      {`{"transaction_id":"1","expires_date_ms":` + ms + `,"cancellation_date_ms":"soon"}`, "", appstore.ErrUndated},
+		"without a transaction id":    {`{"original_transaction_id":"1","expires_date_ms":"soon"}`, "", appstore.ErrUndated},
+		"no date":                     {`{"transaction_id":"1"}`, "", nil},
+		"empty dates":                 {`{"transaction_id":"1","expires_date_ms":"","expires_date":"","cancellation_date":null}`, "", nil},
+		"text beside milliseconds":    {`{"transaction_id":"1","expires_date_ms":` + ms + `,"expires_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", nil},
+		"iOS 6":                       {`{"transaction_id":"1","expires_date":` + ms + `,"expires_date_formatted":"2025-02-01 00:00:00 Etc/GMT"}`, "", nil},
+		"known from the other list":   {`{"transaction_id":"1","expires_date":"***"}`, `{"transaction_id":"1","expires_date_ms":` + ms + `}`, nil},
+		"stale in the other list":     {`{"transaction_id":"1","expires_date_ms":` + ms + `}`, `{"transaction_id":"1","expires_date":"***"}`, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := `{"status":0,"latest_receipt_info":[` + test.latest + `],"receipt":{"bundle_id":"com.example.app","in_app":[` + test.inApp + `]}}`
+			_, err := newClient(t, serve(t, answer(body), nil)).VerifyReceipt(t.Context(), request())
+			if !errors.Is(err, test.want) || errors.Is(err, appstore.ErrMalformedReply) != (test.want != nil) {
+				t.Errorf("got error %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
 func TestVerifyReceiptApp(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
