@@ -3,6 +3,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"slices"
@@ -200,10 +201,16 @@ func (s *fakeStore) PauseApp(ctx context.Context, _, reason string, _ time.Time)
 	return len(s.paused) == 1, nil
 }
 
-func (s *fakeStore) SharedSecrets(context.Context, string) ([]ledger.SharedSecret, error) {
+// errCut is what lib/pq may say where the context of a query is cancelled.
+var errCut = errors.New("pq: canceling statement due to user request")
+
+func (s *fakeStore) SharedSecrets(ctx context.Context, _ string) ([]ledger.SharedSecret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
+	if ctx.Err() != nil {
+		return nil, errCut
+	}
 	return slices.Clone(s.secrets), nil
 }
 

@@ -156,8 +156,6 @@ func TestFaultsOfOurOwnAreLeftToTheQueue(t *testing.T) {
 // worker being told to stop, while something of ours is asked.
 func TestFaultsOfAStopNeedNobody(t *testing.T) {
 	t.Parallel()
-	// What lib/pq may say where its context is cancelled.
-	fault := errors.New("pq: canceling statement due to user request")
 	for name, test := range map[string]struct {
 		stop bool
 		want slog.Level
@@ -166,9 +164,9 @@ func TestFaultsOfAStopNeedNobody(t *testing.T) {
 		"lease lost": {false, slog.LevelWarn},
 	} {
 		for act, fail := range map[string]func(*fakeStore){
-			"load receipt":  func(s *fakeStore) { s.loadErr = fault },
-			"check receipt": func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault },
-			"save outcome":  func(s *fakeStore) { s.saveErr = fault },
+			"load receipt":  func(s *fakeStore) { s.loadErr = errCut },
+			"check receipt": func(s *fakeStore) { s.secrets, s.pauseErr = nil, errCut },
+			"save outcome":  func(s *fakeStore) { s.saveErr = errCut },
 		} {
 			t.Run(name+"/"+act, func(t *testing.T) {
 				t.Parallel()
@@ -179,8 +177,8 @@ func TestFaultsOfAStopNeedNobody(t *testing.T) {
 				if test.stop {
 					p.Worker.stop()
 				}
-				if err := p.Handle(ctx, task()); !errors.Is(err, fault) {
-					t.Errorf("error: got %v, want %v", err, fault)
+				if err := p.Handle(ctx, task()); !errors.Is(err, errCut) {
+					t.Errorf("error: got %v, want %v", err, errCut)
 				}
 				if diff := cmp.Diff(map[slog.Level][]string{test.want: {act}}, p.log.lines); diff != "" {
 					t.Errorf("logged (-want +got)\n%s", diff)

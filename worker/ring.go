@@ -105,11 +105,15 @@ func (r *ring) pausing(bundleID string) {
 }
 
 // refresh reads the secrets of the app where they are too old, or if told to.
-// What this worker saw refused stays refused as long as Postgres agrees.
+// What this worker saw refused stays refused as long as Postgres agrees. It
+// outlasts a task that is ended meanwhile: what Apple said of a secret may call
+// for the pause of the app, and the look comes first.
 func (a *appRing) refresh(ctx context.Context, anew bool) error {
 	if !a.read.IsZero() && !anew && a.now().Sub(a.read) < ringAge {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
 	secrets, unreadable, err := a.open(ctx, a.bundleID)
 	if err != nil {
 		return err
