@@ -19,7 +19,7 @@ $(PROGRAMS):
 	$(GO) build -trimpath -o bin/$@ ./cmd/$@
 
 test: ## run every test beside a throw-away Postgres and Redis
-	$(GO) run ./cmd/devstack -- $(GO) test -race -shuffle=on ./...
+	$(GO) run ./cmd/devstack -- $(GO) test -race -shuffle=on -timeout 20m ./...
 
 binary: revalidator ## run the tests of the command line with the built program
 	REVALIDATOR_TEST_BINARY=$(CURDIR)/bin/revalidator $(GO) run ./cmd/devstack -- $(GO) test -count=1 ./cmd/revalidator

@@ -19,7 +19,7 @@ import (
 // they are left to whoever sets the variable.
 func backfillReceipts(t *testing.T) int {
 	t.Helper()
-	return receiptsFrom(t, "REVALIDATOR_TEST_BACKFILL_RECEIPTS", 4000)
+	return receiptsFrom(t, "REVALIDATOR_TEST_BACKFILL_RECEIPTS", 2400)
 }
 
 // receiptsFrom is the number in a variable of the environment, for a larger
