@@ -130,20 +130,21 @@ func (n *night) until(what string, holds func() bool) {
 
 // TestRunBesideBackfill opens a run while a backfill of other receipts has the
 // workers for itself: as long as both have work, the run makes most of the
-// calls of each app.
+// calls of each app. It has 2,400 receipts, half of them the backfill's, or
+// REVALIDATOR_TEST_BESIDE_RECEIPTS.
 func TestRunBesideBackfill(t *testing.T) {
 	t.Parallel()
 	const (
-		receipts = 2400
-		rate     = 150.0
-		burst    = 10
-		ahead    = 500 * time.Millisecond
-		least    = 0.65
+		rate  = 150.0
+		burst = 10
+		ahead = 500 * time.Millisecond
+		least = 0.65
 	)
+	receipts := receiptsFrom(t, "REVALIDATOR_TEST_BESIDE_RECEIPTS", 2400)
 	n := newNight(t, applesim.Config{Seed: 10, Customers: receipts}, rate, burst)
 	var others ledger.Filter // the run begins with the lower ids
-	for id := int64(receipts/2 + 1); id <= receipts; id++ {
-		others.IDs = append(others.IDs, id)
+	for id := receipts/2 + 1; id <= receipts; id++ {
+		others.IDs = append(others.IDs, int64(id))
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	feeder := n.feeder("backfill", ahead)
@@ -165,7 +166,7 @@ func TestRunBesideBackfill(t *testing.T) {
 	// What the backfill had queued before comes first.
 	n.until("the run is at work", func() bool { return n.totals(run).Done > 20 })
 	runBefore, before := n.calls(run), n.calls(backfill)
-	n.until("most of the run is done", func() bool { return n.totals(run).Done >= receipts/2-200 })
+	n.until("most of the run is done", func() bool { return n.totals(run).Done >= int64(receipts/2-200) })
 	after, beside := n.calls(run), n.calls(backfill)
 	left := n.totals(backfill)
 	stop()
