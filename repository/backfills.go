@@ -199,11 +199,19 @@ func claimItems(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms [
 // moveOn notes how far a backfill has come in each app. Where it found less than
 // it had room for it is through, so that it does not go through the rest at
 // every look.
+//
+// Rows of several apps are locked in the order in which outcomes are counted, or
+// the two would wait for each other.
 func moveOn(ctx context.Context, tx *sqlx.Tx, runID int64, rooms []room, items []item) error {
 	const query = `
-		UPDATE run_apps t SET reached = n.reached
-		FROM unnest($2::text[], $3::bigint[]) AS n(bundle_id, reached)
-		WHERE t.run_id = $1 AND t.bundle_id = n.bundle_id AND t.reached <> n.reached`
+		WITH moved AS (
+			SELECT bundle_id, n.reached
+			FROM run_apps a JOIN unnest($2::text[], $3::bigint[]) AS n(bundle_id, reached) USING (bundle_id)
+			WHERE a.run_id = $1 AND a.reached <> n.reached
+			ORDER BY bundle_id
+			FOR NO KEY UPDATE OF a
+		)
+		UPDATE run_apps t SET reached = m.reached FROM moved m WHERE t.run_id = $1 AND t.bundle_id = m.bundle_id`
 	found, last := make(map[string]int64), make(map[string]int64)
 	for _, item := range items {
 		found[item.BundleID]++
@@ -240,7 +248,9 @@ func (db *DB) HasItems(ctx context.Context, run ledger.Run, now time.Time) (bool
 			     JOIN run_items i ON i.run_id = t.run_id AND i.bundle_id = t.bundle_id
 			     JOIN receipts r ON r.id = i.receipt_id
 			WHERE t.run_id = $1 AND a.paused_at IS NULL AND ` + unasked + `)`
-	const again = `UPDATE run_apps SET reached = 0 WHERE run_id = $1`
+	const again = `
+		WITH locked AS (SELECT bundle_id FROM run_apps WHERE run_id = $1 ORDER BY bundle_id FOR NO KEY UPDATE)
+		UPDATE run_apps t SET reached = 0 FROM locked l WHERE t.run_id = $1 AND t.bundle_id = l.bundle_id`
 	var has bool
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
 		if err := tx.GetContext(ctx, &has, held, run.ID, run.Cutoff); err != nil || has {
