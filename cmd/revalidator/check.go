@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/secret"
 )
 
 // checkOptions are the arguments and flags of check.
@@ -19,6 +20,7 @@ type checkOptions struct {
 	reply       bool
 	app         string
 	secretFile  string
+	secrets     []secret.Value // from secretFile, once it was read
 	environment iap.Environment
 }
 
@@ -34,9 +36,9 @@ one from the database. What the receipt says of itself is read here, then Apple
 is asked once, at the app's rate where the database knows the app. Nothing is
 stored.
 
-The shared secret is the one in the database where DATABASE_URL and
-REVALIDATOR_KEYS are set, else --secret-file, else it is asked for on a
-terminal. Without one, only what the receipt says of itself is shown.
+The shared secret is that of --secret-file, else those in the database where
+DATABASE_URL and REVALIDATOR_KEYS are set, else it is asked for on a terminal.
+Without one, only what the receipt says of itself is shown.
 
 A saved reply of verifyReceipt is read with --reply, and Apple is not asked.
 
@@ -51,6 +53,9 @@ Exit codes:
   revalidator check --reply reply.json --json`,
 		Args: func(c *cobra.Command, args []string) error {
 			if c.Flags().Changed("receipt") {
+				if o.receiptID < 1 {
+					return fmt.Errorf("--receipt %d: the id of a receipt is a number from 1, see 'revalidator receipts list'", o.receiptID)
+				}
 				return noArguments(c, args)
 			}
 			return oneArgument("FILE or --receipt ID")(c, args)
@@ -103,6 +108,13 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		return err
 	}
 	defer parts.close()
+	if o.secretFile != "" {
+		value, err := p.readSecret(ctx, o.secretFile)
+		if err != nil {
+			return err
+		}
+		o.secrets = []secret.Value{value}
+	}
 	subject, err := p.checkSubject(ctx, parts, o)
 	if err != nil {
 		return err

@@ -60,9 +60,11 @@ func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s subje
 	if err != nil {
 		return appstore.Answer{}, err
 	}
-	secrets, err := p.secretsFor(ctx, parts, bundleID, o.secretFile)
-	if err != nil {
-		return appstore.Answer{}, err
+	secrets := o.secrets
+	if len(secrets) == 0 {
+		if secrets, err = p.secretsFor(ctx, parts, bundleID); err != nil {
+			return appstore.Answer{}, err
+		}
 	}
 	if app != nil && app.PausedAt != nil {
 		p.note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, *app.PausedReason)
@@ -124,24 +126,33 @@ func (s *parts) knownApp(ctx context.Context, bundleID string) (*ledger.App, err
 }
 
 // secretsFor are the secrets to ask with, in the order in which to try them.
-func (p *program) secretsFor(ctx context.Context, parts *parts, bundleID, file string) ([]secret.Value, error) {
-	if file != "" {
-		value, err := p.readSecret(ctx, file)
-		return []secret.Value{value}, err
-	}
+func (p *program) secretsFor(ctx context.Context, parts *parts, bundleID string) ([]secret.Value, error) {
 	stored, err := parts.storedSecrets(ctx, bundleID)
 	if err != nil || len(stored) > 0 {
 		return stored, err
 	}
 	if isTerminal(p.stdin) {
-		value, err := p.readSecret(ctx, "")
-		return []secret.Value{value}, err
+		return p.typedSecret(ctx, bundleID)
 	}
 	return nil, &notAskedError{fmt.Sprintf("there is no shared secret for %s: give one with --secret-file, or store it with 'revalidator secrets add' and set DATABASE_URL and REVALIDATOR_KEYS", bundleID)}
 }
 
+// typedSecret asks for the secret, which a person need not have.
+func (p *program) typedSecret(ctx context.Context, bundleID string) ([]secret.Value, error) {
+	line, err := p.askHidden(ctx, fmt.Sprintf("Shared secret of %s (Enter: go without): ", bundleID))
+	if err != nil {
+		return nil, err
+	}
+	if strings.TrimSpace(line) == "" {
+		return nil, &notAskedError{"no shared secret was given"}
+	}
+	value, err := secretOf(line)
+	return []secret.Value{value}, err
+}
+
 // storedSecrets are the secrets in the database that are good for an app; none
-// where the settings for them are not there.
+// where the settings for them are not there. One that does not open is no
+// reason not to ask with the others.
 func (s *parts) storedSecrets(ctx context.Context, bundleID string) ([]secret.Value, error) {
 	if s.db == nil || s.cfg.Keys.Keyset.IsZero() {
 		return nil, nil
@@ -153,11 +164,18 @@ func (s *parts) storedSecrets(ctx context.Context, bundleID string) ([]secret.Va
 	if err != nil {
 		return nil, err
 	}
-	values := make([]secret.Value, len(rows))
-	for i, row := range rows {
-		if values[i], err = s.keys.Open(row.Ciphertext, row.Row()); err != nil {
-			return nil, err
+	var values []secret.Value
+	var closed error
+	for _, row := range rows {
+		value, err := s.keys.Open(row.Ciphertext, row.Row())
+		if err != nil {
+			closed = fmt.Errorf("open shared secret %d: %w", row.ID, err)
+			continue
 		}
+		values = append(values, value)
+	}
+	if len(values) == 0 {
+		return nil, closed
 	}
 	return values, nil
 }

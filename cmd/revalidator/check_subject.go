@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
@@ -87,10 +88,15 @@ func readReceipt(data []byte) (receipt.Info, error) {
 		return receipt.Read(decoded)
 	}
 	info, err := receipt.Read(data)
-	if errors.Is(err, receipt.ErrNotAReceipt) && !errors.Is(textErr, receipt.ErrNotBase64) {
+	if errors.Is(err, receipt.ErrNotAReceipt) && (isText(data) || !errors.Is(textErr, receipt.ErrNotBase64)) {
 		return info, textErr
 	}
 	return info, err
+}
+
+// isText reports whether bytes were meant to be read as letters, as base64 is.
+func isText(data []byte) bool {
+	return utf8.Valid(data) && bytes.IndexByte(data, 0) < 0
 }
 
 // storedSubject is a receipt from the database.

@@ -281,25 +281,81 @@ func TestCheckKeepsTheRate(t *testing.T) {
 	}
 }
 
-// TestCheckPrompt asks for the secret on a terminal.
+// TestCheckPrompt asks for the secret on a terminal. A person may have none.
 func TestCheckPrompt(t *testing.T) {
 	t.Parallel()
 	s := &session{}
 	sim := s.storyStore(t, stories()[0])
 	file := receiptFile(t, sim, 0)
-	term := newTerminal(t)
-	var stdout bytes.Buffer
-	ended := make(chan int, 1)
-	go func() {
-		ended <- run(t.Context(), []string{"check", file}, term.program, &stdout, term.program, s.env)
-	}()
-	term.screen.waitFor(t, "Shared secret: ")
-	eventually(t, "the terminal hides what is typed", func() bool { return !term.echoes(t) })
-	if _, err := term.person.WriteString(sim.Secrets(readerApp)[0] + "\n"); err != nil {
-		t.Fatal(err)
+	tests := []struct {
+		name, typed, want string
+		code              int
+	}{
+		{"secret", sim.Secrets(readerApp)[0], "0 accepted", exitOK},
+		{"nothing", "", "App            " + readerApp, exitFailures},
 	}
-	if code := <-ended; code != exitOK || !strings.Contains(stdout.String(), "0 accepted") {
-		t.Errorf("got exit code %d and\n%s", code, stdout.String())
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			term := newTerminal(t)
+			var stdout bytes.Buffer
+			ended := make(chan int, 1)
+			go func() {
+				ended <- run(t.Context(), []string{"check", file}, term.program, &stdout, term.program, s.env)
+			}()
+			term.screen.waitFor(t, `Shared secret of com\.example\.reader \(Enter: go without\): `)
+			eventually(t, "the terminal hides what is typed", func() bool { return !term.echoes(t) })
+			if _, err := term.person.WriteString(test.typed + "\n"); err != nil {
+				t.Fatal(err)
+			}
+			if code := <-ended; code != test.code || !strings.Contains(stdout.String(), test.want) {
+				t.Errorf("got exit code %d, want %d and %q in\n%s", code, test.code, test.want, stdout.String())
+			}
+		})
+	}
+}
+
+// TestCheckWithOneReadableSecret asks with the secret that opens, also where
+// another does not.
+func TestCheckWithOneReadableSecret(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.must(t, "apps", "add", readerApp)
+	sim := s.openReader(t)
+	s.addSecret(t, someSecret, "--primary")
+	s.tamper(t, `UPDATE shared_secrets SET ciphertext = 'nonsense' WHERE bundle_id IS NULL`)
+	file := receiptFile(t, sim, 0)
+	if o := s.run(t, "check", file); o.code != exitOK || !strings.Contains(o.stdout, "0 accepted") {
+		t.Errorf("got exit code %d and\n%s%s", o.code, o.stdout, o.stderr)
+	}
+	s.tamper(t, `UPDATE shared_secrets SET ciphertext = 'nonsense'`)
+	if o := s.run(t, "check", file); o.code != exitFailure || !strings.Contains(o.stderr, "open shared secret") {
+		t.Errorf("none opens: got exit code %d and %q", o.code, o.stderr)
+	}
+}
+
+// TestCheckUnreadable is what is no receipt.
+func TestCheckUnreadable(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("QUJD", 10<<20/4)
+	tests := map[string]struct{ content, want string }{
+		"empty":          {"", "empty receipt"},
+		"blank":          {" \n", "empty receipt"},
+		"wrong base64":   {"MIIT!!!", "not base64: byte 4"},
+		"a sentence":     {"this is no receipt.", "not base64"},
+		"10 MB of text":  {large, "not an App Store receipt"},
+		"10 MB of bytes": {strings.Repeat("\x00\xff", 5<<20), "not an App Store receipt"},
+		"cut off":        {"MIITrgYJKoZIhvcNAQcCoIITnzCCE5sCAQEx", "cut off"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &session{}
+			o := s.run(t, "check", writeFile(t, "receipt", test.content))
+			if o.code != exitFailure || o.stdout != "" || !strings.Contains(o.stderr, test.want) || len(o.stderr) > 300 {
+				t.Errorf("got exit code %d, %q and %.300q, want %d and %q", o.code, o.stdout, o.stderr, exitFailure, test.want)
+			}
+		})
 	}
 }
 

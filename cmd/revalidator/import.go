@@ -87,6 +87,8 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 		return fmt.Errorf("import interrupted: every line up to %d is done, run it again for the rest", result.LastLine)
 	case err != nil:
 		return err
+	case result.Lines == 0:
+		p.note("there was nothing to import in %s", name)
 	case result.Rejected > 0:
 		return &exitError{exitFailures, fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.name)}
 	}

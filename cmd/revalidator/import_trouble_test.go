@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -70,5 +71,25 @@ func TestImportOutlivesPostgres(t *testing.T) {
 	s.must(t, "apps", "add", fitnessApp)
 	if o := s.runWith(t, lines.String(), "import", "-"); o.code != exitOK || s.rows(t)["receipts"] != 3 {
 		t.Errorf("again: exit code %d, %d receipts, standard error %q", o.code, s.rows(t)["receipts"], o.stderr)
+	}
+}
+
+// TestImportRejectsByAnotherName must not write over the file that it reads.
+func TestImportRejectsByAnotherName(t *testing.T) {
+	t.Parallel()
+	const lines = "not a receipt\n"
+	for name, link := range map[string]func(string, string) error{"symlink": os.Symlink, "hard link": os.Link} {
+		s := &session{}
+		input := writeFile(t, "receipts.ndjson", lines)
+		other := filepath.Join(filepath.Dir(input), "other.ndjson")
+		if err := link(input, other); err != nil {
+			t.Fatal(err)
+		}
+		if o := s.run(t, "import", input, "--rejects", other); o.code != exitUsage || !strings.Contains(o.stderr, "would be lost") {
+			t.Errorf("%s: exit code %d and %q, want it refused", name, o.code, o.stderr)
+		}
+		if got := readText(t, input); got != strings.TrimSpace(lines) {
+			t.Errorf("%s: the input is %q now", name, got)
+		}
 	}
 }

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// openInput opens the file to import; its size is -1 where that is unknown.
+// openInput opens a file to read; its size is -1 where that is unknown. Reading
+// ends with ctx where it may have to wait.
 func (p *program) openInput(ctx context.Context, name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
 		return interruptible(ctx, p.stdin), -1, nil
@@ -19,10 +20,16 @@ func (p *program) openInput(ctx context.Context, name string) (io.ReadCloser, in
 		return nil, 0, err
 	}
 	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return file, -1, err
+	if err != nil {
+		return nil, 0, errors.Join(err, file.Close())
 	}
-	return file, info.Size(), nil
+	if info.Mode().IsRegular() {
+		return file, info.Size(), nil
+	}
+	return &struct {
+		io.Reader
+		io.Closer
+	}{interruptible(ctx, file), file}, -1, nil
 }
 
 // interruptible is a reader that fails when ctx ends, also while it waits for a
@@ -54,14 +61,30 @@ func rejectsFile(name, input string) (*lazyFile, error) {
 			name = "import.rejects.ndjson"
 		}
 	}
-	if filepath.Clean(name) == filepath.Clean(input) {
+	if sameFile(name, input) {
 		return nil, usage(errors.New("--rejects names the file to import, which would be lost"))
+	}
+	if there, err := os.Stat(name); err == nil && there.IsDir() {
+		return nil, usage(fmt.Errorf("--rejects: %s is a folder, want a file", name))
 	}
 	folder, err := os.Stat(filepath.Dir(name))
 	if err != nil || !folder.IsDir() {
 		return nil, usage(fmt.Errorf("--rejects: %s is no folder", filepath.Dir(name)))
 	}
 	return &lazyFile{name: name}, nil
+}
+
+// sameFile reports whether two names are of one file, by whatever link.
+func sameFile(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 func (f *lazyFile) Write(b []byte) (int, error) {

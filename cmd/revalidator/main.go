@@ -9,13 +9,20 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 	_ "time/tzdata" // a container may have no time zones, and the schedule needs them
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// A second signal kills, for whoever does not want to wait for the end.
-	context.AfterFunc(ctx, stop)
+	ctx := interruption(time.Second)
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Environ()))
+}
+
+// interruption is a context that ends with the first signal to stop. A later one
+// kills, for whoever does not want to wait for the end. One within the pause is
+// the same wish: timeout(1) signals the process, and then its group.
+func interruption(pause time.Duration) context.Context {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { time.AfterFunc(pause, stop) })
+	return ctx
 }

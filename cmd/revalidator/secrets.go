@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"strings"
 	"time"
@@ -96,7 +95,7 @@ func (p *program) addSecret(ctx context.Context, app, file string) error {
 	})
 	switch {
 	case errors.Is(err, ledger.ErrConflict):
-		return errors.New("this secret is there already: nothing was added")
+		return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
 	case err != nil:
 		return err
 	}
@@ -151,30 +150,38 @@ const maxSecret = 1024
 
 // readSecret asks for a secret on a terminal, or reads the first line of a file.
 func (p *program) readSecret(ctx context.Context, file string) (secret.Value, error) {
-	input := p.stdin
-	switch file {
-	case "-":
-	case "":
-		text, err := p.askHidden(ctx, "Shared secret: ")
-		if err != nil {
-			return secret.Value{}, err
-		}
-		input = strings.NewReader(text)
+	line, err := p.secretLine(ctx, file)
+	if err != nil {
+		return secret.Value{}, err
+	}
+	return secretOf(line)
+}
+
+// secretOf is the secret in a line.
+func secretOf(line string) (secret.Value, error) {
+	switch value := strings.TrimSpace(line); {
+	case value == "":
+		return secret.Value{}, usage(errors.New("the secret is empty"))
+	case len(value) > maxSecret:
+		return secret.Value{}, usage(fmt.Errorf("the first line has more than %d bytes: that is no shared secret", maxSecret))
 	default:
-		opened, err := os.Open(file)
-		if err != nil {
-			return secret.Value{}, fmt.Errorf("read the secret: %w", err)
-		}
-		defer func() { _ = opened.Close() }()
-		input = opened
+		return secret.New(value), nil
 	}
-	line, err := bufio.NewReader(io.LimitReader(input, maxSecret)).ReadString('\n')
+}
+
+// secretLine is what was typed, or the first line of a file.
+func (p *program) secretLine(ctx context.Context, file string) (string, error) {
+	if file == "" {
+		return p.askHidden(ctx, "Shared secret: ")
+	}
+	input, _, err := p.openInput(ctx, file)
+	if err != nil {
+		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	defer func() { _ = input.Close() }()
+	line, err := bufio.NewReader(io.LimitReader(input, 2*maxSecret)).ReadString('\n')
 	if err != nil && err != io.EOF {
-		return secret.Value{}, fmt.Errorf("read the secret: %w", err)
+		return "", fmt.Errorf("read the secret: %w", err)
 	}
-	value := strings.TrimSpace(line)
-	if value == "" {
-		return secret.Value{}, usage(errors.New("the secret is empty: nothing was added"))
-	}
-	return secret.New(value), nil
+	return line, nil
 }

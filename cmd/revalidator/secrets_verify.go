@@ -83,7 +83,10 @@ func (p *program) verifySecrets(ctx context.Context, parts *parts, only string) 
 			good++
 		}
 	}
-	if only != "" && len(verdicts) == 0 {
+	switch {
+	case len(apps) == 0:
+		p.note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
+	case len(verdicts) == 0:
 		return fmt.Errorf("no app %s: see 'revalidator apps list'", only)
 	}
 	if err := p.printer().print(verdicts, func(out io.Writer) error { return verdictsTable(out, verdicts) }); err != nil {
