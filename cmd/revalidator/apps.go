@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -43,7 +45,7 @@ func (f *appFlags) add(c *cobra.Command) {
 
 func (f *appFlags) validate() error {
 	if !(f.rate > 0) || math.IsInf(f.rate, 0) || f.burst < 1 || f.burst > math.MaxInt32 {
-		return usage(errors.New("--rate must be more than 0 and --burst at least 1"))
+		return errors.New("--rate must be more than 0 and --burst at least 1")
 	}
 	return nil
 }
@@ -56,8 +58,8 @@ func (p *program) appsAddCommand() *cobra.Command {
 		Example: "  revalidator apps add com.example.reader --name Reader --rate 10",
 		Args:    oneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := flags.validate(); err != nil {
-				return err
+			if err := errors.Join(validateBundleID(args[0]), flags.validate()); err != nil {
+				return usage(err)
 			}
 			return p.addApp(c.Context(), ledger.App{
 				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst, CreatedAt: time.Now().UTC(),
@@ -67,6 +69,19 @@ func (p *program) appsAddCommand() *cobra.Command {
 	flags.add(c)
 	p.addOutputFlag(c)
 	return c
+}
+
+// bundleIDs are what Apple takes for one, and the underscore of old Mac apps.
+// https://developer.apple.com/documentation/bundleresources/information-property-list/cfbundleidentifier
+var bundleIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
+
+// validateBundleID refuses what no receipt can name: an app of a mistyped id
+// would stand there for good, and its receipts be rejected one by one.
+func validateBundleID(id string) error {
+	if !bundleIDs.MatchString(id) {
+		return fmt.Errorf("%q is no bundle id, which has letters, digits, dots and hyphens only, such as com.example.reader", id)
+	}
+	return nil
 }
 
 func (p *program) addApp(ctx context.Context, app ledger.App) error {
@@ -124,20 +139,25 @@ func appsTable(out io.Writer, apps []ledger.App) error {
 	if len(apps) == 0 {
 		return nil
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var text strings.Builder
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "BUNDLE ID\tNAME\tRATE\tSTATE")
 	for _, a := range apps {
-		fmt.Fprintf(table, "%s\t%s\t%g/s\t%s\n", a.BundleID, a.Name, a.RatePerSecond, appState(a))
+		state := "at work"
+		if a.PausedAt != nil {
+			state = "paused"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%g/s\t%s\n", short(a.BundleID, 36), short(a.Name, 22), a.RatePerSecond, state)
 	}
-	return table.Flush()
-}
-
-// appState says in words whether an app is at work.
-func appState(a ledger.App) string {
-	if a.PausedAt == nil {
-		return "at work"
+	if err := table.Flush(); err != nil {
+		return err
 	}
-	return "paused " + pausedText(a)
+	return annotated(out, text.String(), func(i int) string {
+		if apps[i].PausedAt == nil {
+			return ""
+		}
+		return pausedText(apps[i])
+	})
 }
 
 // pausedText says since when an app is paused, and why.

@@ -41,7 +41,7 @@ the next receipts on, also in a run that is running.`,
 		Args:    oneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := flags.validate(); err != nil {
-				return err
+				return usage(err)
 			}
 			change := flags.change(c)
 			if change == (repository.AppChange{}) {

@@ -73,3 +73,27 @@ func TestResultsAsJSON(t *testing.T) {
 	}
 	golden(t, "json.txt", measured.ReplaceAllString(s.transcript.String(), "${1}<figure>"))
 }
+
+// TestLongNamesFit has an app with long names: what is said of it keeps to 80
+// columns.
+func TestLongNamesFit(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	const long = "com.example.international.readers.subscription.platform.plus"
+	s.must(t, "apps", "add", long, "--name", strings.Repeat("Reader Plus ", 10))
+	s.must(t, "apps", "add", fitnessApp)
+	s.must(t, "apps", "pause", long, "--reason", strings.Repeat("it was sold, ", 10))
+	s.addSecret(t, someSecret, "--app", long)
+	s.exec(t, `INSERT INTO receipts (bundle_id, customer_ref, kind, sha256, byte_size, created_at, next_check_at, next_check_rule)
+		SELECT bundle_id, 'c', 'app_receipt', sha256(bundle_id::bytea), 1, now(), now(), 'new' FROM apps`)
+	s.transcript.Reset()
+	s.must(t, "apps", "list")
+	s.must(t, "secrets", "list")
+	s.must(t, "receipts", "list")
+	s.must(t, "status")
+	s.must(t, "backfill", "--all", "--dry-run")
+	s.must(t, "backfill", "--all", "--detach")
+	s.must(t, "status", "1")
+	s.must(t, "backfill", "list")
+	checkWidth(t, results(s.transcript.String()))
+}

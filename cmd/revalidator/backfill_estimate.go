@@ -76,7 +76,7 @@ func (e backfillEstimate) text(out io.Writer) error {
 		if slices.Contains(e.PausedApps, c.BundleID) {
 			paused = " (paused)"
 		}
-		fmt.Fprintf(table, "%8s\t%s\t%s\n", count(c.Receipts), c.BundleID+paused, status)
+		fmt.Fprintf(table, "%8s\t%s\t%s\n", count(c.Receipts), short(c.BundleID, 34)+paused, status)
 	}
 	fmt.Fprintf(table, "%8s\tin all\n", count(e.Receipts))
 	if err := table.Flush(); err != nil {

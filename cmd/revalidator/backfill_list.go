@@ -84,14 +84,7 @@ func backfillsText(out io.Writer, lines []backfillLine) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	// The filters go below their backfill: a table of 80 columns has no room.
-	for i, row := range strings.SplitAfter(strings.TrimSuffix(text.String(), "\n"), "\n") {
-		fmt.Fprintln(out, strings.TrimSuffix(row, "\n"))
-		if i > 0 {
-			fmt.Fprint(out, indented(strings.Fields(filterText(lines[i-1].Filter)), 5, 80))
-		}
-	}
-	return nil
+	return annotated(out, text.String(), func(i int) string { return filterText(lines[i].Filter) })
 }
 
 // stateText tells a run that waits for somebody to feed it from one that runs.

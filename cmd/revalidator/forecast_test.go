@@ -122,7 +122,7 @@ func TestForecastUsage(t *testing.T) {
 		{"none", "", "0 days ahead: want from 1 to 366", []string{"--days", "0"}},
 		{"backwards", "", "-7 days ahead: want from 1 to 366", []string{"--weeks", "-1"}},
 		{"too far", "", "371 days ahead: want from 1 to 366", []string{"--weeks", "53"}},
-		{"no number", "", `invalid argument "soon"`, []string{"--days", "soon"}},
+		{"no number", "", `--days "soon": want a whole number`, []string{"--days", "soon"}},
 		{"argument", "", `"tomorrow" is too much`, []string{"tomorrow"}},
 		{"no run", "0 2 29 2 *", "starts no run within 28 days: look further ahead", nil},
 		{"too many runs", "* * * * *", "more than 1000 runs in 28 days: look fewer days ahead", nil},

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // usageTemplate is cobra's template with three changes: a command that only holds
@@ -40,6 +41,46 @@ func finish(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		finish(sub)
 	}
+}
+
+// addHelp adds cobra's help command, and has it refuse what is no command, of
+// which it would show the help of another one.
+func addHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Short = "Show the help of a command, or what the settings mean"
+			c.Long = ""
+			c.Example = "  revalidator help backfill resume\n  revalidator help settings"
+			c.Args = func(_ *cobra.Command, args []string) error {
+				known, rest, err := root.Find(args)
+				if err != nil {
+					return err
+				}
+				return knownCommand(known, rest)
+			}
+		}
+	}
+}
+
+// flagError is what is wrong with the value of a flag, without the words of Go's
+// parsers.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag := invalid.GetFlag()
+	reason := fmt.Sprint(invalid.Unwrap())
+	switch flag.Value.Type() {
+	case "int", "int64":
+		reason = "want a whole number"
+	case "float64":
+		reason = "want a number"
+	case "bool":
+		reason = "want true or false"
+	}
+	return fmt.Errorf("--%s %q: %s", flag.Name, invalid.GetValue(), reason)
 }
 
 // suggestionDistance is how many typing mistakes a suggestion may be away.

@@ -74,6 +74,24 @@ func (p *program) isSet(name string) bool {
 	return false
 }
 
+// annotated prints a table with a heading, and below each row what is to be said
+// of it for which 80 columns have no room; the empty text is nothing.
+func annotated(out io.Writer, table string, note func(row int) string) error {
+	row := -1 // the heading
+	for line := range strings.Lines(table) {
+		if row >= 0 {
+			if text := note(row); text != "" {
+				line += indented(strings.Fields(text), 5, 80)
+			}
+		}
+		if _, err := io.WriteString(out, line); err != nil {
+			return err
+		}
+		row++
+	}
+	return nil
+}
+
 // when is a time for a person: to the minute, with its zone.
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 

@@ -79,7 +79,7 @@ Exit codes:
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath()))
+		return usage(fmt.Errorf("%w\nSee '%s --help'", flagError(err), c.CommandPath()))
 	})
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "no progress and no hints, only results and errors")
 	root.AddCommand(
@@ -89,6 +89,7 @@ Exit codes:
 		p.versionCommand(), settingsTopic(),
 	)
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	addHelp(root)
 	finish(root)
 	return root
 }

@@ -75,7 +75,7 @@ func runAppsText(text *strings.Builder, apps []repository.RunApp) {
 		if a.PausedReason != nil {
 			paused = "\tpaused"
 		}
-		fmt.Fprintf(table, "  %s\t%7s\t%7s\t%7s\t%7s%s\n", a.BundleID, count(a.Due), count(a.Done), count(a.Changed), count(a.Failed), paused)
+		fmt.Fprintf(table, "  %s\t%7s\t%7s\t%7s\t%7s%s\n", short(a.BundleID, 28), count(a.Due), count(a.Done), count(a.Changed), count(a.Failed), paused)
 	}
 	_ = table.Flush()
 }

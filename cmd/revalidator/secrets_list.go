@@ -118,7 +118,7 @@ func secretsTable(out io.Writer, secrets []secretReport, now time.Time) error {
 	for _, s := range secrets {
 		goodFor, state := "all apps (primary)", string(s.State)
 		if s.App != nil {
-			goodFor = *s.App
+			goodFor = short(*s.App, 20)
 		}
 		if s.Readable != nil && !*s.Readable {
 			state = "unreadable"

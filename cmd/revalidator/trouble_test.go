@@ -44,9 +44,15 @@ func TestCommandLine(t *testing.T) {
 		{"apps", "lsit"},
 		{"run", "--wroker"},
 		{"run", "now"},
+		{"help", "wroker"},
+		{"help", "secrets", "ad"},
+		{"check", "--receipt", "0"},
+		{"check", "--receipt", "first"},
+		{"backfill", "--all", "--share", "200"},
 		{"apps", "add"},
 		{"apps", "add", ""},
 		{"apps", "add", readerApp, fitnessApp},
+		{"apps", "add", "com.example.reader "},
 		{"apps", "add", readerApp, "--rate", "0"},
 		{"apps", "add", readerApp, "--rate", "fast"},
 		{"apps", "add", readerApp, "--burst", "0"},
@@ -55,6 +61,7 @@ func TestCommandLine(t *testing.T) {
 		{"import", "receipts.ndjson", "--rejects", "receipts.ndjson"},
 		{"import", "receipts.ndjson", "--rejects", "no-such-folder/rejects.ndjson"},
 		{"import", "receipts.ndjson", "--rejects", "main.go/rejects.ndjson"},
+		{"import", "receipts.ndjson", "--rejects", "testdata"},
 		{"secrets", "add"},
 		{"secrets", "add", "--app", readerApp, "--primary"},
 		{"secrets", "add", "--app", readerApp, someSecret},
@@ -158,6 +165,7 @@ func TestRefused(t *testing.T) {
 	s.runWith(t, someSecret, "secrets", "add", "--app", readerApp, "--file", "-")
 	s.runWith(t, someSecret, "secrets", "add", "--app", "com.example.unknown", "--file", "-")
 	s.runWith(t, " \n"+someSecret, "secrets", "add", "--app", readerApp, "--file", "-")
+	s.runWith(t, strings.Repeat("a", maxSecret+1), "secrets", "add", "--app", readerApp, "--file", "-")
 	s.runWith(t, "", "secrets", "add", "--app", readerApp)
 	s.run(t, "secrets", "add", "--app", readerApp, "--file", "no-such-file")
 	s.run(t, "import", "no-such-file.ndjson")
