@@ -73,7 +73,7 @@ Exit codes:
 	c.Flags().BoolVar(&o.reply, "reply", false, "FILE is a saved reply of verifyReceipt")
 	c.Flags().StringVar(&o.app, "app", "", "the app that it must be of, by `bundle id` (default: the one it names)")
 	c.Flags().StringVar(&o.secretFile, "secret-file", "", "read the shared secret from `file`; - is standard input")
-	c.Flags().StringVar(&environment, "environment", "", "ask `Production` or Sandbox first (default: the one the receipt names)")
+	c.Flags().StringVar(&environment, "environment", "", "the `environment` to ask first: Production or Sandbox (default: the one the receipt names)")
 	p.addOutputFlag(c)
 	return c
 }

@@ -28,7 +28,8 @@ Apple is sent an empty request to each of the two addresses, without receipt and
 secret; --offline leaves that out.
 
 Exit code 1 says that there is a failure, which keeps receipts from being asked
-about or will lose data. Warnings alone are exit code 0.`,
+about or will lose data. Warnings alone are exit code 0, such as an app that
+somebody has paused.`,
 		Example: "  revalidator doctor\n  revalidator doctor --json | jq '.checks[] | select(.state != \"ok\")'",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

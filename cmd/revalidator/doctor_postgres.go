@@ -69,6 +69,8 @@ func (d *doctor) schemaVersion(ctx context.Context) finding {
 	return sound("version %d", current)
 }
 
+// appsAtWork is a failure where an app stands still for want of a secret, and a
+// warning where somebody has paused one.
 func (d *doctor) appsAtWork(ctx context.Context) finding {
 	apps, err := d.db.Apps(ctx)
 	if err != nil {
@@ -78,12 +80,18 @@ func (d *doctor) appsAtWork(ctx context.Context) finding {
 		return doubtful("run 'revalidator apps add BUNDLE_ID'", "none")
 	}
 	var paused []string
+	wanting := false
 	for _, a := range apps {
 		if a.PausedAt != nil {
 			paused = append(paused, fmt.Sprintf("%s (%s)", a.BundleID, *a.PausedReason))
+			wanting = wanting || wantsSecret(a)
 		}
 	}
-	if len(paused) > 0 {
+	switch {
+	case wanting:
+		return broken("add a shared secret that Apple accepts with 'revalidator secrets add --app BUNDLE_ID'; the app then goes on by itself",
+			"%d, of them paused: %s", len(apps), names(paused))
+	case len(paused) > 0:
 		return doubtful("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), names(paused))
 	}
 	return sound("%d at work", len(apps))

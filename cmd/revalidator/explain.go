@@ -39,7 +39,7 @@ An argument that is the id of several things lists them; --as and --app choose.`
 			return p.explain(c.Context(), args[0], kind, app)
 		},
 	}
-	c.Flags().StringVar(&as, "as", "", "what the argument is the id of: `receipt`, customer or transaction")
+	c.Flags().StringVar(&as, "as", "", "the `kind` of what the argument is the id of: receipt, customer or transaction")
 	c.Flags().StringVar(&app, "app", "", "only of the app with the `bundle id`")
 	p.addOutputFlag(c)
 	return c

@@ -45,7 +45,7 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 	}
 	item(out, "Workers", serversText(len(r.Workers), "worker", o))
 	item(out, "Schedulers", serversText(len(r.Schedulers), "scheduler", o))
-	items(out, "Paused", r.Paused, func(a ledger.App) string { return a.BundleID + " " + pausedText(a) })
+	items(out, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, o) })
 	items(out, "Secrets", r.Secrets, func(w secretWarning) string { return o.paint(yellow, w.text(r.At)) })
 	return nil
 }
@@ -76,6 +76,15 @@ func items[T any](out io.Writer, label string, things []T, text func(T) string) 
 	if more := len(things) - mostLines; more > 0 {
 		item(out, "", fmt.Sprintf("and %d more", more))
 	}
+}
+
+// pausedLine says why an app is paused, and what to do where that is known.
+func pausedLine(a ledger.App, o printer) string {
+	text := a.BundleID + " " + pausedText(a)
+	if !wantsSecret(a) {
+		return text
+	}
+	return o.paint(red, text+"; see 'revalidator secrets add'")
 }
 
 func runsTable(out io.Writer, runs []runLine, now time.Time) error {
