@@ -31,14 +31,33 @@ func (p *program) printer() printer {
 }
 
 // print prints a result: the value itself as JSON, or what text makes of it.
+// Where a part of it could not be written, as on a full disk, that is its error.
 func (o printer) print(value any, text func(io.Writer) error) error {
 	if !o.json {
-		return text(o.out)
+		out := &checkedWriter{out: o.out}
+		if err := text(out); err != nil {
+			return err
+		}
+		return out.err
 	}
 	encoder := json.NewEncoder(o.out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(value)
+}
+
+// checkedWriter keeps the first error of a writer, and writes nothing after it, so that a
+// text in many lines need not look at each.
+type checkedWriter struct {
+	out io.Writer
+	err error
+}
+
+func (w *checkedWriter) Write(b []byte) (n int, err error) {
+	if w.err == nil {
+		n, w.err = w.out.Write(b)
+	}
+	return n, w.err
 }
 
 // The colors of a terminal that mean something.
