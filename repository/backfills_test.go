@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -397,6 +398,58 @@ func TestOpeningABackfillHoldsNobodyUp(t *testing.T) {
 	}
 	if got := len(f.claimItems(backfill, 2)); got != 2 {
 		t.Errorf("the other backfill claimed %d, want 2", got)
+	}
+}
+
+// TestBackfillLocksItsAppsInOrder has outcomes counted for the first app while a
+// backfill claims. It waits for that without holding the second, for which the
+// other would wait in turn.
+func TestBackfillLocksItsAppsInOrder(t *testing.T) {
+	t.Parallel()
+	const first, second = "com.example.a", "com.example.b"
+	db, raw := openBoth(t, repositorytest.URL(t))
+	f := fixture{db, t}
+	for _, name := range []string{first, second} {
+		f.addApp(name, 10)
+		f.receipts(name, 4)
+	}
+	run := f.backfill(ledger.Filter{}, 1)
+	// Whoever goes through the table comes to the second one first.
+	_, err := raw.ExecContext(t.Context(), `UPDATE run_apps SET done = done WHERE bundle_id = $1`, first)
+	f.must(err)
+	tx, err := raw.BeginTx(t.Context(), nil)
+	f.must(err)
+	defer func() { _ = tx.Rollback() }()
+	_, err = tx.ExecContext(t.Context(), `UPDATE run_apps SET done = done WHERE bundle_id = $1`, first)
+	f.must(err)
+	claimed := make(chan []ledger.Claim, 1)
+	go func() { claimed <- f.claimItems(run, 8) }()
+	f.awaitWaiter(raw)
+	if _, err := tx.ExecContext(t.Context(), `SELECT 1 FROM run_apps WHERE bundle_id = $1 FOR NO KEY UPDATE NOWAIT`, second); err != nil {
+		t.Errorf("the second app: %v", err)
+	}
+	f.must(tx.Rollback())
+	if got := len(<-claimed); got != 8 {
+		t.Errorf("claimed %d, want 8", got)
+	}
+}
+
+// awaitWaiter returns once a transaction of the database waits for another.
+func (f fixture) awaitWaiter(raw *sql.DB) {
+	f.t.Helper()
+	deadline := time.After(20 * time.Second)
+	for poll := time.NewTicker(5 * time.Millisecond); ; {
+		var waits bool
+		f.must(raw.QueryRowContext(f.t.Context(), `SELECT EXISTS (
+			SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')`).Scan(&waits))
+		if waits {
+			return
+		}
+		select {
+		case <-poll.C:
+		case <-deadline:
+			f.t.Fatal("nobody waits")
+		}
 	}
 }
 
