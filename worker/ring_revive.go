@@ -76,8 +76,8 @@ func (w *Worker) reviveApp(ctx context.Context, app ledger.App) error {
 	return nil
 }
 
-// SecretVerdict is what Apple says of one secret: accepted, refused, or new
-// where the app has no receipt for which Apple looks at it.
+// SecretVerdict is what Apple says of one secret: accepted, refused, new where
+// the app has no receipt for which Apple looks at it, or nothing.
 type SecretVerdict struct {
 	ID   int64
 	Said ledger.SecretState
@@ -111,7 +111,8 @@ func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[Se
 }
 
 // verify tries one secret with one receipt after the other, until Apple has
-// looked at it. Trouble with one receipt does not speak for the next.
+// looked at it. Trouble with one receipt does not speak for the next; but where
+// it leaves the question open, nothing is known of the secret.
 func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.Receipt, s *sharedSecret) (ledger.SecretState, error) {
 	var trouble error
 	for _, r := range receipts {
@@ -128,7 +129,10 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 			trouble = err
 		}
 	}
-	return ledger.SecretNew, trouble
+	if trouble != nil {
+		return "", trouble
+	}
+	return ledger.SecretNew, nil
 }
 
 // saidOfSecret is what an answer, or the error in its place, says of the secret

@@ -126,5 +126,8 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	} else {
 		report, err = p.checkReceipt(ctx, parts, o, subject, now)
 	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	return errors.Join(p.printer().print(report, report.text(p.printer(), now)), err)
 }

@@ -39,7 +39,11 @@ somebody has paused.`,
 			}
 			d := &doctor{parts: &parts{cfg: cfg, log: p.logger(cfg.Log)}, now: time.Now, offline: offline}
 			defer d.close()
-			return p.printDiagnosis(d.examine(c.Context()))
+			diagnosis := d.examine(c.Context())
+			if err := c.Context().Err(); err != nil {
+				return err // what was broken off is no finding
+			}
+			return p.printDiagnosis(diagnosis)
 		},
 	}
 	p.addOutputFlag(c)

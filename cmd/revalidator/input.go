@@ -15,7 +15,7 @@ func (p *program) openInput(ctx context.Context, name string) (io.ReadCloser, in
 	if name == "-" {
 		return interruptible(ctx, p.stdin), -1, nil
 	}
-	file, err := os.Open(name)
+	file, err := openFile(ctx, name)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -30,6 +30,26 @@ func (p *program) openInput(ctx context.Context, name string) (io.ReadCloser, in
 		io.Reader
 		io.Closer
 	}{interruptible(ctx, file), file}, -1, nil
+}
+
+// openFile is os.Open that ends with ctx: a named pipe opens when somebody writes
+// to it. The goroutine that waits for that stays until the process ends.
+func openFile(ctx context.Context, name string) (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		file, err := os.Open(name)
+		opened <- result{file, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.file, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // interruptible is a reader that fails when ctx ends, also while it waits for a

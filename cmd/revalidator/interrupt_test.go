@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,6 +42,50 @@ func TestInterruptedInput(t *testing.T) {
 	}
 	if got := s.rows(t)["shared_secrets"]; got != before {
 		t.Errorf("secrets: got %d, want %d as before", got, before)
+	}
+}
+
+// TestInterruptedNamedPipe interrupts commands that wait for somebody to open the
+// other end of their file.
+func TestInterruptedNamedPipe(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"check", "import"} {
+		p := (&session{}).start(t, nil, command, pipe)
+		if code := p.stop(t); code != exitFailure || !strings.Contains(p.stderr.text(), "interrupted") {
+			t.Errorf("%s: exit code %d and %q", command, code, p.stderr.text())
+		}
+	}
+}
+
+// TestInterruptedAtApple interrupts commands that wait for Apple: what was broken
+// off is not told as a result.
+func TestInterruptedAtApple(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.openShop(t, 4)
+	asked := make(chan struct{}, 100)
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		_, _ = io.Copy(io.Discard, r.Body) // only then is it known that the client has gone
+		<-r.Context().Done()
+	}))
+	t.Cleanup(silent.Close)
+	s.set("REVALIDATOR_APPLE_PRODUCTION_URL", silent.URL)
+	s.set("REVALIDATOR_APPLE_SANDBOX_URL", silent.URL)
+	for _, line := range []string{"check " + receiptFile(t, sim, 0), "secrets verify", "doctor"} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		var stdout, stderr bytes.Buffer
+		code := make(chan int, 1)
+		go func() { code <- run(ctx, strings.Fields(line), nil, &stdout, &stderr, s.env) }()
+		<-asked
+		interrupt()
+		if got := <-code; got != exitFailure || stdout.Len() > 0 || stderr.String() != "revalidator: interrupted\n" {
+			t.Errorf("%s: exit code %d, %q and %q", line, got, stdout.String(), stderr.String())
+		}
 	}
 }
 

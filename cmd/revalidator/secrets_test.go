@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"revalidator/internal/applesim"
+	"revalidator/internal/ledger"
 )
 
 const otherSecret = "fedcba9876543210fedcba9876543210"
@@ -154,5 +155,29 @@ func TestWorkerRevivesApp(t *testing.T) {
 	}
 	if n := strings.Count(worker.stderr.text(), "level=ERROR"); n != 1 {
 		t.Errorf("%d alarms, want one:\n%s", n, worker.stderr.text())
+	}
+}
+
+// TestVerifyInAnOutage learns nothing of a secret while Apple is in trouble, and
+// leaves the app as it is.
+func TestVerifyInAnOutage(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.must(t, "apps", "add", readerApp)
+	sim := s.openReader(t)
+	s.exec(t, `UPDATE apps SET paused_at = now(), paused_reason = '`+ledger.PausedSecretRefused+`'`)
+	if err := sim.SetFaults([]applesim.Rule{{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}}); err != nil {
+		t.Fatal(err)
+	}
+	var verdicts []appVerdict
+	o := s.run(t, "secrets", "verify", "--json")
+	if err := json.Unmarshal([]byte(o.stdout), &verdicts); err != nil {
+		t.Fatal(err)
+	}
+	if o.code != exitFailures || len(verdicts) != 1 || verdicts[0].Resumed || verdicts[0].Error == "" || verdicts[0].Secrets[0].Result != "not_asked" {
+		t.Errorf("exit code %d and %+v, want %d and nothing learnt", o.code, verdicts, exitFailures)
+	}
+	if o := s.must(t, "apps", "list"); !strings.Contains(o.stdout, "paused") {
+		t.Errorf("the app is at work:\n%s", o.stdout)
 	}
 }
