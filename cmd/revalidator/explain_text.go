@@ -80,7 +80,8 @@ func (s sheet) nextLook(r receiptExplanation) {
 	case r.NextCheckAt.After(s.now):
 		s.date("Next look", *r.NextCheckAt)
 	default:
-		s.row("Next look", "due since", whenAgo(*r.NextCheckAt, s.now)+":", "the", "next", "run", "asks")
+		s.row("Next look", "due since", whenAgo(*r.NextCheckAt, s.now)+":")
+		s.row("", "the next run asks")
 	}
 	s.sentence("Because", "%s (%s)", r.NextCheckMeaning, r.NextCheckRule)
 }
