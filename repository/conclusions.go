@@ -13,10 +13,11 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// purchaseRow is a purchase with the receipt that showed it.
+// purchaseRow is a purchase with the last and the first receipt that showed it.
 type purchaseRow struct {
 	iap.Purchase
-	ReceiptID int64 `json:"receipt_id"`
+	ReceiptID      int64 `json:"receipt_id"`
+	FirstReceiptID int64 `json:"first_receipt_id"`
 }
 
 type purchaseKey struct {
@@ -33,19 +34,17 @@ func subscriptions() table[iap.Subscription, iap.SubscriptionKey] {
 			grace_period_expires_date, is_in_billing_retry_period, expiration_intent, auto_renew_status,
 			auto_renew_product_id, offer_type, offer_id, is_trial_period, in_app_ownership_type,
 			price_consent_status, price_increase_status, app_account_token, revocation_date, revocation_reason,
-			is_upgraded, as_of`,
+			revocations, is_upgraded, as_of`,
 		key: iap.Subscription.Key,
 		less: func(a, b iap.SubscriptionKey) int {
 			return cmp.Or(cmp.Compare(a.BundleID, b.BundleID), cmp.Compare(a.Environment, b.Environment),
 				cmp.Compare(a.OriginalTransactionID, b.OriginalTransactionID))
 		},
 		asOf:    func(s iap.Subscription) time.Time { return s.AsOf },
+		settle:  iap.Settle,
 		changes: iap.Changes,
 		event: func(s iap.Subscription) event {
-			return event{
-				BundleID: s.BundleID, Environment: s.Environment, OriginalTransactionID: s.OriginalTransactionID,
-				TransactionID: s.TransactionID, ProductID: s.ProductID, AsOf: s.AsOf,
-			}
+			return event{BundleID: s.BundleID, Environment: s.Environment, OriginalTransactionID: s.OriginalTransactionID, AsOf: s.AsOf}
 		},
 	}
 }
@@ -54,24 +53,27 @@ func purchases() table[purchaseRow, purchaseKey] {
 	return table[purchaseRow, purchaseKey]{
 		name: "purchases",
 		columns: `bundle_id, environment, transaction_id, original_transaction_id, product_id, purchase_date,
-			quantity, in_app_ownership_type, revocation_date, revocation_reason, as_of, receipt_id`,
+			quantity, in_app_ownership_type, revocation_date, revocation_reason, as_of, receipt_id,
+			first_receipt_id`,
 		key: func(p purchaseRow) purchaseKey { return purchaseKey{p.BundleID, p.Environment, p.TransactionID} },
 		less: func(a, b purchaseKey) int {
 			return cmp.Or(cmp.Compare(a.bundleID, b.bundleID), cmp.Compare(a.environment, b.environment),
 				cmp.Compare(a.transactionID, b.transactionID))
 		},
 		asOf: func(p purchaseRow) time.Time { return p.AsOf },
-		changes: func(before *purchaseRow, after purchaseRow) []iap.EventType {
+		settle: func(before, after purchaseRow) purchaseRow {
+			after.Purchase = iap.SettlePurchase(before.Purchase, after.Purchase)
+			after.FirstReceiptID = cmp.Or(before.FirstReceiptID, after.FirstReceiptID)
+			return after
+		},
+		changes: func(before *purchaseRow, after purchaseRow, importedAt time.Time) []iap.Change {
 			if before == nil {
-				return iap.PurchaseChanges(nil, after.Purchase)
+				return iap.PurchaseChanges(nil, after.Purchase, importedAt)
 			}
-			return iap.PurchaseChanges(&before.Purchase, after.Purchase)
+			return iap.PurchaseChanges(&before.Purchase, after.Purchase, importedAt)
 		},
 		event: func(p purchaseRow) event {
-			return event{
-				BundleID: p.BundleID, Environment: p.Environment, OriginalTransactionID: p.OriginalTransactionID,
-				TransactionID: p.TransactionID, ProductID: p.ProductID, AsOf: p.AsOf,
-			}
+			return event{BundleID: p.BundleID, Environment: p.Environment, OriginalTransactionID: p.OriginalTransactionID, AsOf: p.AsOf}
 		},
 	}
 }
@@ -89,12 +91,13 @@ func saveConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome
 			continue
 		}
 		now = o.At
+		by := reply{o.ReceiptID, o.Generation, o.RunID, o.ImportedAt}
 		for _, s := range o.Conclusion.Subscriptions {
-			states = append(states, fact[iap.Subscription]{s, o.ReceiptID, o.Generation, o.RunID})
+			states = append(states, fact[iap.Subscription]{s, by})
 			links = append(links, receiptSubscription{o.ReceiptID, s.SubscriptionKey})
 		}
 		for _, p := range o.Conclusion.Purchases {
-			bought = append(bought, fact[purchaseRow]{purchaseRow{p, o.ReceiptID}, o.ReceiptID, o.Generation, o.RunID})
+			bought = append(bought, fact[purchaseRow]{purchaseRow{p, o.ReceiptID, o.ReceiptID}, by})
 		}
 	}
 	events, err := subscriptions().forward(ctx, tx, states, now)
@@ -127,40 +130,6 @@ func linkReceipts(ctx context.Context, tx *sqlx.Tx, links []receiptSubscription)
 		return fmt.Errorf("link receipts to subscriptions: %w", err)
 	}
 	return nil
-}
-
-// event is a row of subscription_events.
-type event struct {
-	Type                  iap.EventType   `json:"type"`
-	BundleID              string          `json:"bundle_id"`
-	Environment           iap.Environment `json:"environment"`
-	OriginalTransactionID string          `json:"original_transaction_id"`
-	TransactionID         string          `json:"transaction_id"`
-	ProductID             string          `json:"product_id"`
-	Before                any             `json:"before,omitempty"`
-	After                 any             `json:"after"`
-	AsOf                  time.Time       `json:"as_of"`
-	RunID                 int64           `json:"run_id,omitempty"`
-	ReceiptID             int64           `json:"receipt_id"`
-	Generation            int64           `json:"generation"`
-}
-
-// saveEvents appends events and returns the receipts that brought them.
-func saveEvents(ctx context.Context, tx *sqlx.Tx, events []event, now time.Time) (map[int64]bool, error) {
-	const query = `
-		INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id,
-			product_id, before, after, as_of, run_id, receipt_id, generation, recorded_at)
-		SELECT type, bundle_id, environment, original_transaction_id, transaction_id,
-			product_id, before, after, as_of, run_id, receipt_id, generation, $2::timestamptz
-		FROM json_populate_recordset(NULL::subscription_events, $1)`
-	if err := execJSON(ctx, tx, query, events, now); err != nil {
-		return nil, fmt.Errorf("write events: %w", err)
-	}
-	changed := make(map[int64]bool)
-	for _, e := range events {
-		changed[e.ReceiptID] = true
-	}
-	return changed, nil
 }
 
 // columnsOf is the first n names of a list of columns.

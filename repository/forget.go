@@ -109,13 +109,10 @@ const onlyHere = `
 		WHERE l.original_transaction_id = s.original_transaction_id AND l.bundle_id = s.bundle_id
 		  AND l.environment = s.environment AND l.receipt_id <> ALL($1))`
 
-// otherWitness is a receipt that showed a purchase p too, as the events tell. A
-// purchase itself names only the last receipt that showed it.
+// otherWitness is a receipt that showed a purchase p too. A purchase names only
+// the first and the last of those.
 const otherWitness = `
-	SELECT e.receipt_id FROM subscription_events e JOIN receipts r ON r.id = e.receipt_id
-	WHERE e.original_transaction_id = p.original_transaction_id AND e.bundle_id = p.bundle_id
-	  AND e.environment = p.environment AND e.transaction_id = p.transaction_id AND e.receipt_id <> ALL($1)
-	ORDER BY e.id DESC LIMIT 1`
+	SELECT r.id FROM receipts r WHERE r.id = p.first_receipt_id AND r.id <> ALL($1)`
 
 const (
 	lockShown = `

@@ -14,10 +14,16 @@ import (
 
 // fact is one row as one reply shows it.
 type fact[T any] struct {
-	row        T
+	row   T
+	reply reply
+}
+
+// reply is which one shows a fact.
+type reply struct {
 	receiptID  int64
 	generation int64
 	runID      int64
+	importedAt time.Time // of the receipt
 }
 
 // table is a kind of row that moves forward in Apple's time only.
@@ -29,8 +35,11 @@ type table[T any, K comparable] struct {
 	key     func(T) K
 	less    func(a, b K) int
 	asOf    func(T) time.Time
-	changes func(before *T, after T) []iap.EventType
-	event   func(T) event
+	// settle completes a newer row by what is known.
+	settle  func(before, after T) T
+	changes func(before *T, after T, importedAt time.Time) []iap.Change
+	// event is what every event of a row says.
+	event func(T) event
 }
 
 const keyColumns = 3
@@ -65,40 +74,64 @@ func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], 
 	}
 	events, moved := t.advance(facts, stored)
 	for k := range inserted {
-		delete(moved, k) // stored as it is now already
+		if moved[k].facts == 1 {
+			delete(moved, k) // stored as it is now already
+		}
 	}
-	if err := t.update(ctx, tx, t.sorted(moved), now); err != nil {
+	if err := t.update(ctx, tx, t.sorted(rowsOf(moved)), now); err != nil {
 		return nil, fmt.Errorf("update %s: %w", t.name, err)
 	}
 	return events, nil
 }
 
+// moved is a row as it has become, and by how many facts.
+type moved[T any] struct {
+	row   T
+	facts int
+}
+
+func rowsOf[T any, K comparable](all map[K]moved[T]) map[K]T {
+	rows := make(map[K]T, len(all))
+	for k, m := range all {
+		rows[k] = m.row
+	}
+	return rows
+}
+
 // advance goes through facts, oldest first, from the stored rows on. Facts that
 // are not newer than what is known change nothing.
-func (t table[T, K]) advance(facts []fact[T], state map[K]T) (events []event, moved map[K]T) {
-	moved = make(map[K]T)
+func (t table[T, K]) advance(facts []fact[T], state map[K]T) ([]event, map[K]moved[T]) {
+	var events []event
+	all := make(map[K]moved[T])
 	for _, f := range facts {
 		k := t.key(f.row)
-		before, known := state[k]
-		if known && !iap.Supersedes(t.asOf(before), t.asOf(f.row)) {
-			continue
-		}
 		var earlier *T
-		if known {
-			earlier = &before
-		}
-		for _, kind := range t.changes(earlier, f.row) {
-			e := t.event(f.row)
-			e.Type, e.After = kind, f.row
-			if earlier != nil {
-				e.Before = *earlier
+		after := f.row
+		if before, known := state[k]; known {
+			if !iap.Supersedes(t.asOf(before), t.asOf(f.row)) {
+				continue
 			}
-			e.ReceiptID, e.Generation, e.RunID = f.receiptID, f.generation, f.runID
-			events = append(events, e)
+			earlier, after = &before, t.settle(before, f.row)
 		}
-		state[k], moved[k] = f.row, f.row
+		events = append(events, t.tell(earlier, after, f.reply)...)
+		state[k], all[k] = after, moved[T]{after, all[k].facts + 1}
 	}
-	return events, moved
+	return events, all
+}
+
+// tell makes an event of each change between two states of a row.
+func (t table[T, K]) tell(before *T, after T, by reply) []event {
+	var events []event
+	for _, c := range t.changes(before, after, by.importedAt) {
+		e := t.event(after)
+		e.Type, e.TransactionID, e.ProductID, e.HappenedAt, e.After = c.Type, c.TransactionID, c.ProductID, c.At, after
+		if before != nil {
+			e.Before = *before
+		}
+		e.ReceiptID, e.Generation, e.RunID = by.receiptID, by.generation, by.runID
+		events = append(events, e)
+	}
+	return events
 }
 
 func (t table[T, K]) sorted(rows map[K]T) []T {

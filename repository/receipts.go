@@ -106,7 +106,7 @@ func newReceipts(batch []iap.Receipt, now time.Time) ([]newReceipt, map[receiptK
 // ErrLostClaim where the claim is not held any more.
 func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
 	const query = `
-		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size,
+		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
 		       coalesce(r.environment, '') AS environment, r.consecutive_failures,
 		       coalesce(r.last_error, '') AS last_failure, r.failures_alike,
@@ -119,6 +119,7 @@ func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.
 		RunID               int64           `db:"run_id"`
 		RunCancelled        bool            `db:"run_cancelled"`
 		ByteSize            int64           `db:"byte_size"`
+		ImportedAt          time.Time       `db:"imported_at"`
 		Environment         iap.Environment `db:"environment"`
 		ConsecutiveFailures int             `db:"consecutive_failures"`
 		LastFailure         string          `db:"last_failure"`
@@ -133,7 +134,7 @@ func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.
 	}
 	return ledger.Receipt{
 		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
-		Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
+		ImportedAt: row.ImportedAt, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
 		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, App: row.App,
 	}, nil
 }

@@ -39,6 +39,7 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 	case err == nil:
 		code := int(a.Code)
 		o.Code = &code
+		o.ImportedAt = r.ImportedAt
 		w.recordFacts(&o, a)
 	case errors.As(err, &status):
 		code := int(status.Code)

@@ -57,6 +57,7 @@ func (d *decoder) receipt() {
 		}
 	}
 	if !isApp && r.TransactionID+r.OriginalTransactionID != "" {
+		d.out.Facts.TransactionStyle = true
 		d.add(r, "receipt", iap.ListLatest)
 	}
 }

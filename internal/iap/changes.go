@@ -1,123 +1,301 @@
 package iap
 
-import "time"
-
-// EventType names one kind of change of a subscription or purchase.
-type EventType string
-
-// The kinds of changes. Each state change of a subscription is one of them.
-const (
-	EventStarted             EventType = "started"
-	EventRenewed             EventType = "renewed"
-	EventRecovered           EventType = "recovered"
-	EventResubscribed        EventType = "resubscribed"
-	EventExtended            EventType = "extended"
-	EventExpired             EventType = "expired"
-	EventEnteredGracePeriod  EventType = "entered_grace_period"
-	EventEnteredBillingRetry EventType = "entered_billing_retry"
-	EventRefunded            EventType = "refunded"
-	EventRefundReversed      EventType = "refund_reversed"
-	EventFamilyAccessLost    EventType = "family_access_lost"
-	EventProductChanged      EventType = "product_changed"
-	EventAutoRenewDisabled   EventType = "auto_renew_disabled"
-	EventAutoRenewEnabled    EventType = "auto_renew_enabled"
-	// EventPurchased is a one-time purchase seen for the first time.
-	EventPurchased EventType = "purchased"
+import (
+	"cmp"
+	"slices"
+	"time"
 )
 
-// renewalGap is the longest time between two periods that still counts as one
-// renewal. Apple normally renews before expiry, but short gaps happen.
+// The time between two periods up to which an expiry without a reason counts as
+// a renewal that came late. Apple normally renews before expiry, but short gaps
+// happen.
 const renewalGap = 24 * time.Hour
 
-// Supersedes reports whether after may replace before: only facts that are
-// newer in Apple's time move a subscription.
-func Supersedes(before, after time.Time) bool { return after.After(before) }
+// firstSightSlack is how long before its receipt was imported a subscription or
+// purchase may have been bought and still be news: the time that a backend may
+// need to hand a receipt in.
+const firstSightSlack = 3 * 24 * time.Hour
 
-// Changes names what happened between two states of one subscription, in the
-// order in which a person would tell it. A nil before means that the
-// subscription was not known. Equal states have no changes, and the caller has
-// checked with Supersedes that after is newer.
-func Changes(before *Subscription, after Subscription) []EventType {
-	if before == nil {
-		return []EventType{EventStarted}
+// Changes names what happened between two states of one subscription, each
+// change once, in the order in which a person would tell it: what became of the
+// old period, the new period and what it was bought with, the status since then,
+// and what is planned. The caller has checked with Supersedes that after is
+// newer, and has settled it.
+//
+// What counts as a change, each independent of the others:
+//
+//   - another period, or a later end of the same one: started, renewed,
+//     recovered, resubscribed or extended; an upgrade within a paid period is
+//     told by product_changed alone. Beside it trial_started, trial_converted
+//     and offer_redeemed say what the new period was bought with;
+//   - a status that the period does not explain: expired,
+//     entered_grace_period, entered_billing_retry;
+//   - each period more or less among the revoked ones: refunded or
+//     family_access_lost, refund_reversed;
+//   - the product, the product of the next period, auto-renew, and a price
+//     increase. What was not known before is no change of these.
+//
+// A nil before means that the subscription was not known. Then it is told as
+// started, with what has happened since, if it is news: bought no earlier than
+// firstSightSlack before the receipt was imported. Of one that is older nothing
+// is told, because nothing of it happened now.
+func Changes(before *Subscription, after Subscription, importedAt time.Time) []Change {
+	if before != nil {
+		return tell(*before, after)
 	}
-	var events []EventType
-	add := func(e EventType, when bool) {
-		if when {
-			events = append(events, e)
+	bought := cmp.Or(after.OriginalPurchaseDate, after.PurchaseDate)
+	if !isNews(bought, importedAt) {
+		return nil
+	}
+	s := story{after: after}
+	s.add(EventStarted, bought)
+	s.boughtWith(Subscription{}, EventStarted)
+	return append(s.told, tell(opening(after), after)...)
+}
+
+// isNews reports whether what was bought then is told at its first sight.
+func isNews(bought, importedAt time.Time) bool {
+	return !bought.Before(importedAt.Add(-firstSightSlack))
+}
+
+// opening is the state of a subscription when its period began.
+func opening(s Subscription) Subscription {
+	s.Status = StatusActive
+	s.Revocations, s.RevocationDate = nil, time.Time{}
+	s.PriceConsentStatus, s.PriceIncreaseStatus = "", ""
+	if s.AutoRenewStatus != nil {
+		s.AutoRenewStatus = new(true)
+	}
+	if s.AutoRenewProductID != "" {
+		s.AutoRenewProductID = s.ProductID
+	}
+	return s
+}
+
+// story is the changes told so far.
+type story struct {
+	before, after Subscription
+	told          []Change
+}
+
+func (s *story) add(e EventType, at time.Time) {
+	s.told = append(s.told, Change{e, s.after.TransactionID, s.after.ProductID, at})
+}
+
+func (s *story) addIf(when bool, e EventType, at time.Time) {
+	if when {
+		s.add(e, at)
+	}
+}
+
+// tell tells causes before what they caused: consent and renewal turned on come
+// before the new period that they made possible, and renewal turned off comes
+// before the expiry that the customer meant by it.
+func tell(before, after Subscription) []Change {
+	s := &story{before: before, after: after}
+	undated := time.Time{}
+	period, isNew := s.periodEvent(), s.isNewPeriod()
+	enabled := before.autoRenews(false) && after.autoRenews(true)
+	disabled := before.autoRenews(true) && after.autoRenews(false)
+	accepted := before.priceIncrease() != "1" && after.priceIncrease() == "1"
+	pending := before.priceIncrease() != "0" && after.priceIncrease() == "0"
+	goesOn := period == EventRenewed || period == EventRecovered
+	meant := after.ExpirationIntent == "" || after.ExpirationIntent == IntentCustomerCancelled
+
+	s.revocations(func(r Revocation) bool { return !isNew || r.TransactionID != after.TransactionID })
+	s.addIf(accepted && isNew, EventPriceIncreaseAccepted, undated)
+	s.addIf(enabled && goesOn, EventAutoRenewEnabled, undated)
+	s.addIf(period != "", period, s.periodDate())
+	s.addIf(before.ProductID != after.ProductID, EventProductChanged, s.periodDate())
+	if isNew {
+		s.boughtWith(before, period)
+		s.revocations(func(r Revocation) bool { return r.TransactionID == after.TransactionID })
+	}
+	s.addIf(disabled && meant, EventAutoRenewDisabled, undated)
+	s.status(period)
+	s.addIf(disabled && !meant, EventAutoRenewDisabled, undated)
+	s.addIf(enabled && !goesOn, EventAutoRenewEnabled, undated)
+	s.addIf(s.scheduled(), EventProductChangeScheduled, undated)
+	s.addIf(pending, EventPriceIncreasePending, undated)
+	s.addIf(accepted && !isNew, EventPriceIncreaseAccepted, undated)
+	return s.told
+}
+
+func (s Subscription) autoRenews(on bool) bool {
+	return s.AutoRenewStatus != nil && *s.AutoRenewStatus == on
+}
+
+// priceIncrease is "0" while a price increase waits for the customer's consent,
+// "1" once it was given or was not needed, and empty without one.
+func (s Subscription) priceIncrease() string {
+	return cmp.Or(s.PriceConsentStatus, s.PriceIncreaseStatus)
+}
+
+// scheduled reports whether another product than before is planned for the next
+// period: also the present one, where a planned change was withdrawn.
+func (s *story) scheduled() bool {
+	was, is := s.before.AutoRenewProductID, s.after.AutoRenewProductID
+	isTold := is == s.after.ProductID && s.before.ProductID != s.after.ProductID
+	return was != "" && is != "" && was != is && !isTold
+}
+
+// isNewPeriod reports whether another period was bought. One that was bought
+// before the old one is what a refund has left.
+func (s *story) isNewPeriod() bool {
+	return s.before.TransactionID != s.after.TransactionID && !s.after.PurchaseDate.Before(s.before.PurchaseDate)
+}
+
+// isUpgrade reports whether the new period replaced a paid one at once.
+func (s *story) isUpgrade() bool {
+	return s.before.Status == StatusActive && s.before.ProductID != s.after.ProductID &&
+		s.after.PurchaseDate.Before(s.before.ExpiresDate)
+}
+
+// isBoughtAgain reports whether the old period was revoked before the new one
+// was bought.
+func (s *story) isBoughtAgain() bool {
+	return slices.ContainsFunc(s.after.revoked(), func(r Revocation) bool {
+		return r.TransactionID == s.before.TransactionID && !r.RevocationDate.After(s.after.PurchaseDate)
+	})
+}
+
+// periodEvent is what brought the period, empty where it is the old one.
+func (s *story) periodEvent() EventType {
+	before, after := s.before, s.after
+	switch {
+	case before.TransactionID == after.TransactionID && after.ExpiresDate.After(before.ExpiresDate):
+		return EventExtended
+	case !s.isNewPeriod():
+		return ""
+	case before.Status == StatusRevoked, s.isBoughtAgain():
+		return EventResubscribed
+	case s.isUpgrade():
+		return ""
+	case before.Status == StatusGracePeriod, before.Status == StatusBillingRetry:
+		return EventRecovered
+	case before.Status == StatusExpired && (before.ExpirationIntent != "" || after.PurchaseDate.Sub(before.ExpiresDate) > renewalGap):
+		return EventResubscribed
+	}
+	return EventRenewed
+}
+
+// periodDate is when the new period was bought; an extension has no date.
+func (s *story) periodDate() time.Time {
+	if s.before.TransactionID == s.after.TransactionID {
+		return time.Time{}
+	}
+	return s.after.PurchaseDate
+}
+
+// boughtWith tells of the trial and the offer of a new period that came by an
+// event. An offer may run over several periods, and is redeemed once.
+func (s *story) boughtWith(before Subscription, by EventType) {
+	after := s.after
+	anew := by == EventStarted || by == EventResubscribed
+	isOffer := after.OfferType != "" && (after.OfferType != OfferIntroductory || !after.IsTrialPeriod)
+	isOther := after.OfferType != before.OfferType || after.OfferID != before.OfferID
+	s.addIf(isOffer && (anew || isOther), EventOfferRedeemed, after.PurchaseDate)
+	s.addIf(after.IsTrialPeriod && (anew || !before.IsTrialPeriod), EventTrialStarted, after.PurchaseDate)
+	s.addIf(before.IsTrialPeriod && !after.IsTrialPeriod && !anew, EventTrialConverted, after.PurchaseDate)
+}
+
+// revocations tells of the chosen periods that were revoked or given back.
+func (s *story) revocations(chosen func(Revocation) bool) {
+	was, is := s.before.revoked(), s.after.revoked()
+	for _, r := range was {
+		if chosen(r) && !slices.ContainsFunc(is, r.isSame) {
+			s.told = append(s.told, Change{EventRefundReversed, r.TransactionID, r.ProductID, time.Time{}})
 		}
 	}
-	if e, changed := periodChange(*before, after); changed {
-		events = append(events, e)
+	for _, r := range is {
+		if chosen(r) && !slices.ContainsFunc(was, r.isSame) {
+			s.told = append(s.told, Change{s.lost(), r.TransactionID, r.ProductID, r.RevocationDate})
+		}
 	}
-	if e, changed := statusChange(*before, after); changed {
-		events = append(events, e)
-	}
-	add(EventProductChanged, before.ProductID != after.ProductID)
-	if before.AutoRenewStatus != nil && after.AutoRenewStatus != nil {
-		add(EventAutoRenewDisabled, *before.AutoRenewStatus && !*after.AutoRenewStatus)
-		add(EventAutoRenewEnabled, !*before.AutoRenewStatus && *after.AutoRenewStatus)
-	}
-	return events
 }
 
-// periodChange tells what brought a later expiry.
-func periodChange(before, after Subscription) (EventType, bool) {
-	if after.Status == StatusRevoked || !after.ExpiresDate.After(before.ExpiresDate) {
-		return "", false
+// revoked is Revocations, which has the period that decides at least.
+func (s Subscription) revoked() []Revocation {
+	r := Revocation{s.TransactionID, s.ProductID, s.RevocationDate, s.RevocationReason}
+	if s.Status != StatusRevoked || slices.ContainsFunc(s.Revocations, r.isSame) {
+		return s.Revocations
 	}
-	gap := after.PurchaseDate.Sub(before.ExpiresDate)
-	switch {
-	case before.TransactionID == after.TransactionID:
-		return EventExtended, true
-	case before.Status == StatusGracePeriod, before.Status == StatusBillingRetry:
-		return EventRecovered, true
-	case before.Status == StatusExpired && gap > renewalGap, before.Status == StatusRevoked:
-		return EventResubscribed, true
-	}
-	return EventRenewed, true
+	return append(slices.Clone(s.Revocations), r)
 }
 
-// statusChange tells of a status that the new period does not explain.
-func statusChange(before, after Subscription) (EventType, bool) {
-	if before.Status == after.Status {
-		return "", false
+// lost is what a revocation is called.
+func (s *story) lost() EventType {
+	if s.after.InAppOwnershipType == OwnershipFamilyShared {
+		return EventFamilyAccessLost
+	}
+	return EventRefunded
+}
+
+// status tells of a status that the period and the revocations do not explain.
+func (s *story) status(period EventType) {
+	since, after := s.before.Status, s.after
+	if s.isNewPeriod() || period != "" || s.isGivenBack() {
+		since = StatusActive
+	}
+	if since == after.Status {
+		return
 	}
 	switch after.Status {
 	case StatusExpired:
-		return EventExpired, true
+		s.add(EventExpired, s.expiredAt(since))
 	case StatusGracePeriod:
-		return EventEnteredGracePeriod, true
+		s.add(EventEnteredGracePeriod, after.ExpiresDate)
 	case StatusBillingRetry:
-		return EventEnteredBillingRetry, true
+		s.add(EventEnteredBillingRetry, cmp.Or(after.GracePeriodExpiresDate, after.ExpiresDate))
 	case StatusRevoked:
-		if after.InAppOwnershipType == OwnershipFamilyShared {
-			return EventFamilyAccessLost, true
+		// Told with its revocation, unless that was known before.
+		s.addIf(slices.ContainsFunc(s.before.revoked(), func(r Revocation) bool { return r.TransactionID == after.TransactionID }),
+			s.lost(), after.RevocationDate)
+	case StatusActive:
+		back := EventRecovered
+		if since == StatusExpired || since == StatusRevoked {
+			back = EventResubscribed
 		}
-		return EventRefunded, true
+		s.add(back, time.Time{})
 	}
-	switch {
-	case after.ExpiresDate.After(before.ExpiresDate):
-		return "", false // the new period says it already
-	case before.Status != StatusRevoked:
-		return EventRecovered, true
-	case before.TransactionID == after.TransactionID:
-		return EventRefundReversed, true
+}
+
+// isGivenBack reports whether the period that was revoked is so no more.
+func (s *story) isGivenBack() bool {
+	return s.before.Status == StatusRevoked && !slices.ContainsFunc(s.after.revoked(), func(r Revocation) bool {
+		return r.TransactionID == s.before.TransactionID
+	})
+}
+
+// expiredAt is the end of the period, unless Apple tried to collect a payment
+// after it: when Apple gave up it does not say.
+func (s *story) expiredAt(since Status) time.Time {
+	if since != StatusActive || s.after.ExpirationIntent == IntentBillingError {
+		return time.Time{}
 	}
-	return EventResubscribed, true
+	return s.after.ExpiresDate
 }
 
 // PurchaseChanges is Changes for a one-time purchase.
-func PurchaseChanges(before *Purchase, after Purchase) []EventType {
-	switch {
-	case before == nil && after.RevocationDate.IsZero():
-		return []EventType{EventPurchased}
-	case before == nil:
-		return []EventType{EventPurchased, EventRefunded}
-	case before.RevocationDate.IsZero() && !after.RevocationDate.IsZero():
-		return []EventType{EventRefunded}
-	case !before.RevocationDate.IsZero() && after.RevocationDate.IsZero():
-		return []EventType{EventRefundReversed}
+func PurchaseChanges(before *Purchase, after Purchase, importedAt time.Time) []Change {
+	var told []Change
+	add := func(e EventType, at time.Time) {
+		told = append(told, Change{e, after.TransactionID, after.ProductID, at})
 	}
-	return nil
+	if before == nil {
+		if !isNews(after.PurchaseDate, importedAt) {
+			return nil
+		}
+		add(EventPurchased, after.PurchaseDate)
+		before = &Purchase{}
+	}
+	switch was, is := !before.RevocationDate.IsZero(), !after.RevocationDate.IsZero(); {
+	case is && !was && after.InAppOwnershipType == OwnershipFamilyShared:
+		add(EventFamilyAccessLost, after.RevocationDate)
+	case is && !was:
+		add(EventRefunded, after.RevocationDate)
+	case was && !is:
+		add(EventRefundReversed, time.Time{})
+	}
+	return told
 }

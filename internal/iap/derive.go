@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Conclusion is what a set of facts says about a customer: each subscription
@@ -14,13 +15,16 @@ type Conclusion struct {
 }
 
 // Derive concludes from facts. It is pure, it judges by Apple's time of the
-// facts alone, and the order in which the facts came does not matter.
+// facts alone, and the order in which the facts came does not matter. What
+// older facts told beside these is added by Settle.
 func Derive(f *Facts) Conclusion {
 	chains := make(map[string]*chain)
 	var c Conclusion
-	for _, t := range f.Transactions() {
+	for _, id := range slices.Sorted(maps.Keys(f.transactions)) {
+		seen := f.transactions[id]
+		t := seen.merged()
 		if !t.IsSubscription() {
-			c.Purchases = append(c.Purchases, purchase(f, t))
+			c.Purchases = append(c.Purchases, purchase(f, t, !seen.isCurrent() && f.hasCurrent))
 			continue
 		}
 		known := chains[t.OriginalTransactionID]
@@ -28,39 +32,70 @@ func Derive(f *Facts) Conclusion {
 			known = &chain{}
 			chains[t.OriginalTransactionID] = known
 		}
-		known.add(t)
+		known.periods = append(known.periods, period{t, seen.isCurrent()})
+	}
+	for _, known := range chains {
+		known.weigh()
 	}
 	renewals := matchRenewals(f.renewals, chains)
 	for _, id := range slices.Sorted(maps.Keys(chains)) {
-		c.Subscriptions = append(c.Subscriptions, subscription(f, *chains[id], renewals[id]))
+		c.Subscriptions = append(c.Subscriptions, subscription(f, chains[id], renewals[id]))
 	}
 	return c
 }
 
-// chain is the part of a subscription's history that its state depends on. A
-// zero Transaction means that there is none of the kind.
+// period is a transaction of a subscription, and whether it is shown as it is
+// now.
+type period struct {
+	Transaction
+	isCurrent bool
+}
+
+// chain is one subscription: its periods, and which of them its state depends
+// on. A zero Transaction means that there is none of the kind.
 type chain struct {
-	// latest expires last of all periods that no upgrade replaced, current
-	// last of those that were not revoked either.
-	latest, current Transaction
+	periods []period
+
+	// latest expires last of all periods that no upgrade replaced, paid last
+	// of those that were not revoked either.
+	latest, paid Transaction
 	// upgraded expires last of the periods that an upgrade replaced.
 	upgraded Transaction
 	// token is the newest app account token that any period carries.
 	token Transaction
+	// bought is when the newest of the periods that are shown as they are now
+	// was bought; zero where none is.
+	bought time.Time
 }
 
-func (c *chain) add(t Transaction) {
-	if t.AppAccountToken != "" {
-		c.token = later(c.token, t)
+// weigh finds the periods that count.
+func (c *chain) weigh() {
+	for _, p := range c.periods {
+		if p.isCurrent {
+			c.bought = latest(c.bought, p.PurchaseDate)
+		}
 	}
-	if t.IsUpgraded {
-		c.upgraded = later(c.upgraded, t)
-		return
+	for _, p := range c.periods {
+		if p.AppAccountToken != "" {
+			c.token = later(c.token, p.Transaction)
+		}
+		if p.IsUpgraded || c.replaced(p) {
+			c.upgraded = later(c.upgraded, p.Transaction)
+			continue
+		}
+		c.latest = later(c.latest, p.Transaction)
+		if !p.IsRevoked() {
+			c.paid = later(c.paid, p.Transaction)
+		}
 	}
-	c.latest = later(c.latest, t)
-	if !t.IsRevoked() {
-		c.current = later(c.current, t)
-	}
+}
+
+// replaced reports whether a period that only the receipt shows, as it was when
+// that was signed, has been upgraded since: another one was bought before it
+// ended. The receipt does not tell of upgrades, and a reply without old
+// transactions does not show the old period otherwise.
+func (c *chain) replaced(p period) bool {
+	return !p.isCurrent && p.PurchaseDate.Before(c.bought) && p.ExpiresDate.After(c.bought)
 }
 
 // later is the transaction that expires later; of two that expire together, the
@@ -78,27 +113,48 @@ func later(a, b Transaction) Transaction {
 }
 
 // decisive is the period that the status follows from.
-func (c chain) decisive(f *Facts) Transaction {
+func (c *chain) decisive(asOf time.Time) Transaction {
 	switch {
 	case c.latest.TransactionID == "":
 		return c.upgraded
 	case !c.latest.IsRevoked():
 		return c.latest
-	case c.current.ExpiresDate.After(f.AsOf):
+	case c.paid.ExpiresDate.After(asOf):
 		// The longest period was refunded, but another one is paid for.
-		return c.current
-	case c.current.TransactionID != "" && c.current.PurchaseDate.After(c.latest.CancellationDate):
+		return c.paid
+	case c.paid.TransactionID != "" && c.paid.PurchaseDate.After(c.latest.CancellationDate):
 		// Bought after the refund: what came after it counts.
-		return c.current
+		return c.paid
 	}
 	return c.latest
 }
 
-func subscription(f *Facts, c chain, r RenewalInfo) Subscription {
-	t := c.decisive(f)
+// revocations lists the refunded and withdrawn periods. An upgrade dates the
+// end of the old period as a refund is dated, and is none; so is a date in the
+// receipt alone no news, beside a list of what is true now.
+func (c *chain) revocations(decisive string) []Revocation {
+	var all []Revocation
+	for _, p := range c.periods {
+		told := p.isCurrent || c.bought.IsZero() || p.TransactionID == decisive
+		if p.IsRevoked() && !p.IsUpgraded && told {
+			all = append(all, Revocation{p.TransactionID, p.ProductID, p.CancellationDate, p.CancellationReason})
+		}
+	}
+	return all
+}
+
+func (c *chain) evidence(f *Facts) Evidence {
+	shown := make(map[string]bool, len(c.periods))
+	for _, p := range c.periods {
+		shown[p.TransactionID] = p.isCurrent && !p.IsRevoked()
+	}
+	return Evidence{shown, f.TransactionStyle}
+}
+
+func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
+	t := c.decisive(f.AsOf)
 	s := Subscription{
 		SubscriptionKey:             SubscriptionKey{f.BundleID, f.Environment, t.OriginalTransactionID},
-		Status:                      status(f, t, r),
 		ProductID:                   t.ProductID,
 		SubscriptionGroupIdentifier: t.SubscriptionGroupIdentifier,
 		TransactionID:               t.TransactionID,
@@ -115,34 +171,20 @@ func subscription(f *Facts, c chain, r RenewalInfo) Subscription {
 		PriceConsentStatus:          r.PriceConsentStatus,
 		PriceIncreaseStatus:         r.PriceIncreaseStatus,
 		AppAccountToken:             cmp.Or(t.AppAccountToken, c.token.AppAccountToken),
-		IsUpgraded:                  t.IsUpgraded,
+		Revocations:                 c.revocations(t.TransactionID),
+		IsUpgraded:                  c.latest.TransactionID == "",
 		AsOf:                        f.AsOf,
+		Evidence:                    c.evidence(f),
 	}
 	s.OfferType, s.OfferID = offer(t)
-	if s.Status == StatusRevoked {
+	if !s.IsUpgraded {
 		s.RevocationDate, s.RevocationReason = t.CancellationDate, t.CancellationReason
 	}
-	return s
-}
-
-// status follows Apple's five: grace beats billing retry, because Apple sets
-// the retry flag in the grace period too, and the retry flag needs no
-// expiration intent beside it.
-// https://developer.apple.com/documentation/appstoreserverapi/status
-func status(f *Facts, t Transaction, r RenewalInfo) Status {
-	switch {
-	case t.IsUpgraded:
-		return StatusExpired
-	case t.IsRevoked():
-		return StatusRevoked
-	case t.ExpiresDate.After(f.AsOf):
-		return StatusActive
-	case r.GracePeriodExpiresDate.After(f.AsOf):
-		return StatusGracePeriod
-	case isTrue(r.IsInBillingRetryPeriod):
-		return StatusBillingRetry
+	if s.RevocationDate.IsZero() {
+		s.RevocationReason = ""
 	}
-	return StatusExpired
+	s.Status = s.status()
+	return s
 }
 
 func offer(t Transaction) (OfferType, string) {
@@ -157,7 +199,7 @@ func offer(t Transaction) (OfferType, string) {
 	return "", ""
 }
 
-func purchase(f *Facts, t Transaction) Purchase {
+func purchase(f *Facts, t Transaction, stale bool) Purchase {
 	return Purchase{
 		BundleID:              f.BundleID,
 		Environment:           f.Environment,
@@ -170,5 +212,6 @@ func purchase(f *Facts, t Transaction) Purchase {
 		RevocationDate:        t.CancellationDate,
 		RevocationReason:      t.CancellationReason,
 		AsOf:                  f.AsOf,
+		Stale:                 stale,
 	}
 }

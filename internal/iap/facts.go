@@ -19,9 +19,13 @@ type Facts struct {
 	AsOf        time.Time
 	Environment Environment
 	BundleID    string
+	// TransactionStyle is whether the facts are a reply in iOS 6 style, which
+	// cannot tell of a grace period, an offer or a price increase.
+	TransactionStyle bool
 
 	transactions map[string]*sighting // by TransactionID
 	renewals     []RenewalInfo
+	hasCurrent   bool // whether ListLatest shows anything
 }
 
 // List names where a transaction was found, because one reply can show the
@@ -39,6 +43,10 @@ const (
 
 // sighting is one transaction as each list shows it.
 type sighting [ListLatest + 1]Transaction
+
+// isCurrent reports whether the transaction is shown as it is now, and not only
+// as it was when the receipt was signed.
+func (s *sighting) isCurrent() bool { return s[ListLatest].TransactionID != "" }
 
 // AddTransaction adds one record. A record without a TransactionID goes by its
 // OriginalTransactionID; one with neither cannot be told from any other and is
@@ -58,6 +66,7 @@ func (f *Facts) AddTransaction(t Transaction, from List) bool {
 		f.transactions[t.TransactionID] = seen
 	}
 	seen[from] = combine(seen[from], t)
+	f.hasCurrent = f.hasCurrent || from == ListLatest
 	return true
 }
 

@@ -9,7 +9,7 @@ import (
 // original transaction is one.
 func (s *sighting) merged() Transaction {
 	t := s[ListReceipt]
-	if s[ListLatest].TransactionID != "" {
+	if s.isCurrent() {
 		t = fill(s[ListLatest], t)
 	}
 	t.OriginalTransactionID = cmp.Or(t.OriginalTransactionID, t.TransactionID)

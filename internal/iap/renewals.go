@@ -36,20 +36,29 @@ func longestRunning(chains map[string]*chain, productID string) string {
 }
 
 // fits reports whether of two entries for one subscription r is the one to
-// believe: the one for the product that runs now, then the one that tells of
-// trouble, so that the choice does not depend on their order.
+// believe: the one that names it, then the one for the product that runs now,
+// then the one that tells of trouble. Every field that counts is compared, so
+// that the choice does not depend on their order.
 func fits(c *chain, r, known RenewalInfo) bool {
 	return cmp.Or(
+		compareBool(r.OriginalTransactionID != "", known.OriginalTransactionID != ""),
 		compareBool(r.ProductID == c.latest.ProductID, known.ProductID == c.latest.ProductID),
 		r.GracePeriodExpiresDate.Compare(known.GracePeriodExpiresDate),
-		compareBool(isTrue(r.IsInBillingRetryPeriod), isTrue(known.IsInBillingRetryPeriod)),
+		compareFlag(r.IsInBillingRetryPeriod, known.IsInBillingRetryPeriod),
 		cmp.Compare(r.ExpirationIntent, known.ExpirationIntent),
-		compareBool(isTrue(r.AutoRenewStatus), isTrue(known.AutoRenewStatus)),
+		compareFlag(r.AutoRenewStatus, known.AutoRenewStatus),
 		cmp.Compare(r.AutoRenewProductID, known.AutoRenewProductID),
+		cmp.Compare(r.PriceConsentStatus, known.PriceConsentStatus),
+		cmp.Compare(r.PriceIncreaseStatus, known.PriceIncreaseStatus),
 	) > 0
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }
+
+// compareFlag puts a flag that was not sent before one that is not set.
+func compareFlag(a, b *bool) int {
+	return cmp.Or(compareBool(isTrue(a), isTrue(b)), compareBool(a != nil, b != nil))
+}
 
 func compareBool(a, b bool) int {
 	switch {

@@ -58,22 +58,66 @@ type Subscription struct {
 	// Family Sharing, with Apple's reason ("0" or "1").
 	RevocationDate   time.Time `json:"revocation_date,omitzero"`
 	RevocationReason string    `json:"revocation_reason,omitempty"`
+	// Revocations are all periods that were refunded or withdrawn, ordered by
+	// id, whether the subscription goes on or not. Facts without old
+	// transactions do not show the older of them; Settle keeps those.
+	Revocations []Revocation `json:"revocations,omitempty"`
 	// IsUpgraded is true where the customer moved to another product of the
 	// group and nothing else is left of this subscription.
 	IsUpgraded bool `json:"is_upgraded"`
 
 	// AsOf is Apple's time of the facts behind this state.
 	AsOf time.Time `json:"as_of"`
+	// Evidence is for Settle and not stored.
+	Evidence Evidence `json:"-"`
+}
+
+// Revocation is a period that was refunded or withdrawn from Family Sharing.
+type Revocation struct {
+	TransactionID    string    `json:"transaction_id"`
+	ProductID        string    `json:"product_id"`
+	RevocationDate   time.Time `json:"revocation_date"`
+	RevocationReason string    `json:"revocation_reason,omitempty"`
+}
+
+// Evidence is how much the facts behind a state can tell.
+type Evidence struct {
+	// Shown has each period that the facts show, by transaction id: true for
+	// one that is shown as it is now and was not revoked.
+	Shown map[string]bool
+	// TransactionStyle is that of Facts.
+	TransactionStyle bool
 }
 
 // Key names the subscription.
 func (s Subscription) Key() SubscriptionKey { return s.SubscriptionKey }
 
+// status is that of Apple's five that the other fields amount to at AsOf. Grace
+// beats billing retry, because Apple sets the retry flag in the grace period
+// too, and the retry flag needs no expiration intent beside it.
+// https://developer.apple.com/documentation/appstoreserverapi/status
+func (s Subscription) status() Status {
+	switch {
+	case s.IsUpgraded:
+		return StatusExpired
+	case !s.RevocationDate.IsZero():
+		return StatusRevoked
+	case s.ExpiresDate.After(s.AsOf):
+		return StatusActive
+	case s.GracePeriodExpiresDate.After(s.AsOf):
+		return StatusGracePeriod
+	case s.IsInBillingRetryPeriod:
+		return StatusBillingRetry
+	}
+	return StatusExpired
+}
+
 // OfferType is the kind of offer that a period was bought with.
 // https://developer.apple.com/documentation/appstoreserverapi/offertype
 type OfferType string
 
-// The offer types that verifyReceipt tells apart.
+// The offer types that verifyReceipt tells apart. It has no field for a win-back
+// offer, whose identifier comes as that of a promotional one, if it comes.
 const (
 	OfferIntroductory OfferType = "introductory"
 	OfferPromotional  OfferType = "promotional"
@@ -94,4 +138,7 @@ type Purchase struct {
 	RevocationDate        time.Time     `json:"revocation_date,omitzero"`
 	RevocationReason      string        `json:"revocation_reason,omitempty"`
 	AsOf                  time.Time     `json:"as_of"`
+	// Stale is whether the facts show the purchase only as it was when the
+	// receipt was signed. It is for SettlePurchase and not stored.
+	Stale bool `json:"-"`
 }

@@ -83,6 +83,8 @@ type Receipt struct {
 	// asked about then.
 	RunCancelled bool
 	ByteSize     int64
+	// ImportedAt is when the receipt came in.
+	ImportedAt time.Time
 	// Environment is empty until Apple taught it.
 	Environment iap.Environment
 	// ConsecutiveFailures is how often in a row there was no usable answer;
@@ -121,6 +123,9 @@ type Outcome struct {
 	Stays bool
 	// Conclusion is what Apple's facts say, nil where there were none.
 	Conclusion *iap.Conclusion
+	// ImportedAt is when the receipt came in: of what was bought long before,
+	// the first sight is no news. Where it is zero, everything is news.
+	ImportedAt time.Time
 }
 
 // RunKind is how a run came about.

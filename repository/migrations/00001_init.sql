@@ -100,11 +100,13 @@ CREATE TABLE subscriptions (
     app_account_token             text,
     revocation_date               timestamptz,
     revocation_reason             text,
+    revocations                   jsonb,
     is_upgraded                   boolean NOT NULL,
     as_of                         timestamptz NOT NULL,
     updated_at                    timestamptz NOT NULL,
     PRIMARY KEY (bundle_id, environment, original_transaction_id)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02);
+COMMENT ON COLUMN subscriptions.revocations IS 'All periods that were refunded or withdrawn, the current one or not; NULL where none was';
 COMMENT ON COLUMN subscriptions.as_of IS 'Apple''s time of the facts; only newer facts change the row';
 
 CREATE TABLE receipt_subscriptions (
@@ -131,13 +133,17 @@ CREATE TABLE purchases (
     revocation_reason       text,
     as_of                   timestamptz NOT NULL,
     receipt_id              bigint REFERENCES receipts ON DELETE SET NULL,
+    first_receipt_id        bigint,
     updated_at              timestamptz NOT NULL,
     PRIMARY KEY (bundle_id, environment, transaction_id)
 );
+COMMENT ON COLUMN purchases.receipt_id IS 'The last receipt that showed it; first_receipt_id is the first, which may be gone';
 CREATE INDEX purchases_receipt ON purchases (receipt_id);
 
+-- Ids are drawn under a lock that is held until the commit, so that they become
+-- visible in their order; CACHE above 1 would break that.
 CREATE TABLE subscription_events (
-    id                      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id                      bigint GENERATED ALWAYS AS IDENTITY (CACHE 1) PRIMARY KEY,
     type                    text NOT NULL,
     bundle_id               text NOT NULL,
     environment             text NOT NULL,
@@ -147,11 +153,15 @@ CREATE TABLE subscription_events (
     before                  jsonb,
     after                   jsonb NOT NULL,
     as_of                   timestamptz NOT NULL,
+    happened_at             timestamptz,
     recorded_at             timestamptz NOT NULL,
     run_id                  bigint,
     receipt_id              bigint,
     generation              bigint
 );
+COMMENT ON TABLE subscription_events IS 'Read WHERE id > the last one seen ORDER BY id: no event appears below one that was visible';
+COMMENT ON COLUMN subscription_events.before IS 'The row of subscriptions or purchases before the change, NULL at the first sight';
+COMMENT ON COLUMN subscription_events.happened_at IS 'When the change took place, NULL where Apple does not date it';
 COMMENT ON COLUMN subscription_events.as_of IS 'Apple''s time of the facts that showed the change';
 COMMENT ON COLUMN subscription_events.recorded_at IS 'Our time of the write';
 COMMENT ON COLUMN subscription_events.generation IS 'With receipt_id the evidence: which reply showed the change';
