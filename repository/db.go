@@ -24,7 +24,8 @@ import (
 
 // DB is the database. It is safe for concurrent use.
 type DB struct {
-	db *sqlx.DB
+	db  *sqlx.DB
+	url secret.Value // for connections of another kind than those of db
 }
 
 // Config says which database to open.
@@ -74,7 +75,7 @@ func Open(cfg Config) (*DB, error) {
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	db.SetConnMaxLifetime(maxConnAge)
-	return &DB{db: db}, nil
+	return &DB{db, cfg.URL}, nil
 }
 
 // Close closes every connection.

@@ -85,7 +85,7 @@ Exit codes:
 	root.AddCommand(
 		p.migrateCommand(), p.appsCommand(), p.secretsCommand(), p.keysCommand(), p.importCommand(),
 		p.schedulerCommand(), p.workerCommand(), p.runCommand(), p.backfillCommand(), p.statusCommand(), p.reportCommand(), p.forecastCommand(), p.doctorCommand(), p.uiCommand(),
-		p.checkCommand(), p.explainCommand(), p.receiptsCommand(),
+		p.checkCommand(), p.explainCommand(), p.receiptsCommand(), p.eventsCommand(),
 		p.versionCommand(), settingsTopic(),
 	)
 	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"revalidator/internal/iap"
+	"revalidator/repository"
+)
+
+// eventPrinter prints events as they come, each on a line of its own.
+type eventPrinter struct {
+	printer
+	// hasHead is whether the names of the columns were printed, failed whether
+	// nobody reads what is printed any more.
+	hasHead, failed bool
+}
+
+// eventLine has the columns of a terminal: id, time, event, product, subscription.
+const eventLine = "%-7s %-11s %-24s %-16s %s\n"
+
+func (o *eventPrinter) print(events []repository.EventDetails) error {
+	for _, e := range events {
+		if err := o.one(e); err != nil {
+			o.failed = true
+			return fmt.Errorf("print event %d: %w", e.ID, err)
+		}
+	}
+	return nil
+}
+
+func (o *eventPrinter) one(e repository.EventDetails) error {
+	if o.json {
+		encoder := json.NewEncoder(o.out)
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(e)
+	}
+	text := ""
+	if !o.hasHead {
+		text = fmt.Sprintf(eventLine, "ID", "TIME (UTC)", "EVENT", "PRODUCT", "SUBSCRIPTION")
+		o.hasHead = true
+	}
+	text += fmt.Sprintf(eventLine, fmt.Sprint(e.ID), e.RecordedAt.UTC().Format("01-02 15:04"),
+		eventText(e), short(e.ProductID, 16), short(e.OriginalTransactionID, 18))
+	_, err := o.out.Write([]byte(text))
+	return err
+}
+
+// eventText is the type in words, and why a subscription expired where Apple
+// says so.
+func eventText(e repository.EventDetails) string {
+	text := words(string(e.Type))
+	if e.Type != iap.EventExpired {
+		return text
+	}
+	var after iap.Subscription
+	if json.Unmarshal(e.After, &after) != nil || after.ExpirationIntent == "" {
+		return text
+	}
+	return text + ": " + intentWord(after.ExpirationIntent)
+}
+
+// intentWord is an expiration intent in a word or two.
+func intentWord(i iap.ExpirationIntent) string {
+	switch i {
+	case iap.IntentCustomerCancelled:
+		return "cancelled"
+	case iap.IntentBillingError:
+		return "billing error"
+	case iap.IntentPriceIncrease:
+		return "price increase"
+	case iap.IntentProductNotAvailable:
+		return "not available"
+	case iap.IntentUnknown:
+		return "not known why"
+	}
+	return "intent " + string(i)
+}

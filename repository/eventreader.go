@@ -1,0 +1,146 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lib/pq"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// EventDetails is an event with all that was recorded of it.
+type EventDetails struct {
+	Event
+	// HappenedAt is when the change took place, nil where Apple does not date it.
+	HappenedAt *time.Time `db:"happened_at" json:"happened_at"`
+	// Generation is with ReceiptID the evidence: which reply showed the change.
+	Generation *int64 `db:"generation" json:"generation"`
+	// Before and After are the row of subscriptions or purchases; Before is
+	// null at the first sight.
+	Before json.RawMessage `db:"before" json:"before"`
+	After  json.RawMessage `db:"after" json:"after"`
+}
+
+// EventQuery chooses events. Every zero field but Limit chooses nothing by itself.
+type EventQuery struct {
+	// After is the last id that was seen.
+	After    int64
+	BundleID string
+	Types    []iap.EventType
+	// Since leaves out what was recorded before.
+	Since time.Time
+	Limit int
+}
+
+const (
+	eventColumns = `id, type, bundle_id, environment, original_transaction_id, transaction_id, product_id,
+		as_of, happened_at, recorded_at, run_id, receipt_id, generation, coalesce(before, 'null') AS before, after`
+	chosenEvents = `($2 = '' OR bundle_id = $2) AND ($3::text[] IS NULL OR type = ANY($3)) AND recorded_at >= $4`
+)
+
+// Events is a page of events in their order, and after which id to go on. That
+// is the last id of a full page, and else the last one there was, so that a
+// reader of few does not come past all the others again.
+func (db *DB) Events(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
+	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
+	const query = `
+		SELECT ` + eventColumns + ` FROM subscription_events
+		WHERE id > $1 AND ` + chosenEvents + ` AND id <= $5
+		ORDER BY id LIMIT $6`
+	// First: what comes between the two statements is left for the next page.
+	if err := db.db.GetContext(ctx, &next, last); err != nil {
+		return nil, q.After, fmt.Errorf("read events: %w", err)
+	}
+	err = db.db.SelectContext(ctx, &events, query, q.After, q.BundleID, pq.Array(q.Types), q.Since, next, q.Limit)
+	if err != nil {
+		return nil, q.After, fmt.Errorf("read events: %w", err)
+	}
+	if len(events) == q.Limit {
+		next = events[len(events)-1].ID
+	}
+	return events, max(next, q.After), nil
+}
+
+// NewestEvents are the newest q.Limit of the chosen events in their order, and
+// after which id to go on.
+func (db *DB) NewestEvents(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
+	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
+	const query = `
+		SELECT ` + eventColumns + ` FROM subscription_events
+		WHERE id <= $1 AND ` + chosenEvents + `
+		ORDER BY id DESC LIMIT $5`
+	if err := db.db.GetContext(ctx, &next, last); err != nil {
+		return nil, 0, fmt.Errorf("read the newest events: %w", err)
+	}
+	err = db.db.SelectContext(ctx, &events, query, next, q.BundleID, pq.Array(q.Types), q.Since, q.Limit)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the newest events: %w", err)
+	}
+	slices.Reverse(events)
+	return events, next, nil
+}
+
+// clockSkew is how far the clocks of workers may be apart.
+const clockSkew = 10 * time.Minute
+
+// EventBefore is an id below every event that was recorded since a time, found
+// without reading those before. Events have an order by id alone; their times
+// follow it as far as the clocks of the workers agree.
+func (db *DB) EventBefore(ctx context.Context, since time.Time) (int64, error) {
+	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
+	const probe = `SELECT recorded_at FROM subscription_events WHERE id >= $1 ORDER BY id LIMIT 1`
+	var high int64
+	if err := db.db.GetContext(ctx, &high, last); err != nil {
+		return 0, fmt.Errorf("find events since %s: %w", since.Format(time.RFC3339), err)
+	}
+	low := int64(0) // the first event at or above is too old, or there is none before
+	for since = since.Add(-clockSkew); low < high; {
+		middle := low + (high-low+1)/2
+		var at time.Time
+		err := named(db.db.GetContext(ctx, &at, probe, middle))
+		switch {
+		case errors.Is(err, ledger.ErrNotFound) || err == nil && !at.Before(since):
+			high = middle - 1
+		case err == nil:
+			low = middle
+		default:
+			return 0, fmt.Errorf("find events since %s: %w", since.Format(time.RFC3339), err)
+		}
+	}
+	return low, nil
+}
+
+// ListenForEvents hears of events as they are written, until stop is called. One
+// value stands for any number of them. That nothing is heard says nothing: the
+// connection may be gone, or go through a proxy that hands it to others, so a
+// reader polls as well.
+func (db *DB) ListenForEvents() (heard <-chan struct{}, stop func()) {
+	const soonest, latest = time.Second, time.Minute // between two tries to connect
+	listener := pq.NewListener(db.url.Reveal(), soonest, latest, nil)
+	signal := make(chan struct{}, 1)
+	listening := make(chan struct{})
+	go func() {
+		defer close(listening)
+		_ = listener.Listen(EventChannel) // waits for a connection, or for Close
+	}()
+	// It ends with the listener, which may be in the middle of a try to connect
+	// when it is closed. Nobody waits for that.
+	go func() {
+		for range listener.Notify { // also after each new connection
+			select {
+			case signal <- struct{}{}:
+			default:
+			}
+		}
+	}()
+	return signal, func() {
+		_ = listener.Close()
+		<-listening
+	}
+}
