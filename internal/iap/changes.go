@@ -132,10 +132,11 @@ func (s Subscription) priceIncrease() string {
 }
 
 // scheduled reports whether another product than before is planned for the next
-// period: also the present one, where a planned change was withdrawn.
+// period: also the present one, where a planned change was withdrawn. That a new
+// period is planned to go on as it is goes without saying.
 func (s *story) scheduled() bool {
 	was, is := s.before.AutoRenewProductID, s.after.AutoRenewProductID
-	isTold := is == s.after.ProductID && s.before.ProductID != s.after.ProductID
+	isTold := is == s.after.ProductID && (s.isNewPeriod() || s.before.ProductID != is)
 	return was != "" && is != "" && was != is && !isTold
 }
 

@@ -57,8 +57,8 @@ type chain struct {
 	periods []period
 
 	// latest expires last of all periods that no upgrade replaced, paid last
-	// of those that were not revoked either.
-	latest, paid Transaction
+	// of those that were not revoked either, and newest was bought last.
+	latest, paid, newest Transaction
 	// upgraded expires last of the periods that an upgrade replaced.
 	upgraded Transaction
 	// token is the newest app account token that any period carries.
@@ -84,6 +84,7 @@ func (c *chain) weigh() {
 			continue
 		}
 		c.latest = later(c.latest, p.Transaction)
+		c.newest = newer(c.newest, p.Transaction)
 		if !p.IsRevoked() {
 			c.paid = later(c.paid, p.Transaction)
 		}
@@ -112,6 +113,18 @@ func later(a, b Transaction) Transaction {
 	return b
 }
 
+// newer is the transaction that was bought later; of two that were bought
+// together, the one that expires later.
+func newer(a, b Transaction) Transaction {
+	if after := a.PurchaseDate.Compare(b.PurchaseDate); after != 0 {
+		if after > 0 {
+			return a
+		}
+		return b
+	}
+	return later(a, b)
+}
+
 // decisive is the period that the status follows from.
 func (c *chain) decisive(asOf time.Time) Transaction {
 	switch {
@@ -122,11 +135,9 @@ func (c *chain) decisive(asOf time.Time) Transaction {
 	case c.paid.ExpiresDate.After(asOf):
 		// The longest period was refunded, but another one is paid for.
 		return c.paid
-	case c.paid.TransactionID != "" && c.paid.PurchaseDate.After(c.latest.CancellationDate):
-		// Bought after the refund: what came after it counts.
-		return c.paid
 	}
-	return c.latest
+	// What was bought last counts: after a refund, or refunded as well.
+	return c.newest
 }
 
 // revocations lists the refunded and withdrawn periods. An upgrade dates the

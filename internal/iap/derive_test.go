@@ -37,6 +37,11 @@ func refunded(ago time.Duration) func(*iap.Transaction) {
 	}
 }
 
+// boughtAgo is for a period that is longer than a month.
+func boughtAgo(days time.Duration) func(*iap.Transaction) {
+	return func(t *iap.Transaction) { t.PurchaseDate = now.Add(-days * day) }
+}
+
 func upgraded(t *iap.Transaction) { t.IsUpgraded = true }
 
 func product(id string) func(*iap.Transaction) {
@@ -89,7 +94,8 @@ func TestDeriveStatus(t *testing.T) {
 		{"refunded", facts(period("2", 10*day, refunded(day)), renewal()), iap.StatusRevoked, "2"},
 		{"an older period was refunded, the new one counts", facts(period("1", -20*day, refunded(25*day)), period("2", 10*day)), iap.StatusActive, "2"},
 		{"the longest period was refunded, another one runs", facts(period("9", 300*day, refunded(day)), period("2", 10*day)), iap.StatusActive, "2"},
-		{"bought again after a refund, and lapsed", facts(period("9", 300*day, refunded(60*day)), period("2", -10*day)), iap.StatusExpired, "2"},
+		{"bought again after a refund, and lapsed", facts(period("9", 300*day, boughtAgo(65), refunded(60*day)), period("2", -10*day)), iap.StatusExpired, "2"},
+		{"bought again after a refund, and refunded too", facts(period("9", 300*day, boughtAgo(65), refunded(60*day)), period("2", 10*day, refunded(day))), iap.StatusRevoked, "2"},
 		{"refunded, and an older period lapsed before that", facts(period("1", -40*day), period("2", 10*day, refunded(day))), iap.StatusRevoked, "2"},
 		{"upgraded to a shorter product", facts(period("1", 300*day, upgraded, product("yearly")), period("2", 10*day)), iap.StatusActive, "2"},
 		{"upgraded, and Apple dates the end of the old period", facts(period("1", 300*day, upgraded, refunded(day)), period("2", 10*day)), iap.StatusActive, "2"},
