@@ -68,6 +68,7 @@ func TestResultsAsJSON(t *testing.T) {
 	if o := s.run(t, "import", rejected, "--json"); o.code != exitFailures {
 		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
 	}
+	s.importedLongAgo(t)
 	if o := s.must(t, "run", "--worker", "--json", "--quiet"); o.stderr != "" {
 		t.Errorf("--quiet: got %q on standard error, want nothing", o.stderr)
 	}

@@ -77,3 +77,11 @@ func (s *session) openShop(t *testing.T, customers int) *applesim.Server {
 	s.must(t, "import", receiptsFile(t, sim))
 	return sim
 }
+
+// importedLongAgo has the receipts be as old as what they show, as those of a
+// backend that hands each in when it is bought. Of what was bought long before
+// its receipt came in nothing is told.
+func (s *session) importedLongAgo(t *testing.T) {
+	t.Helper()
+	s.exec(t, `UPDATE receipts SET created_at = '2015-01-01'`)
+}

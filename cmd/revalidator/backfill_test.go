@@ -19,6 +19,7 @@ func TestBackfillStory(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 40)
+	s.importedLongAgo(t)
 	s.transcript.Reset()
 	s.must(t, "backfill", "list")
 	s.run(t, "backfill")

@@ -46,6 +46,7 @@ func TestExplain(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openStories(t)
+	s.importedLongAgo(t)
 	s.transcript.Reset()
 	s.must(t, "explain", "customer-0000003")
 	s.must(t, "run", "--worker", "--quiet")

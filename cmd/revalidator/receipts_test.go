@@ -97,6 +97,7 @@ func TestReceiptsForget(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openStories(t)
+	s.importedLongAgo(t)
 	s.must(t, "run", "--worker", "--quiet")
 	var gone repository.Forgotten
 	o := s.must(t, "receipts", "forget", "--customer", "customer-0000002", "--yes", "--json")

@@ -216,12 +216,18 @@ type process struct {
 // start runs a command beside the test, and stops it when the test ends.
 func (s *session) start(t *testing.T, stdin io.Reader, args ...string) *process {
 	t.Helper()
+	return s.startWith(t, stdin, io.Discard, args...)
+}
+
+// startWith is start for a command whose standard output is looked at.
+func (s *session) startWith(t *testing.T, stdin io.Reader, stdout io.Writer, args ...string) *process {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &process{stderr: newOutput(), cancel: cancel, ended: make(chan struct{})}
 	env := s.env // as it is now: the test may go on to change it
 	go func() {
 		defer close(p.ended)
-		p.code = run(ctx, args, stdin, io.Discard, p.stderr, env)
+		p.code = run(ctx, args, stdin, stdout, p.stderr, env)
 	}()
 	t.Cleanup(func() { cancel(); <-p.ended })
 	return p

@@ -38,6 +38,7 @@ func TestStatusOfTrouble(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 10)
+	s.importedLongAgo(t)
 	s.must(t, "run", "--worker", "--quiet")
 	s.must(t, "apps", "add", "com.example.new")
 	s.exec(t, `UPDATE receipts SET next_check_at = '2020-01-01' WHERE id % 2 = 0`)

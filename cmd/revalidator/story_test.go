@@ -36,6 +36,8 @@ func TestStory(t *testing.T) {
 	s.must(t, "status")
 	s.must(t, "run", "--worker")
 	s.must(t, "status")
+	sim.Clock().Advance(31 * 24 * time.Hour)
+	s.must(t, "run", "--worker")
 	checkWidth(t, results(s.transcript.String()))
 	checkSilence(t, s, sim.Secrets(readerApp)[0], sim.Secrets(fitnessApp)[0])
 	golden(t, "story.txt", s.transcript.String())
