@@ -85,6 +85,7 @@ func TestReportAfterRun(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 10)
+	s.importedLongAgo(t)
 	s.must(t, "run", "--worker", "--quiet")
 	var r struct {
 		ID     int64 `json:"id"`
