@@ -37,6 +37,8 @@ const (
 	// customer consents and renews, or does not and expires.
 	ActPriceAccepted Act = "price_accepted"
 	ActPriceRefused  Act = "price_refused"
+	// ActExtend moves the renewal date of the current period, as a developer may.
+	ActExtend Act = "extend"
 	// ActWithdrawn takes the product off sale: it expires with intent 4.
 	ActWithdrawn Act = "withdrawn"
 	// ActFamilyLoss ends a subscription that was shared by the family.
@@ -47,7 +49,8 @@ const (
 func Acts() []Act {
 	return []Act{
 		ActRenew, ActTurnOff, ActRecoverInGrace, ActRecoverLate, ActBillingLapse, ActRefund, ActRefundReversed,
-		ActRefundPrevious, ActUpgrade, ActDowngrade, ActPriceAccepted, ActPriceRefused, ActWithdrawn, ActFamilyLoss,
+		ActRefundPrevious, ActUpgrade, ActDowngrade, ActPriceAccepted, ActPriceRefused, ActExtend, ActWithdrawn,
+		ActFamilyLoss,
 	}
 }
 
@@ -65,7 +68,7 @@ func (a Act) plain() Act {
 	switch a {
 	case ActRecoverInGrace:
 		return ActRecoverLate
-	case ActUpgrade, ActDowngrade, ActPriceAccepted, ActRefundPrevious, ActFamilyLoss:
+	case ActUpgrade, ActDowngrade, ActPriceAccepted, ActExtend, ActRefundPrevious, ActFamilyLoss:
 		return ActRenew
 	case ActPriceRefused:
 		return ActTurnOff

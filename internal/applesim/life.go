@@ -100,6 +100,8 @@ func (l *life) play(p *period, act Act) *period {
 		return l.upgrade(p, t)
 	case ActDowngrade:
 		return l.downgrade(p)
+	case ActExtend:
+		return l.extend(p, t)
 	case ActPriceAccepted, ActPriceRefused:
 		return l.raisePrice(p, act)
 	case ActWithdrawn:

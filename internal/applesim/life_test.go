@@ -82,6 +82,8 @@ func TestTruth(t *testing.T) {
 		{"upgraded", Story{Acts: []Act{ActUpgrade}}, on(1, 20), yearly},
 		{"downgrade scheduled", Story{Acts: []Act{ActDowngrade}}, on(1, 20), lower},
 		{"downgraded", Story{Acts: []Act{ActDowngrade}}, on(2, 2), weekly},
+		{"renewal date moved", Story{Acts: []Act{ActExtend}}, on(1, 20), active("2026-02-11")},
+		{"renewed after that", Story{Acts: []Act{ActExtend}}, on(2, 12), active("2026-03-11")},
 		{"price increase pending", Story{Acts: []Act{ActPriceAccepted}}, on(1, 16), asking},
 		{"price increase accepted", Story{Acts: []Act{ActPriceAccepted}}, on(1, 29), agreed},
 		{"price increase refused", Story{Acts: []Act{ActPriceRefused}}, on(2, 2), expired("2026-02-01", "3")},

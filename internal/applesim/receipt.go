@@ -129,7 +129,7 @@ func (t *transaction) attributes(b *cryptobyte.Builder, now millis) {
 		addText(b, 1705, asn1.UTF8String, digits(t.originalID))
 		addDate(b, 1704, t.bought)
 		addDate(b, 1706, t.originallyBought)
-		addDate(b, 1708, t.expires)
+		addDate(b, 1708, t.expiry(now))
 		addText(b, 1702, asn1.UTF8String, t.product.id)
 	})
 }

@@ -108,7 +108,7 @@ func (w *writer) transaction(t *transaction, at millis, current bool) {
 	w.digits("original_transaction_id", t.originalID)
 	w.date("purchase_date", t.bought)
 	w.date("original_purchase_date", t.originallyBought)
-	w.date("expires_date", t.expires)
+	w.date("expires_date", t.expiry(at))
 	w.date("cancellation_date", cancelled)
 	if t.product.kind == autoRenewable {
 		w.digits("web_order_line_item_id", t.webOrderLineItemID)

@@ -39,6 +39,8 @@ type transaction struct {
 	trial, intro bool
 	family       bool
 
+	extended  millis // when the renewal date was moved
+	extension millis // and by how much
 	upgraded  millis // when it was superseded by an upgrade
 	cancelled millis // when it was refunded or withdrawn from the family
 	restored  millis // when the refund was reversed
@@ -52,6 +54,14 @@ func (t *transaction) cancellation(now millis) millis {
 		return 0
 	}
 	return t.cancelled
+}
+
+// expiry is the end of the period as it shows at now.
+func (t *transaction) expiry(now millis) millis {
+	if t.extended.passed(now) {
+		return t.expires + t.extension
+	}
+	return t.expires
 }
 
 func (t *transaction) isUpgraded(now millis) bool { return t.upgraded.passed(now) }

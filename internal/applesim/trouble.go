@@ -126,6 +126,13 @@ func (l *life) downgrade(p *period) *period {
 	return l.renew(p, lower)
 }
 
+// extend moves the renewal date by a third of the period, which stays the same.
+func (l *life) extend(p *period, t *transaction) *period {
+	t.extended, t.extension = l.within(p), (p.expires - p.bought).part(1.0/3)
+	p.expires += t.extension
+	return l.renew(p, p.product)
+}
+
 func (l *life) raisePrice(p *period, act Act) *period {
 	asked := phase{from: l.within(p), status: StatusActive, autoRenew: true, renewsTo: p.product, priceConsent: "0"}
 	l.enter(asked)

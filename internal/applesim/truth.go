@@ -106,7 +106,7 @@ func (c *chain) truth(now millis) Subscription {
 	s := Subscription{
 		OriginalTransactionID: digits(c.originalID), TransactionID: digits(t.id),
 		ProductID: t.product.id, GroupID: t.product.group, Status: phase.status,
-		PurchaseDate: int64(t.bought), ExpiresDate: int64(t.expires),
+		PurchaseDate: int64(t.bought), ExpiresDate: int64(t.expiry(now)),
 		IsTrialPeriod: t.trial, IsInIntroOfferPeriod: t.intro,
 		InAppOwnershipType: t.ownership(), CancellationDate: int64(t.cancellation(now)),
 	}

@@ -28,15 +28,23 @@ func maybe(t *rapid.T, name string, at time.Time) time.Time {
 	return time.Time{}
 }
 
+func anyFlag(t *rapid.T, name string) *bool {
+	return rapid.SampledFrom([]*bool{nil, new(false), new(true)}).Draw(t, name)
+}
+
 // anyRecord draws from few ids, so that records meet.
 func anyRecord(t *rapid.T) record {
 	id := rapid.SampledFrom([]string{"1", "2", "3"}).Draw(t, "original id")
 	productID := rapid.SampledFrom([]string{"monthly", "yearly"}).Draw(t, "product")
 	if rapid.Bool().Draw(t, "renewal") {
 		return record{renewal: &iap.RenewalInfo{
-			OriginalTransactionID: id, ProductID: productID,
-			AutoRenewStatus:        new(rapid.Bool().Draw(t, "renews")),
-			IsInBillingRetryPeriod: new(rapid.Bool().Draw(t, "in retry")),
+			OriginalTransactionID:  rapid.SampledFrom([]string{id, ""}).Draw(t, "names its subscription"),
+			ProductID:              rapid.SampledFrom([]string{productID, ""}).Draw(t, "names the product that runs"),
+			AutoRenewProductID:     productID,
+			AutoRenewStatus:        anyFlag(t, "renews"),
+			IsInBillingRetryPeriod: anyFlag(t, "in retry"),
+			PriceConsentStatus:     rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "consent"),
+			PriceIncreaseStatus:    rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "increase"),
 			GracePeriodExpiresDate: maybe(t, "has grace", anyTime(t, "grace")),
 			ExpirationIntent:       iap.ExpirationIntent(rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "intent")),
 		}}
@@ -85,6 +93,32 @@ func TestSameRecordsTwiceAreTheSame(t *testing.T) {
 		records := rapid.SliceOfN(rapid.Custom(anyRecord), 0, 12).Draw(t, "records")
 		if diff := cmp.Diff(derive(records), derive(append(records, records...))); diff != "" {
 			t.Fatalf("(-once +twice)\n%s", diff)
+		}
+	})
+}
+
+// TestOlderRecordChangesNothing adds to each subscription a period that was over
+// long before all others. What Derive says of one that only has upgraded periods
+// is left aside: any other period says more.
+func TestOlderRecordChangesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		records := rapid.SliceOfN(rapid.Custom(anyRecord), 0, 12).Draw(t, "records")
+		want := derive(records)
+		for _, s := range want.Subscriptions {
+			if s.IsUpgraded {
+				return
+			}
+			records = append(records, record{
+				list: rapid.SampledFrom([]iap.List{iap.ListReceipt, iap.ListLatest}).Draw(t, "old list"),
+				transaction: iap.Transaction{
+					TransactionID: s.OriginalTransactionID + "old", OriginalTransactionID: s.OriginalTransactionID, ProductID: "weekly",
+					PurchaseDate: now.Add(-400 * day), ExpiresDate: now.Add(-393 * day), IsUpgraded: rapid.Bool().Draw(t, "old upgraded"),
+				},
+			})
+		}
+		if diff := cmp.Diff(want, derive(records), stored); diff != "" {
+			t.Fatalf("(-without +with)\n%s", diff)
 		}
 	})
 }
