@@ -109,8 +109,14 @@ func TestOlderRecordChangesNothing(t *testing.T) {
 			if s.IsUpgraded {
 				return
 			}
+			// The first record of what is true now would change what the
+			// receipt's word is worth.
+			list := iap.ListReceipt
+			if len(s.Revocations) == 0 {
+				list = rapid.SampledFrom([]iap.List{iap.ListReceipt, iap.ListLatest}).Draw(t, "old list")
+			}
 			records = append(records, record{
-				list: rapid.SampledFrom([]iap.List{iap.ListReceipt, iap.ListLatest}).Draw(t, "old list"),
+				list: list,
 				transaction: iap.Transaction{
 					TransactionID: s.OriginalTransactionID + "old", OriginalTransactionID: s.OriginalTransactionID, ProductID: "weekly",
 					PurchaseDate: now.Add(-400 * day), ExpiresDate: now.Add(-393 * day), IsUpgraded: rapid.Bool().Draw(t, "old upgraded"),
