@@ -114,9 +114,9 @@ func later(a, b Transaction) Transaction {
 }
 
 // newer is the transaction that was bought later; of two that were bought
-// together, the one that expires later.
+// together, the one that expires later. Apple gives some dates in whole seconds.
 func newer(a, b Transaction) Transaction {
-	if after := a.PurchaseDate.Compare(b.PurchaseDate); after != 0 {
+	if after := a.PurchaseDate.Truncate(time.Second).Compare(b.PurchaseDate.Truncate(time.Second)); after != 0 {
 		if after > 0 {
 			return a
 		}
