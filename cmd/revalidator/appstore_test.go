@@ -85,10 +85,3 @@ func (s *session) importedLongAgo(t *testing.T) {
 	t.Helper()
 	s.exec(t, `UPDATE receipts SET created_at = '2015-01-01'`)
 }
-
-// dueLongAgo has what is due be so for the same time each day that the tests
-// run, and not for some seconds, of which lines are longer or shorter.
-func (s *session) dueLongAgo(t *testing.T) {
-	t.Helper()
-	s.exec(t, `UPDATE receipts SET next_check_at = '2020-01-01' WHERE next_check_at < now() + interval '1 minute'`)
-}

@@ -50,7 +50,6 @@ func TestExplain(t *testing.T) {
 	s.transcript.Reset()
 	s.must(t, "explain", "customer-0000003")
 	s.must(t, "run", "--worker", "--quiet")
-	s.dueLongAgo(t)
 	s.transcript.Reset()
 	s.must(t, "explain", "customer-0000003") // in the grace period
 	s.must(t, "explain", "400000000400001")  // a subscription that was refunded

@@ -19,7 +19,6 @@ func TestReceipts(t *testing.T) {
 	s.openStories(t)
 	s.importedLongAgo(t)
 	s.must(t, "run", "--worker", "--quiet")
-	s.dueLongAgo(t)
 	id := s.idOf(t, 1)
 	s.transcript.Reset()
 	s.must(t, "receipts", "list", "--customer", "customer-0000001")
