@@ -25,27 +25,33 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleSetAside:
 		return "no other answer can come, so it is set aside for a person to decide"
 	case iap.RuleRenewal:
-		return "a subscription expires or renews just before"
+		return "a subscription is about to renew, or should just have renewed"
+	case iap.RuleExpiry:
+		return "a subscription that is not set to renew expires just before"
+	case iap.RulePriceIncrease:
+		return "a price increase waits for the customer's consent, so it is looked at once a week"
+	case iap.RuleRefundSweep:
+		return "a subscription runs for long, and a refund or another product can come at any time"
 	case iap.RuleLapse:
 		return "a subscription expired within the last day and Apple gave no reason, so the renewal may only be late"
 	case iap.RuleGracePeriod:
-		return "a payment failed and the customer keeps the service for now, so it is looked at twice a day"
+		return "a payment failed and the customer keeps the service for now, so it may recover any day"
 	case iap.RuleGracePeriodEnd:
-		return "the billing grace period of a subscription ends just before"
+		return "the grace period of a subscription, Apple's or the app's own, ends just before"
 	case iap.RuleBillingRetry:
-		return "a payment failed and Apple keeps trying, so it may recover at any time"
+		return "a payment failed and Apple keeps trying, so it may recover any day"
 	case iap.RuleBillingRetryEnd:
-		return "Apple stops trying a failed payment just before, 60 days after expiry"
+		return "Apple stops trying a failed payment 60 days after expiry"
 	case iap.RuleResubscribe:
 		return "a subscription has ended, and customers come back without opening the app"
 	case iap.RuleRefundReversal:
-		return "a purchase was refunded, and a refund can be reversed"
-	case iap.RuleRefundSweep:
-		return "a purchase can be refunded at any time, so it is looked at once a month"
+		return "a purchase was refunded lately, and a refund can be reversed"
+	case iap.RulePurchaseSweep:
+		return "a one-time purchase can be refunded, so it is looked at about once a month for a while"
 	case iap.RuleNoPurchases:
-		return "nothing was ever bought, so it is looked at once a month"
+		return "nothing was ever bought, so it is looked at about once a month"
 	case iap.RuleSettled:
-		return "nothing can change any more"
+		return "nothing is expected any more: it has ended for long, or cannot change"
 	}
 	return "by a rule that this program does not know: " + string(r)
 }

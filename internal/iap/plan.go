@@ -5,97 +5,13 @@ import (
 	"time"
 )
 
-// Rule names why a receipt is looked at again when it is. It is stored with
-// the receipt, so that an operator can always ask.
-type Rule string
-
-// The rules of Plan, the one that a new receipt starts with, and those that
-// stand in for Plan where Apple gave no facts to plan from.
-const (
-	RuleRetry           Rule = "retry"     // no usable answer: after a back-off
-	RuleWait            Rule = "wait"      // not asked: a limit is in force
-	RuleConfirm         Rule = "confirm"   // Apple says something final: confirm it on another day
-	RuleSetAside        Rule = "set_aside" // no other answer can come: a person decides
-	RuleNew             Rule = "new"
-	RuleRequested       Rule = "requested"         // a person asked for a look
-	RuleRenewal         Rule = "renewal"           // active: just after it expires or renews
-	RuleLapse           Rule = "lapse"             // expired less than a day ago without a reason: Apple may be late
-	RuleGracePeriod     Rule = "grace_period"      // payment failed, customer keeps the service
-	RuleGracePeriodEnd  Rule = "grace_period_end"  // the next look is just after the grace period
-	RuleBillingRetry    Rule = "billing_retry"     // payment failed, Apple keeps trying
-	RuleBillingRetryEnd Rule = "billing_retry_end" // Apple has just stopped trying
-	RuleResubscribe     Rule = "resubscribe"       // expired: people come back
-	RuleRefundReversal  Rule = "refund_reversal"   // revoked: a refund can be reversed
-	RuleRefundSweep     Rule = "refund_sweep"      // paid for long: a refund can come at any time
-	RuleNoPurchases     Rule = "no_purchases"      // nothing was ever bought
-	RuleSettled         Rule = "settled"           // nothing can change any more: no next check
-)
-
-// Policy is how often a receipt is looked at. Durations are of production;
-// sandbox clocks run faster by SandboxScale.
-type Policy struct {
-	// AfterExpiry is how long after expiry Apple is asked about a renewal.
-	AfterExpiry time.Duration
-	// LapseSteps are the waits, counted from expiry, while an expiry without
-	// a reason may still turn into a renewal.
-	LapseSteps []time.Duration
-	// GracePeriod is the wait between two looks at a failed payment in the
-	// grace period.
-	GracePeriod time.Duration
-	// BillingRetryEarly is the wait in the first BillingRetryEarlyFor after
-	// expiry, BillingRetry the wait after that until BillingRetryFor is over,
-	// which is how long Apple tries.
-	BillingRetryEarly, BillingRetryEarlyFor time.Duration
-	BillingRetry, BillingRetryFor           time.Duration
-	// ResubscribeSteps are looks counted from expiry, after which every
-	// ResubscribeEvery until ResubscribeFor is over.
-	ResubscribeSteps                 []time.Duration
-	ResubscribeEvery, ResubscribeFor time.Duration
-	// RevokedSteps are looks counted from the revocation.
-	RevokedSteps []time.Duration
-	// SweepEvery is the ceiling on how long a live receipt goes unseen, and
-	// the rhythm in which one-time purchases are watched until SweepFor after
-	// the purchase.
-	SweepEvery, SweepFor time.Duration
-	// SandboxScale divides every duration for sandbox receipts.
-	SandboxScale int
-	// Jitter is the share of a wait by which it may be longer or shorter.
-	Jitter float64
-}
-
-const day = 24 * time.Hour
-
-// DefaultPolicy is the policy that the program ships with. Apple retries a
-// failed payment for 60 days, and one program that gave up after 15 lost
-// renewals (osmandapp/OsmAnd-tools#1729).
-// https://developer.apple.com/documentation/storekit/in-app_purchase/reducing_involuntary_subscriber_churn
-func DefaultPolicy() Policy {
-	return Policy{
-		AfterExpiry:          10 * time.Minute,
-		LapseSteps:           []time.Duration{time.Hour, 4 * time.Hour, 12 * time.Hour, day},
-		GracePeriod:          12 * time.Hour,
-		BillingRetryEarly:    12 * time.Hour,
-		BillingRetryEarlyFor: 7 * day,
-		BillingRetry:         day,
-		BillingRetryFor:      60 * day,
-		ResubscribeSteps:     []time.Duration{day, 7 * day, 30 * day, 60 * day},
-		ResubscribeEvery:     30 * day,
-		ResubscribeFor:       365 * day,
-		RevokedSteps:         []time.Duration{day, 7 * day},
-		SweepEvery:           30 * day,
-		SweepFor:             90 * day,
-		SandboxScale:         24 * 60,
-		Jitter:               0.1,
-	}
-}
-
 // Check is the next look at a receipt. A zero At means never again, which only
 // RuleSettled may say.
 type Check struct {
 	At   time.Time
 	Rule Rule
-	// OriginalTransactionID is the subscription that wants the look, empty
-	// where none does.
+	// OriginalTransactionID is the subscription or purchase that wants the
+	// look, empty where none does.
 	OriginalTransactionID string
 }
 
@@ -104,129 +20,201 @@ type Check struct {
 // pure; now is Apple's time of the facts, and id spreads receipts that would
 // otherwise all be due in the same second.
 func (p Policy) Plan(c Conclusion, now time.Time, id int64) Check {
-	next := Check{Rule: RuleSettled}
-	consider := func(k Check) {
-		if !k.At.IsZero() && (next.At.IsZero() || k.At.Before(next.At)) {
-			next = k
-		}
+	if len(c.Subscriptions)+len(c.Purchases) == 0 {
+		return p.at(now, spread(id)).wait(RuleNoPurchases, p.SweepEvery)
 	}
+	next := Check{Rule: RuleSettled}
 	for _, s := range c.Subscriptions {
-		k := p.scaled(s.Environment).subscription(s, now, spread(id))
+		if s.replaced(c) {
+			continue
+		}
+		k := p.scaled(s.Environment, s.ExpiresDate.Sub(s.PurchaseDate)).at(now, spread(id)).subscription(s)
 		k.OriginalTransactionID = s.OriginalTransactionID
-		consider(k)
+		next = earliest(next, k)
 	}
 	for _, o := range c.Purchases {
-		consider(p.scaled(o.Environment).purchase(o, now, spread(id)))
+		k := p.scaled(o.Environment, 0).at(now, spread(id)).purchase(o)
+		k.OriginalTransactionID = o.OriginalTransactionID
+		next = earliest(next, k)
 	}
-	if len(c.Subscriptions)+len(c.Purchases) == 0 {
-		return Check{At: p.in(p.SweepEvery, now, spread(id)), Rule: RuleNoPurchases}
+	if next.At.IsZero() {
+		return Check{Rule: RuleSettled}
 	}
 	return next
 }
 
-// subscription is the table of the policy: one rule per state.
-func (p Policy) subscription(s Subscription, now time.Time, spread float64) Check {
-	anchored := func(rule Rule, from time.Time, steps ...time.Duration) Check {
-		return Check{At: p.nextStep(from, now, steps, spread), Rule: rule}
+// replaced reports whether a subscription has ended and another one of its
+// group is live: a customer has one of a group at a time, so that nothing comes
+// of it while that one lives.
+func (s Subscription) replaced(c Conclusion) bool {
+	if s.live() || s.SubscriptionGroupIdentifier == "" {
+		return false
 	}
+	for _, other := range c.Subscriptions {
+		if other.live() && other.SubscriptionGroupIdentifier == s.SubscriptionGroupIdentifier && other.Environment == s.Environment {
+			return true
+		}
+	}
+	return false
+}
+
+// live reports whether the subscription has not ended: it is paid for, or
+// Apple still tries to have it paid.
+func (s Subscription) live() bool {
+	return s.Status == StatusActive || s.Status == StatusGracePeriod || s.Status == StatusBillingRetry
+}
+
+// planner is the policy at one moment for one receipt.
+type planner struct {
+	Policy
+	now time.Time
+	// spread is where in a window the receipt falls, from 0 to 1.
+	spread float64
+}
+
+func (p Policy) at(now time.Time, spread float64) planner { return planner{p, now, spread} }
+
+// subscription is the policy, state by state. Policy.Table says the same in
+// words.
+func (p planner) subscription(s Subscription) Check {
+	sinceExpiry := p.now.Sub(s.ExpiresDate)
 	switch s.Status {
 	case StatusActive:
-		return sooner(
-			anchored(RuleRenewal, s.ExpiresDate, p.AfterExpiry),
-			Check{At: p.in(p.SweepEvery, now, spread), Rule: RuleRefundSweep})
+		return p.active(s)
 	case StatusGracePeriod:
-		return sooner(
-			anchored(RuleGracePeriodEnd, s.GracePeriodExpiresDate, p.AfterExpiry),
-			Check{At: p.in(p.GracePeriod, now, spread), Rule: RuleGracePeriod})
+		return earliest(
+			p.after(RuleGracePeriodEnd, s.GracePeriodExpiresDate),
+			p.wait(RuleGracePeriod, p.atMost(p.FailedPayment)))
 	case StatusBillingRetry:
-		return p.billingRetry(s, now, spread)
+		return p.billingRetry(s, sinceExpiry)
 	case StatusRevoked:
-		if k := anchored(RuleRefundReversal, s.RevocationDate, p.RevokedSteps...); !k.At.IsZero() {
-			return k
+		return p.revoked(s.RevocationDate)
+	}
+	if s.ExpirationIntent == "" && !s.IsUpgraded {
+		for _, step := range p.LapseSteps {
+			if k := p.after(RuleLapse, s.ExpiresDate.Add(step-p.AfterExpiry)); k.At.After(p.now) {
+				return k
+			}
 		}
-		return p.resubscribe(s.RevocationDate, now, spread)
 	}
-	if s.ExpirationIntent == "" && !s.IsUpgraded && now.Before(s.ExpiresDate.Add(p.LapseSteps[len(p.LapseSteps)-1])) {
-		return anchored(RuleLapse, s.ExpiresDate, p.LapseSteps...)
+	if s.IsUpgraded {
+		// What is left of it is the period that the upgrade cut short.
+		return p.ended(p.now.Sub(s.PurchaseDate))
 	}
-	return p.resubscribe(s.ExpiresDate, now, spread)
+	return p.ended(sinceExpiry)
 }
 
-func (p Policy) billingRetry(s Subscription, now time.Time, spread float64) Check {
-	wait := p.BillingRetry
-	if now.Before(s.ExpiresDate.Add(p.BillingRetryEarlyFor)) {
-		wait = p.BillingRetryEarly
+func (p planner) active(s Subscription) Check {
+	next := p.after(RuleExpiry, s.ExpiresDate)
+	if s.AutoRenewStatus == nil || *s.AutoRenewStatus {
+		next.Rule = RuleRenewal
+		if before := s.ExpiresDate.Add(-p.lead()); p.lead() > 0 && before.After(p.now) {
+			next.At = before
+		}
 	}
-	return sooner(
-		Check{At: p.nextStep(s.ExpiresDate, now, []time.Duration{p.BillingRetryFor + p.AfterExpiry}, spread), Rule: RuleBillingRetryEnd},
-		Check{At: p.in(wait, now, spread), Rule: RuleBillingRetry})
+	if s.PriceConsentStatus == "0" || s.PriceIncreaseStatus == "0" {
+		next = earliest(next, p.wait(RulePriceIncrease, p.PriceIncrease))
+	}
+	if s.ExpiresDate.Sub(p.now) > p.SweepEvery {
+		next = earliest(next, p.sweep(s))
+	}
+	return next
 }
 
-// resubscribe looks for customers who come back from Settings, without opening
-// the app, after their service ended.
-func (p Policy) resubscribe(ended, now time.Time, spread float64) Check {
-	if at := p.nextStep(ended, now, p.ResubscribeSteps, spread); !at.IsZero() {
-		return Check{At: at, Rule: RuleResubscribe}
+// sweep is a look in the middle of a long period, in which nothing is expected
+// and anything can come. What is left until the last sweep is cut into equal
+// parts, which spreads the sweeps of many receipts as their expiries are.
+func (p planner) sweep(s Subscription) Check {
+	longest := p.SweepEvery
+	if p.now.Sub(s.PurchaseDate) >= p.SweepLateFrom {
+		longest = p.SweepLate
 	}
-	if now.Before(ended.Add(p.ResubscribeFor)) {
-		return Check{At: p.in(p.ResubscribeEvery, now, spread), Rule: RuleResubscribe}
+	wait := s.ExpiresDate.Sub(p.now) - min(p.SweepLast, p.SweepEvery)
+	if parts := (wait + longest - 1) / longest; parts > 1 {
+		wait /= parts
+	}
+	return Check{At: p.now.Add(wait - p.early(wait)), Rule: RuleRefundSweep}
+}
+
+func (p planner) billingRetry(s Subscription, sinceExpiry time.Duration) Check {
+	if sinceExpiry >= p.BillingRetryFor {
+		return p.wait(RuleBillingRetryEnd, p.atMost(p.BillingRetryOverdue))
+	}
+	wait := p.FailedPayment
+	if sinceExpiry >= p.BillingRetryLateFrom {
+		wait = max(wait, sinceExpiry/time.Duration(p.BillingRetryShare))
+	}
+	next := earliest(
+		p.after(RuleBillingRetryEnd, s.ExpiresDate.Add(p.BillingRetryFor)),
+		p.wait(RuleBillingRetry, p.atMost(wait)))
+	if end := p.after(RuleGracePeriodEnd, s.ExpiresDate.Add(p.GraceFor)); p.GraceFor > 0 && end.At.After(p.now) {
+		next = earliest(next, end)
+	}
+	return next
+}
+
+func (p planner) revoked(at time.Time) Check {
+	next := p.ended(p.now.Sub(at))
+	if next.Rule == RuleResubscribe && p.now.Before(at.Add(p.ReversalFor)) {
+		next.Rule = RuleRefundReversal
+	}
+	return next
+}
+
+// ended looks for customers who come back from Settings, without opening the
+// app, after their service ended: most of them soon, so the wait is as long as
+// the service has been over.
+func (p planner) ended(ago time.Duration) Check {
+	if ago >= p.ResubscribeFor {
+		return Check{Rule: RuleSettled}
+	}
+	return p.wait(RuleResubscribe, min(max(ago, p.ResubscribeFirst), p.ResubscribeEvery))
+}
+
+func (p planner) purchase(o Purchase) Check {
+	switch {
+	case !o.RevocationDate.IsZero():
+		ago := p.now.Sub(o.RevocationDate)
+		if ago >= p.ReversalFor {
+			return Check{Rule: RuleSettled}
+		}
+		return p.wait(RuleRefundReversal, max(ago, p.ResubscribeFirst))
+	case p.now.Before(o.PurchaseDate.Add(p.PurchaseFor)):
+		return p.wait(RulePurchaseSweep, p.SweepEvery)
 	}
 	return Check{Rule: RuleSettled}
 }
 
-func (p Policy) purchase(o Purchase, now time.Time, spread float64) Check {
-	if !o.RevocationDate.IsZero() {
-		return Check{At: p.nextStep(o.RevocationDate, now, p.RevokedSteps, spread), Rule: RuleRefundReversal}
-	}
-	if now.Before(o.PurchaseDate.Add(p.SweepFor)) {
-		return Check{At: p.in(p.SweepEvery, now, spread), Rule: RuleRefundSweep}
-	}
-	return Check{Rule: RuleSettled}
+// after is a look just after a date, never before it, because Apple would
+// still give the old answer.
+func (p planner) after(rule Rule, date time.Time) Check {
+	return Check{At: date.Add(p.AfterExpiry + time.Duration(float64(p.AfterExpiry)*p.spread/2)), Rule: rule}
 }
 
-// nextStep is the first of the steps after from that lies ahead of now, and
-// the zero time where all have passed. It is never earlier than its step,
-// because Apple would still give the old answer.
-func (p Policy) nextStep(from, now time.Time, steps []time.Duration, spread float64) time.Time {
-	for _, step := range steps {
-		at := from.Add(step + time.Duration(float64(step)*p.Jitter*spread))
-		if at.After(now) {
-			return at
-		}
-	}
-	return time.Time{}
+// lead is how long before a renewal a look is due. A renewal shows within the 24
+// hours before it: a run that comes in the last of them finds most, which the
+// next run would find most of a day late. Where no run does, the first one after
+// the renewal takes the look.
+func (p Policy) lead() time.Duration { return min(p.BeforeExpiry, p.RunEvery*3/10) }
+
+// wait is a look after a wait, at the run nearest to it, and never later than
+// the wait by more than the time to the next run.
+func (p planner) wait(rule Rule, wait time.Duration) Check {
+	wait -= p.early(wait)
+	return Check{At: p.now.Add(wait - time.Duration(float64(wait)*p.Jitter*p.spread)), Rule: rule}
 }
 
-// in is a wait from now, longer or shorter by the jitter.
-func (p Policy) in(wait time.Duration, now time.Time, spread float64) time.Time {
-	return now.Add(wait + time.Duration(float64(wait)*p.Jitter*(2*spread-1)))
+// atMost keeps the wait for a live subscription below the ceiling, which an app
+// can have of its own.
+func (p planner) atMost(wait time.Duration) time.Duration {
+	return min(wait, max(p.SweepEvery, p.SweepLate))
 }
 
-// scaled is the policy for an environment.
-func (p Policy) scaled(env Environment) Policy {
-	if env != Sandbox || p.SandboxScale <= 1 {
-		return p
-	}
-	scale := func(d *time.Duration) { *d = max(*d/time.Duration(p.SandboxScale), time.Second) }
-	all := func(steps []time.Duration) []time.Duration {
-		scaled := make([]time.Duration, len(steps))
-		for i, d := range steps {
-			scale(&d)
-			scaled[i] = d
-		}
-		return scaled
-	}
-	for _, d := range []*time.Duration{
-		&p.AfterExpiry, &p.GracePeriod, &p.BillingRetryEarly, &p.BillingRetryEarlyFor, &p.BillingRetry,
-		&p.BillingRetryFor, &p.ResubscribeEvery, &p.ResubscribeFor, &p.SweepEvery, &p.SweepFor,
-	} {
-		scale(d)
-	}
-	p.LapseSteps, p.ResubscribeSteps, p.RevokedSteps = all(p.LapseSteps), all(p.ResubscribeSteps), all(p.RevokedSteps)
-	return p
-}
+// early is by how much a look after a wait is due before it is over.
+func (p planner) early(wait time.Duration) time.Duration { return min(p.RunEvery, wait) / 2 }
 
-func sooner(a, b Check) Check {
+// earliest is the check that comes first. Never is later than any time.
+func earliest(a, b Check) Check {
 	if a.At.IsZero() || (!b.At.IsZero() && b.At.Before(a.At)) {
 		return b
 	}

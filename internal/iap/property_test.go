@@ -145,24 +145,3 @@ func TestStatusIsAlwaysOneOfFive(t *testing.T) {
 		}
 	})
 }
-
-func TestNextCheckIsAheadAndLiveReceiptsAreNeverDropped(t *testing.T) {
-	t.Parallel()
-	policy := iap.DefaultPolicy()
-	ceiling := policy.SweepEvery + policy.SweepEvery/5
-	rapid.Check(t, func(t *rapid.T) {
-		c := derive(rapid.SliceOfN(rapid.Custom(anyRecord), 0, 12).Draw(t, "records"))
-		next := policy.Plan(c, now, rapid.Int64().Draw(t, "id"))
-		if !next.At.IsZero() && !next.At.After(now) {
-			t.Fatalf("next check %s is not ahead of %s", next.At, now)
-		}
-		for _, s := range c.Subscriptions {
-			if s.Status == iap.StatusExpired || s.Status == iap.StatusRevoked {
-				continue
-			}
-			if next.At.IsZero() || next.At.Sub(now) > ceiling {
-				t.Fatalf("a %s subscription is next looked at %s", s.Status, next.At)
-			}
-		}
-	})
-}
