@@ -8,10 +8,10 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary lint fuzz demo clean
+.PHONY: help build $(PROGRAMS) test binary lint fuzz demo simulate clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(PROGRAMS) ## build the programs into bin/
 
@@ -42,6 +42,9 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
 	@$(GO) build -trimpath -o bin/demo ./cmd/demo
 	@bin/demo
+
+simulate: ## compare policies of when to look at a receipt (CHECK=1: fail where a target is missed)
+	$(GO) run ./cmd/simulate $(if $(CHECK),-check) $(SIMULATE)
 
 clean: ## remove what the other targets built
 	rm -rf bin coverage.out

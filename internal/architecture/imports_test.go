@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"cmd/applesim": {"internal/applesim"},
 	"cmd/devstack": {"internal/devstack", "internal/devstack/pgtest"},
 	"cmd/demo":     {"internal/devstack"},
+	"cmd/simulate": {"internal/simulation", "internal/iap"},
 
 	// The spine.
 	"scheduler":  {"jobs", "internal/iap", "internal/ledger"},
@@ -55,6 +56,7 @@ var allowed = map[string][]string{
 	// Development and tests. The simulator shares nothing with its client, so
 	// that a wrong field name cannot cancel itself out.
 	"internal/applesim":           {},
+	"internal/simulation":         {"internal/iap"},
 	"internal/architecture":       {},
 	"internal/devstack":           {},
 	"internal/e2e":                {},
@@ -65,7 +67,7 @@ var allowed = map[string][]string{
 
 // development packages are never part of the production binary.
 var development = []string{
-	"internal/applesim", "internal/devstack", "internal/devstack/pgtest", "internal/devstack/redistest",
+	"internal/applesim", "internal/simulation", "internal/devstack", "internal/devstack/pgtest", "internal/devstack/redistest",
 	"repository/repositorytest",
 }
 

@@ -115,7 +115,7 @@ func (p planner) active(s Subscription) Check {
 	if s.PriceConsentStatus == "0" || s.PriceIncreaseStatus == "0" {
 		next = earliest(next, p.wait(RulePriceIncrease, p.PriceIncrease))
 	}
-	if s.ExpiresDate.Sub(p.now) > p.SweepEvery {
+	if s.ExpiresDate.Sub(p.now) > p.sweepFrom() {
 		next = earliest(next, p.sweep(s))
 	}
 	return next
@@ -162,23 +162,35 @@ func (p planner) revoked(at time.Time) Check {
 }
 
 // ended looks for customers who come back from Settings, without opening the
-// app, after their service ended: most of them soon, so the wait is as long as
-// the service has been over.
+// app, after their service ended; most of those who do come soon.
 func (p planner) ended(ago time.Duration) Check {
 	if ago >= p.ResubscribeFor {
 		return Check{Rule: RuleSettled}
 	}
-	return p.wait(RuleResubscribe, min(max(ago, p.ResubscribeFirst), p.ResubscribeEvery))
+	return p.wait(RuleResubscribe, p.nextStep(ago))
+}
+
+// nextStep is the wait for the next of the steps, which is the one after where
+// the next is nearer than half of the way from the one before.
+func (p planner) nextStep(ago time.Duration) time.Duration {
+	var last time.Duration
+	for _, step := range p.ResubscribeSteps {
+		if step-ago > (step-last)/2 {
+			return min(step-ago, step) // a refund can be dated ahead
+		}
+		last = step
+	}
+	return p.ResubscribeEvery
 }
 
 func (p planner) purchase(o Purchase) Check {
 	switch {
 	case !o.RevocationDate.IsZero():
-		ago := p.now.Sub(o.RevocationDate)
-		if ago >= p.ReversalFor {
+		next := p.revoked(o.RevocationDate)
+		if next.Rule != RuleRefundReversal {
 			return Check{Rule: RuleSettled}
 		}
-		return p.wait(RuleRefundReversal, max(ago, p.ResubscribeFirst))
+		return next
 	case p.now.Before(o.PurchaseDate.Add(p.PurchaseFor)):
 		return p.wait(RulePurchaseSweep, p.SweepEvery)
 	}

@@ -33,15 +33,16 @@ type Policy struct {
 	GraceFor time.Duration
 	// PriceIncrease is the wait while a price increase waits for consent.
 	PriceIncrease time.Duration
-	// ResubscribeFirst is the wait after a subscription ended. It then grows
-	// with the time since, up to ResubscribeEvery, until ResubscribeFor.
-	ResubscribeFirst, ResubscribeEvery, ResubscribeFor time.Duration
+	// ResubscribeSteps are looks, counted from the end of a subscription, after
+	// which one comes every ResubscribeEvery; until ResubscribeFor.
+	ResubscribeSteps                 []time.Duration
+	ResubscribeEvery, ResubscribeFor time.Duration
 	// ReversalFor is how long after a refund its reversal is expected.
 	ReversalFor time.Duration
-	// SweepEvery is the longest wait between two looks at a period that was
-	// bought less than SweepLateFrom ago, when most refunds come, and at a
+	// SweepEvery is the longest wait between two looks at a long period that
+	// was bought less than SweepLateFrom ago, when most refunds come, and at a
 	// one-time purchase until PurchaseFor after it. SweepLate is the longest
-	// after that: the ceiling on how long a live receipt goes unseen.
+	// after that, and so the ceiling on how long a live receipt goes unseen.
 	SweepEvery, SweepLateFrom, SweepLate, PurchaseFor time.Duration
 	// SweepLast is how long before expiry the last sweep of a period is.
 	SweepLast time.Duration
@@ -67,14 +68,13 @@ func DefaultPolicy() Policy {
 		BillingRetryFor:      60 * day,
 		BillingRetryOverdue:  7 * day,
 		PriceIncrease:        7 * day,
-		ResubscribeFirst:     3 * day,
-		ResubscribeEvery:     30 * day,
+		ResubscribeSteps:     days(5, 11, 18, 28, 40, 55, 75, 100, 130, 170, 220, 290),
+		ResubscribeEvery:     60 * day,
 		ResubscribeFor:       365 * day,
 		ReversalFor:          14 * day,
-		// A month of 31 days needs no sweep of its own.
-		SweepEvery:    32 * day,
-		SweepLateFrom: 90 * day,
-		SweepLate:     60 * day,
+		SweepEvery:           30 * day,
+		SweepLateFrom:        60 * day,
+		SweepLate:            60 * day,
 		// A price increase shows by then, and can still be refused.
 		SweepLast:       20 * day,
 		PurchaseFor:     90 * day,
@@ -84,9 +84,21 @@ func DefaultPolicy() Policy {
 	}
 }
 
+func days(numbers ...int) []time.Duration {
+	steps := make([]time.Duration, len(numbers))
+	for i, n := range numbers {
+		steps[i] = time.Duration(n) * day
+	}
+	return steps
+}
+
 // Ceiling is the longest time that a receipt with a live subscription goes
 // unseen.
-func (p Policy) Ceiling() time.Duration { return max(p.SweepEvery, p.SweepLate) + 2*p.AfterExpiry }
+func (p Policy) Ceiling() time.Duration { return max(p.sweepFrom(), p.SweepLate) + 2*p.AfterExpiry }
+
+// sweepFrom is for how long a period must have to go to be swept: somewhat more
+// than SweepEvery, so that a month of 31 days needs no sweep of its own.
+func (p Policy) sweepFrom() time.Duration { return p.SweepEvery + p.SweepEvery/10 }
 
 // WithSweep is the policy with another wait between two sweeps, of late ones and
 // of early ones.
@@ -115,15 +127,17 @@ func (p Policy) scaled(env Environment, period time.Duration) Policy {
 	}
 	for _, d := range []*time.Duration{
 		&p.AfterExpiry, &p.BeforeExpiry, &p.FailedPayment, &p.BillingRetryLateFrom, &p.BillingRetryFor, &p.BillingRetryOverdue,
-		&p.GraceFor, &p.PriceIncrease, &p.ResubscribeFirst, &p.ResubscribeEvery, &p.ResubscribeFor, &p.ReversalFor,
+		&p.GraceFor, &p.PriceIncrease, &p.ResubscribeEvery, &p.ResubscribeFor, &p.ReversalFor,
 		&p.SweepEvery, &p.SweepLateFrom, &p.SweepLate, &p.PurchaseFor, &p.SweepLast,
 	} {
 		*d = scale(*d)
 	}
-	steps := make([]time.Duration, len(p.LapseSteps))
-	for i, d := range p.LapseSteps {
-		steps[i] = scale(d)
+	for _, steps := range []*[]time.Duration{&p.LapseSteps, &p.ResubscribeSteps} {
+		scaled := make([]time.Duration, len(*steps))
+		for i, d := range *steps {
+			scaled[i] = scale(d)
+		}
+		*steps = scaled
 	}
-	p.LapseSteps = steps
 	return p
 }
