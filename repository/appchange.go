@@ -8,11 +8,13 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// AppChange is what to change of an app; nil leaves a field as it is.
+// AppChange is what to change of an app; nil leaves a field as it is. A pointer
+// to nil leaves it to the policy for all apps.
 type AppChange struct {
-	Name          *string
-	RatePerSecond *float64
-	Burst         *int
+	Name                                  *string
+	RatePerSecond                         *float64
+	Burst                                 *int
+	GraceDays, ResubscribeDays, SweepDays **int
 }
 
 // ChangeApp changes an app and returns it as it is then. Its error is
@@ -20,10 +22,21 @@ type AppChange struct {
 func (db *DB) ChangeApp(ctx context.Context, bundleID string, change AppChange) (ledger.App, error) {
 	const query = `
 		UPDATE apps
-		SET name = coalesce($2, name), rate_per_second = coalesce($3, rate_per_second), burst = coalesce($4, burst)
+		SET name = coalesce($2, name), rate_per_second = coalesce($3, rate_per_second), burst = coalesce($4, burst),
+		    grace_days = CASE WHEN $5 THEN $6 ELSE grace_days END,
+		    resubscribe_days = CASE WHEN $7 THEN $8 ELSE resubscribe_days END,
+		    sweep_days = CASE WHEN $9 THEN $10 ELSE sweep_days END
 		WHERE bundle_id = $1
 		RETURNING ` + appColumns
-	return db.oneApp(ctx, "change app", query, bundleID, change.Name, change.RatePerSecond, change.Burst)
+	args := []any{change.Name, change.RatePerSecond, change.Burst}
+	for _, days := range []**int{change.GraceDays, change.ResubscribeDays, change.SweepDays} {
+		var value *int
+		if days != nil {
+			value = *days
+		}
+		args = append(args, days != nil, value)
+	}
+	return db.oneApp(ctx, "change app", query, bundleID, args...)
 }
 
 // HoldApp pauses an app for a person, and returns it. Where it is paused

@@ -12,16 +12,20 @@ import (
 // already, and Postgres's own.
 func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 	const query = `
-		INSERT INTO apps (bundle_id, name, rate_per_second, burst, created_at)
-		VALUES ($1, $2, $3, $4, $5)`
-	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst, app.CreatedAt)
+		INSERT INTO apps (bundle_id, name, rate_per_second, burst, grace_days, resubscribe_days, sweep_days, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst,
+		app.GraceDays, app.ResubscribeDays, app.SweepDays, app.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("add app %s: %w", app.BundleID, named(err))
 	}
 	return nil
 }
 
-const appColumns = `bundle_id, name, rate_per_second, burst, paused_at, paused_reason, created_at`
+// appColumns are the columns of a ledger.App, for a statement that names the
+// table apps.
+const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst,
+	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_reason, apps.created_at`
 
 // Apps lists every app by bundle id.
 func (db *DB) Apps(ctx context.Context) ([]ledger.App, error) {

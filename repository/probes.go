@@ -30,9 +30,9 @@ func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time
 			ORDER BY probed.at, a.bundle_id LIMIT 1
 			FOR UPDATE OF a SKIP LOCKED
 		)
-		UPDATE apps a SET secret_probed_at = greatest($1, stuck.newest)
-		FROM stuck WHERE a.bundle_id = stuck.bundle_id
-		RETURNING a.bundle_id, a.name, a.rate_per_second, a.burst, a.paused_at, a.paused_reason, a.created_at`
+		UPDATE apps SET secret_probed_at = greatest($1, stuck.newest)
+		FROM stuck WHERE apps.bundle_id = stuck.bundle_id
+		RETURNING ` + appColumns
 	var app ledger.App
 	if err := db.db.GetContext(ctx, &app, query, now, wantOfSecret(), now.Add(-retry), now.Add(-recheck)); err != nil {
 		return app, fmt.Errorf("look for apps to probe: %w", named(err))

@@ -110,8 +110,8 @@ func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
 		       coalesce(r.environment, '') AS environment, r.consecutive_failures,
 		       coalesce(r.last_error, '') AS last_failure, r.failures_alike,
-		       a.bundle_id, a.name, a.rate_per_second, a.burst, a.paused_at, a.paused_reason, a.created_at
-		FROM receipts r JOIN apps a USING (bundle_id)
+		       ` + appColumns + `
+		FROM receipts r JOIN apps USING (bundle_id)
 		WHERE r.id = $1 AND r.generation = $2 AND r.claimed_until IS NOT NULL`
 	var row struct {
 		ID                  int64           `db:"id"`

@@ -40,7 +40,7 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 		code := int(a.Code)
 		o.Code = &code
 		o.ImportedAt = r.ImportedAt
-		w.recordFacts(&o, a)
+		w.recordFacts(&o, a, r.App.Policy(w.cfg.Policy))
 	case errors.As(err, &status):
 		code := int(status.Code)
 		o.Code = &code
@@ -60,9 +60,9 @@ func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
 }
 
 // recordFacts derives what the facts mean and when to look again.
-func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer) {
+func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, policy iap.Policy) {
 	conclusion := iap.Derive(&a.Facts)
-	next := w.cfg.Policy.Plan(conclusion, a.Facts.AsOf, o.ReceiptID)
+	next := policy.Plan(conclusion, a.Facts.AsOf, o.ReceiptID)
 	if !next.At.IsZero() && next.At.Before(o.At) {
 		// Apple's clock is behind ours, or the reply was long on its way.
 		next.At = o.At

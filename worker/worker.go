@@ -31,6 +31,7 @@ type Config struct {
 	Data  func(id, size int64) appstore.Receipt
 	Redis redis.UniversalClient
 
+	// Policy is when receipts are looked at, of apps without wishes of their own.
 	Policy iap.Policy
 	Retry  RetryPolicy
 	// ExcludeOldTransactions asks Apple for the newest period of each

@@ -35,12 +35,14 @@ type appFlags struct {
 	name  string
 	rate  float64
 	burst int
+	looks lookFlags
 }
 
 func (f *appFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "`name` for people")
 	c.Flags().Float64Var(&f.rate, "rate", 10, "`number` of calls to Apple per second, in each environment, all workers together")
 	c.Flags().IntVar(&f.burst, "burst", 1, "`calls` that may be made at once after a pause")
+	f.looks.add(c)
 }
 
 func (f *appFlags) validate() error {
@@ -53,7 +55,7 @@ func (f *appFlags) validate() error {
 func (p *program) appsAddCommand() *cobra.Command {
 	var flags appFlags
 	c := &cobra.Command{
-		Use:     "add BUNDLE_ID [--name NAME] [--rate NUMBER] [--burst CALLS]",
+		Use:     "add BUNDLE_ID [--name NAME] [--rate NUMBER] ...",
 		Short:   "Add an app",
 		Example: "  revalidator apps add com.example.reader --name Reader --rate 10",
 		Args:    oneArgument("BUNDLE_ID"),
@@ -62,7 +64,9 @@ func (p *program) appsAddCommand() *cobra.Command {
 				return usage(err)
 			}
 			return p.addApp(c.Context(), ledger.App{
-				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst, CreatedAt: time.Now().UTC(),
+				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst,
+				GraceDays: flags.looks.grace.n, ResubscribeDays: flags.looks.resubscribe.n, SweepDays: flags.looks.sweep.n,
+				CreatedAt: time.Now().UTC(),
 			})
 		},
 	}
@@ -152,12 +156,15 @@ func appsTable(out io.Writer, apps []ledger.App) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	return annotated(out, text.String(), func(i int) string {
+	if err := annotated(out, text.String(), func(i int) string {
 		if apps[i].PausedAt == nil {
 			return ""
 		}
 		return pausedText(apps[i])
-	})
+	}); err != nil {
+		return err
+	}
+	return looksTable(out, apps)
 }
 
 // pausedText says since when an app is paused, and why.

@@ -33,23 +33,26 @@ func (p *program) changeApp(ctx context.Context, bundleID string, change func(*r
 func (p *program) appsSetCommand() *cobra.Command {
 	var flags appFlags
 	c := &cobra.Command{
-		Use:   "set BUNDLE_ID [--name NAME] [--rate NUMBER] [--burst CALLS]",
-		Short: "Change the rate or the name of an app",
+		Use:   "set BUNDLE_ID [--name NAME] [--rate NUMBER] ...",
+		Short: "Change the rate of an app, its name, or when its receipts are due",
 		Long: `Change what the flags name and leave the rest as it is. A new rate is kept from
-the next receipts on, also in a run that is running.`,
-		Example: "  revalidator apps set com.example.reader --rate 25 --burst 5",
-		Args:    oneArgument("BUNDLE_ID"),
+the next receipts on, also in a run that is running. The flags in days change
+when a receipt is looked at next from its next look on.`,
+		Example: `  revalidator apps set com.example.reader --rate 25 --burst 5
+  revalidator apps set com.example.reader --resubscribe-days 180
+  revalidator apps set com.example.reader --resubscribe-days default`,
+		Args: oneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := flags.validate(); err != nil {
 				return usage(err)
 			}
 			change := flags.change(c)
 			if change == (repository.AppChange{}) {
-				return usage(errors.New("nothing to change: give --rate, --burst or --name"))
+				return usage(errors.New("nothing to change: give --rate, --burst, --name, --grace-days, --resubscribe-days or --sweep-days"))
 			}
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
 				app, err := db.ChangeApp(c.Context(), args[0], change)
-				return app, fmt.Sprintf("app %s: rate %g/s, burst %d, name %q", app.BundleID, app.RatePerSecond, app.Burst, app.Name), err
+				return app, fmt.Sprintf("app %s: rate %g/s, burst %d, name %q%s", app.BundleID, app.RatePerSecond, app.Burst, app.Name, looksText(app)), err
 			})
 		},
 	}
@@ -74,6 +77,7 @@ func (f *appFlags) change(c *cobra.Command) repository.AppChange {
 	if c.Flags().Changed("burst") {
 		change.Burst = &f.burst
 	}
+	change.GraceDays, change.ResubscribeDays, change.SweepDays = f.looks.grace.change(), f.looks.resubscribe.change(), f.looks.sweep.change()
 	return change
 }
 

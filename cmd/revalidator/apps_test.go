@@ -13,6 +13,8 @@ func TestApps(t *testing.T) {
 	s.must(t, "apps", "add", readerApp, "--json")
 	s.must(t, "apps", "set", readerApp, "--rate", "2.5", "--name", "Reader")
 	s.must(t, "apps", "set", readerApp, "--burst", "3", "--json")
+	s.must(t, "apps", "set", readerApp, "--grace-days", "16", "--resubscribe-days", "180", "--sweep-days", "14")
+	s.must(t, "apps", "set", readerApp, "--sweep-days", "default")
 	s.must(t, "apps", "pause", readerApp, "--reason", " moving to\n another team ")
 	s.must(t, "apps", "pause", readerApp, "--reason", "sold")
 	s.must(t, "apps", "list")
@@ -29,7 +31,9 @@ func TestApps(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"set", readerApp}, {"set", readerApp, "--rate", "0"}, {"set", readerApp, "--rate", "NaN"}, {"set", readerApp, "--rate", "Inf"},
-		{"set", readerApp, "--burst", "9999999999"}, {"pause", readerApp}, {"pause", readerApp, "--reason", " "},
+		{"set", readerApp, "--burst", "9999999999"},
+		{"set", readerApp, "--grace-days", "61"}, {"set", readerApp, "--sweep-days", "0"}, {"set", readerApp, "--resubscribe-days", "year"},
+		{"pause", readerApp}, {"pause", readerApp, "--reason", " "},
 	} {
 		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != exitUsage {
 			t.Errorf("%q: exit code %d, want %d", args, o.code, exitUsage)

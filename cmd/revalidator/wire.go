@@ -18,7 +18,6 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/config"
-	"revalidator/internal/iap"
 	"revalidator/internal/keyring"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/web"
@@ -273,10 +272,14 @@ func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	policy, err := s.policy()
+	if err != nil {
+		return nil, err
+	}
 	return worker.New(worker.Config{
 		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis,
 		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
-		Policy: iap.DefaultPolicy(),
+		Policy: policy,
 		Retry: worker.RetryPolicy{
 			Base: s.cfg.Worker.RetryBase, Max: s.cfg.Worker.RetryMax, Limit: s.cfg.Worker.RetryLimit,
 		},

@@ -31,6 +31,11 @@ type App struct {
 	// may come at once.
 	RatePerSecond float64 `db:"rate_per_second" json:"rate_per_second"`
 	Burst         int     `db:"burst" json:"burst"`
+	// GraceDays, ResubscribeDays and SweepDays take the place of what the policy
+	// of looks says for all apps; nil leaves it. See Policy.
+	GraceDays       *int `db:"grace_days" json:"grace_days"`
+	ResubscribeDays *int `db:"resubscribe_days" json:"resubscribe_days"`
+	SweepDays       *int `db:"sweep_days" json:"sweep_days"`
 	// PausedAt is nil while the app is at work.
 	PausedAt     *time.Time `db:"paused_at" json:"paused_at"`
 	PausedReason *string    `db:"paused_reason" json:"paused_reason"`
@@ -40,6 +45,22 @@ type App struct {
 // Budget names what the rate of the app is kept for: each environment has a
 // budget of its own.
 func (a App) Budget(e iap.Environment) string { return a.BundleID + "/" + string(e) }
+
+// Policy is the policy of looks for the app's receipts, made from that for all
+// apps.
+func (a App) Policy(p iap.Policy) iap.Policy {
+	days := func(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+	if a.GraceDays != nil {
+		p.GraceFor = days(*a.GraceDays)
+	}
+	if a.ResubscribeDays != nil {
+		p.ResubscribeFor = days(*a.ResubscribeDays)
+	}
+	if a.SweepDays != nil {
+		p = p.WithSweep(days(*a.SweepDays))
+	}
+	return p
+}
 
 // Claim is the right to ask Apple about a receipt once: a lease with a
 // generation, under which the outcome is written.
