@@ -77,6 +77,21 @@ func TestHandleSuccess(t *testing.T) {
 	}
 }
 
+// TestPolicyOfTheApp has an app that wants its receipts looked at more often.
+func TestPolicyOfTheApp(t *testing.T) {
+	t.Parallel()
+	year := appstore.Answer{Environment: iap.Production, Calls: 1, Facts: iap.Facts{AsOf: noon, BundleID: app}}
+	year.Facts.AddTransaction(iap.Transaction{TransactionID: "1", PurchaseDate: noon, ExpiresDate: noon.AddDate(1, 0, 0)}, iap.ListLatest)
+	p := newParts(t, func(c *Config) {
+		c.AppStore = appStore(func(context.Context, appstore.Request) (appstore.Answer, error) { return year, nil })
+	})
+	p.store.receipt.App.SweepDays = new(7)
+	next := p.mustHandle(t).NextCheck
+	if wait := next.At.Sub(noon); next.Rule != iap.RuleRefundSweep || wait > 7*24*time.Hour {
+		t.Errorf("next check: got %s by %s, want one within a week by %s", wait, next.Rule, iap.RuleRefundSweep)
+	}
+}
+
 // TestNextCheckIsNeverInThePast has a reply that is older than the wait that
 // follows from it.
 func TestNextCheckIsNeverInThePast(t *testing.T) {

@@ -3,25 +3,36 @@ package main
 import (
 	"time"
 
+	"github.com/robfig/cron/v3"
+
 	"revalidator/internal/iap"
 )
 
-// policy is when receipts are looked at, at runs as far apart as those of the
-// schedule are on average.
+// policy is when receipts are looked at, for a run at each slot of the
+// schedule.
 func (s *parts) policy() (iap.Policy, error) {
-	policy := iap.DefaultPolicy()
 	schedule, err := s.schedule()
 	if err != nil {
 		return iap.Policy{}, err
 	}
-	const runs = 100
-	first := schedule.Next(time.Now().In(s.cfg.Schedule.TimeZone.Location))
-	last := first
-	for range runs {
-		last = schedule.Next(last)
-	}
-	if last.After(first) {
-		policy.RunEvery = last.Sub(first) / runs
+	policy := iap.DefaultPolicy()
+	if every := runEvery(schedule, time.Now().In(s.cfg.Schedule.TimeZone.Location)); every > 0 {
+		policy.RunEvery = every
 	}
 	return policy, nil
+}
+
+// runEvery is how far apart the next slots of a schedule are on average, and 0
+// where it has none.
+func runEvery(schedule cron.Schedule, from time.Time) time.Duration {
+	const slots = 100
+	first := schedule.Next(from)
+	last := first
+	for range slots {
+		last = schedule.Next(last)
+	}
+	if !last.After(first) {
+		return 0
+	}
+	return last.Sub(first) / slots
 }
