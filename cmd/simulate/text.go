@@ -37,7 +37,7 @@ func right(out io.Writer, rows func(table io.Writer)) {
 }
 
 func printResult(out io.Writer, r *simulation.Result, most int) {
-	fmt.Fprintf(out, "\n(%s) %s: %s calls, 1/%.1f of (a), %.1f per change found\n\n", r.Policy.Name, r.Policy.Text,
+	fmt.Fprintf(out, "\n(%s) %s\n    %s calls, 1/%.1f of (a), %.1f per change found\n\n", r.Policy.Name, r.Policy.Text,
 		number(r.Calls), float64(most)/float64(r.Calls), float64(r.Calls)/float64(max(r.Detected(), 1)))
 	right(out, func(table io.Writer) {
 		fmt.Fprintf(table, "%-16s\tdetected\tmissed\tbehind return\tmedian\tp95\tmax\t\n", "change")
