@@ -129,10 +129,11 @@ func (s *parts) forecast(ctx context.Context, options forecastOptions, now time.
 	}); err != nil {
 		return nil, err
 	}
-	policy := iap.DefaultPolicy()
-	cfg := forecast.Config{Slots: slots, Rates: r.rates, Plan: func(_ string, c iap.Conclusion, now time.Time, id int64) iap.Check {
-		return policy.Plan(c, now, id)
-	}}
+	plan, err := s.planOf(apps, options.hourly)
+	if err != nil {
+		return nil, err
+	}
+	cfg := forecast.Config{Slots: slots, Rates: r.rates, Plan: plan}
 	receipts := forecast.Weigh(working, sample, slots)
 	runs := forecast.Project(cfg, receipts)
 	r.fill(receipts, runs, forecast.Shortages(cfg, receipts, runs))

@@ -5,7 +5,9 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"revalidator/internal/forecast"
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 )
 
 // policy is when receipts are looked at, for a run at each slot of the
@@ -35,4 +37,27 @@ func runEvery(schedule cron.Schedule, from time.Time) time.Duration {
 		return 0
 	}
 	return last.Sub(first) / slots
+}
+
+// planOf plans as the workers do, each app by its own policy; hourly for a run
+// each hour in place of those of the schedule.
+func (s *parts) planOf(apps []ledger.App, hourly bool) (forecast.Plan, error) {
+	base, err := s.policy()
+	if err != nil {
+		return nil, err
+	}
+	if hourly {
+		base.RunEvery = time.Hour
+	}
+	policies := make(map[string]iap.Policy, len(apps))
+	for _, a := range apps {
+		policies[a.BundleID] = a.Policy(base)
+	}
+	return func(bundleID string, c iap.Conclusion, now time.Time, id int64) iap.Check {
+		policy, known := policies[bundleID]
+		if !known {
+			policy = base
+		}
+		return policy.Plan(c, now, id)
+	}, nil
 }
