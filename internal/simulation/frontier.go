@@ -16,21 +16,23 @@ var Polled = []Kind{Recovery, Resubscribe, Refund, LongRefund, PlanChange}
 // learned from what it found among other customers of the same app.
 func Frontier(c Config) Outcome {
 	ours := iap.DefaultPolicy()
-	variant := func(name, text string, change func(p *iap.Policy)) *Policy {
+	variant := func(name string, change func(p *iap.Policy)) *Policy {
 		p := ours
 		change(&p)
-		return Planned(name, text, p)
+		return Planned(name, "", p)
 	}
-	shipped := Planned("c", "ours, nightly", ours)
+	shipped := variant("c", func(*iap.Policy) {})
+	// It plans as if there were a run at any time, and there is one each night.
+	unrounded := variant("c, not rounded", func(p *iap.Policy) { p.RunEvery, p.Jitter = time.Minute, 0.1 })
+	unrounded.Every = day
 	c.Policies = []*Policy{
 		EveryNight(), AutoRenewing(), shipped,
-		variant("d", "ours, hourly", func(p *iap.Policy) { p.RunEvery = time.Hour }),
-		variant("c, no look ahead", "", func(p *iap.Policy) { p.BeforeExpiry = 0 }),
-		variant("c, not rounded", "", func(p *iap.Policy) { p.RunEvery = time.Minute; p.Jitter = 0.1 }),
-		variant("c, retry 60 nights", "", func(p *iap.Policy) { p.BillingRetryLateFrom = p.BillingRetryFor }),
-		variant("c, monthly sweeps", "", func(p *iap.Policy) { p.SweepLate = p.SweepEvery }),
+		variant("d", func(p *iap.Policy) { p.RunEvery = time.Hour }),
+		variant("c, no look ahead", func(p *iap.Policy) { p.BeforeExpiry = 0 }),
+		unrounded,
+		variant("c, retry 60 nights", func(p *iap.Policy) { p.BillingRetryLateFrom = p.BillingRetryFor }),
+		variant("c, monthly sweeps", func(p *iap.Policy) { p.SweepLate = p.SweepEvery }),
 	}
-	c.Policies[5].Every = day
 	for _, factor := range []float64{0.5, 0.7, 1.4, 2} {
 		c.Policies = append(c.Policies, Planned(fmt.Sprintf("c, waits x %.1f", factor), "", Stretched(ours, factor)))
 	}

@@ -135,15 +135,11 @@ func Stretched(p iap.Policy, factor float64) iap.Policy {
 	return p
 }
 
-// stretchedSteps are steps that are further apart, by whole days. The hazard
-// falls about as the square of the time, so that all of them move.
+// stretchedSteps are steps that are further apart.
 func stretchedSteps(steps []time.Duration, factor float64) []time.Duration {
 	var stretched []time.Duration
-	var at, last time.Duration
 	for _, step := range steps {
-		at += time.Duration(float64(step-last) * factor)
-		last = step
-		stretched = append(stretched, at)
+		stretched = append(stretched, time.Duration(float64(step)*factor))
 	}
 	return stretched
 }

@@ -40,8 +40,8 @@ const (
 	// that the first days are like the others.
 	warmUp = 70 * day
 	// aftermath is for how long they look afterwards, so that the changes of
-	// the last days can be found as well.
-	aftermath = 40 * day
+	// the last days can be found as well: longer than any wait.
+	aftermath = 80 * day
 )
 
 // Outcome is what came of a simulation.

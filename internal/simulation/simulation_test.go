@@ -19,7 +19,7 @@ func eachLife(t *testing.T, test func(t *testing.T, id int64, h *history)) {
 	t.Helper()
 	for i := range Populations() {
 		for id := range int64(1500) {
-			test(t, id, config(i).life(id, 160*day))
+			test(t, id, config(i).life(id, 120*day+aftermath))
 		}
 	}
 }
