@@ -10,7 +10,7 @@ import (
 type product struct {
 	name         string
 	months, days int
-	// share is of the subscriptions that are live at moment 0.
+	// share is of first subscriptions, of the live and the dead alike.
 	share              float64
 	rates              rates
 	upgrade, downgrade *product
