@@ -44,6 +44,9 @@ type verdict struct {
 	action action
 	// alarm marks what needs a person: it is logged as an error.
 	alarm bool
+	// signal is what it says of Apple, whatever it says of the receipt; empty
+	// is nothing.
+	signal ratelimit.Signal
 }
 
 // verdicts is the whole table from errors to actions. The first line that

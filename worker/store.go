@@ -37,9 +37,10 @@ type AppStore interface {
 	VerifyReceipt(ctx context.Context, r appstore.Request) (appstore.Answer, error)
 }
 
-// Limiter is the budget of calls that all workers share.
+// Limiter is the budget of calls that all workers share, with its breaker.
 type Limiter interface {
-	Wait(ctx context.Context, key string, rate ratelimit.Rate) error
+	Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error)
+	Report(ctx context.Context, key string, s ratelimit.Slot, heard ratelimit.Signal, why string) (ratelimit.Verdict, error)
 	Block(ctx context.Context, key string, until time.Time) error
 }
 

@@ -43,6 +43,10 @@ type Request struct {
 	// which has a budget for each environment. Its error ends the call and can
 	// be matched in what VerifyReceipt returns. Nil means no waiting.
 	Wait func(ctx context.Context, e iap.Environment) error
+	// Heard is called after each HTTP request, also one that was not made after
+	// all because of the receipt, with the error that it ended with. Nil means
+	// that nobody listens.
+	Heard func(ctx context.Context, e iap.Environment, err error)
 }
 
 // Answer is what Apple said about one receipt.
@@ -200,6 +204,9 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 	a.Code, a.Facts, a.Unknown = reply.Code, reply.Facts, reply.Unknown
 	if err == nil {
 		err = judge(reply, r.BundleID, e)
+	}
+	if r.Heard != nil {
+		r.Heard(ctx, e, err)
 	}
 	c.log.DebugContext(ctx, "asked verifyReceipt", "bundle_id", r.BundleID, "environment", string(e),
 		"code", int(reply.Code), "ok", err == nil, "elapsed", c.now().Sub(started))

@@ -1,29 +1,37 @@
 -- Books the next free slot of one budget: a token bucket that lives on the
 -- time line of its own slots, so that the slots are in order and a new rate
--- counts from the last booked slot on. All times are UNIX microseconds of the
--- clock of Redis, which is the one clock that all workers share.
+-- counts from the last booked slot on. While the breaker is open only a probe
+-- gets one.
 --
--- KEYS[1]  the budget: hash of slot (the last booked one), tokens (left right
---          after it) and blocked (nobody gets a slot before it)
 -- ARGV     tokens per second, burst, longest wait (microseconds), 1 where the
---          caller knows that the budget existed, lifetime (milliseconds)
--- returns  {1, wait, slot} for a booked slot, {0, wait, slot} for a refusal
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local rate = tonumber(ARGV[1]) / 1000000
+--          caller knows that the budget existed, lifetime (milliseconds), good
+--          answers since the last call, patience with a probe (microseconds)
+-- returns  {1, wait, slot, cut, probe} for a booked slot, where probe is 0 for
+--          an ordinary one; {0, wait} where the next is too far away;
+--          {2, wait} where the breaker is open
+local rate = tonumber(ARGV[1]) / second * share()
 local burst = tonumber(ARGV[2])
 local max_wait = tonumber(ARGV[3])
+local good = tonumber(ARGV[6])
 
-local function save(slot, tokens)
-  -- tostring keeps 14 digits, fewer than the time has.
-  redis.call('HSET', KEYS[1], 'slot', string.format('%.0f', slot), 'tokens', string.format('%.17g', tokens))
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
-    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+if good > 0 and not budget.opened then count(good, 0) end
+
+local probe = 0
+if budget.opened then
+  if now < budget['until'] then
+    return {2, budget['until'] - now}
   end
+  local probes = budget.probes or 0
+  if probes > 0 and now - budget.probed > tonumber(ARGV[7]) then
+    probes = budget.good or 0 -- those of workers that are gone
+  end
+  if probes >= probes_needed then
+    return {2, settle}
+  end
+  budget.probes, probe = probes, budget['until']
 end
 
-local budget = redis.call('HMGET', KEYS[1], 'slot', 'tokens', 'blocked')
-local slot, tokens = tonumber(budget[1]), tonumber(budget[2])
+local slot, tokens = budget.slot, budget.tokens
 local horizon = now + max_wait
 if not slot and ARGV[4] == '0' then
   slot, tokens = now, burst
@@ -32,10 +40,12 @@ elseif not slot or slot > horizon then
   -- a failover. Slots may be booked up to the horizon, so the budget starts
   -- behind the last of them, and with nothing saved up.
   slot, tokens = horizon, 0
-  save(slot, tokens)
+  put('slot', slot)
+  put('tokens', tokens)
+  keep(ARGV[5])
 end
 
-local next_slot = math.max(now, slot, tonumber(budget[3]) or 0)
+local next_slot = math.max(now, slot, budget.blocked or 0)
 tokens = math.min(burst, tokens + (next_slot - slot) * rate)
 if tokens < 1 then
   local pause = math.ceil((1 - tokens) / rate)
@@ -43,7 +53,13 @@ if tokens < 1 then
   tokens = math.max(1, tokens + pause * rate)
 end
 if next_slot - now > max_wait then
-  return {0, next_slot - now, next_slot}
+  return {0, next_slot - now}
 end
-save(next_slot, tokens - 1)
-return {1, next_slot - now, next_slot}
+put('slot', next_slot)
+put('tokens', tokens - 1)
+keep(ARGV[5])
+if probe > 0 then
+  put('probes', budget.probes + 1)
+  put('probed', next_slot)
+end
+return {1, next_slot - now, next_slot, budget.cut or 0, probe}

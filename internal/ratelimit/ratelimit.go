@@ -1,10 +1,13 @@
 // Package ratelimit keeps the one budget of requests that all workers share
 // per app and environment: it books slots in Redis and sleeps until they come.
-// How large a budget is, and what becomes of work that has to wait longer, it
-// leaves to its callers.
+// Signs of distress in the answers lower the rate for a while, and open a
+// breaker when most answers are trouble. How large a budget is, which answers
+// are trouble, and what becomes of work that has to wait, it leaves to its
+// callers.
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +67,9 @@ type Config struct {
 	// because a sleeper holds a worker. Zero refuses every wait. All processes
 	// should agree on it.
 	MaxWait time.Duration
+	// Patience is how long a probe may be on its way, from its slot to its
+	// report, before another is sent in its place. Default 2 min.
+	Patience time.Duration
 	// Sleep waits for d or until ctx ends, whose error it returns. Nil sleeps
 	// by the real clock.
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -72,13 +78,20 @@ type Config struct {
 // Limiter hands out the slots of any number of budgets, first come, first
 // served. It is safe for concurrent use; make one with New.
 type Limiter struct {
-	redis   redis.UniversalClient
-	maxWait time.Duration
-	sleep   func(context.Context, time.Duration) error
+	redis    redis.UniversalClient
+	maxWait  time.Duration
+	patience time.Duration
+	sleep    func(context.Context, time.Duration) error
 
 	mu  sync.Mutex
 	met map[string]bool // budgets that exist unless Redis was emptied
+	// good are answers that the budgets have not been told of.
+	good map[string]int64
 }
+
+// defaultPatience is longer than a call to Apple takes that runs into its
+// timeout.
+const defaultPatience = 2 * time.Minute
 
 // New checks the configuration. It does not speak to Redis yet.
 func New(c Config) (*Limiter, error) {
@@ -91,29 +104,46 @@ func New(c Config) (*Limiter, error) {
 	if c.Sleep == nil {
 		c.Sleep = sleep
 	}
-	return &Limiter{redis: c.Redis, maxWait: c.MaxWait, sleep: c.Sleep, met: make(map[string]bool)}, nil
+	return &Limiter{
+		redis: c.Redis, maxWait: c.MaxWait, patience: cmp.Or(c.Patience, defaultPatience), sleep: c.Sleep,
+		met: make(map[string]bool), good: make(map[string]int64),
+	}, nil
 }
 
+// Slot is the right to one call. Its zero value is one that nobody booked.
+type Slot struct {
+	at    int64 // UNIX microseconds of the clock of Redis, as the others
+	cut   int64 // when the line was last broken up at the time of the booking
+	probe int64 // names the pause of the breaker after which it is a probe
+}
+
+// IsProbe reports whether the call tells if an open breaker may close.
+func (s Slot) IsProbe() bool { return s.probe != 0 }
+
 // Wait books the next free slot of the budget key and sleeps until it comes.
-// Its errors are a *BusyError where that slot is further away than MaxWait,
-// ErrUnavailable where Redis does not answer, and the error of ctx as such. A
-// slot that was booked when ctx ends is lost.
-func (l *Limiter) Wait(ctx context.Context, key string, r Rate) error {
+// What is heard of the call is to be told with Report. Its errors are a
+// *BusyError where that slot is further away than MaxWait, an *OpenError while
+// the breaker is open, ErrUnavailable where Redis does not answer, and the error
+// of ctx as such. A slot that was booked when ctx ends is lost.
+func (l *Limiter) Wait(ctx context.Context, key string, r Rate) (Slot, error) {
 	if err := r.Validate(); err != nil {
-		return err
+		return Slot{}, err
 	}
 	for {
-		booked, err := l.book(ctx, key, r)
-		if err != nil || booked.wait <= 0 {
-			return err
+		slot, wait, err := l.book(ctx, key, r)
+		if err != nil || wait <= 0 {
+			return slot, err
 		}
-		if err := l.sleep(ctx, booked.wait); err != nil {
-			return err
+		stands := false
+		if err = l.sleep(ctx, wait); err == nil {
+			stands, err = l.stands(ctx, key, slot)
 		}
-		// A Block may have come meanwhile, and it is for the sleepers too.
-		blocked, err := l.blocked(ctx, key)
-		if err != nil || blocked <= booked.slot {
-			return err
+		if err == nil && stands {
+			return slot, nil
+		}
+		l.giveUp(ctx, key, slot)
+		if err != nil {
+			return Slot{}, err
 		}
 	}
 }

@@ -42,11 +42,11 @@ func mustBook(t *testing.T, l *Limiter, key string, r Rate, n int) []int64 {
 	t.Helper()
 	slots := make([]int64, n)
 	for i := range slots {
-		booked, err := l.book(t.Context(), key, r)
+		booked, _, err := l.book(t.Context(), key, r)
 		if err != nil {
 			t.Fatalf("book slot %d: %v", i, err)
 		}
-		slots[i] = booked.slot
+		slots[i] = booked.at
 	}
 	return slots
 }
@@ -98,13 +98,13 @@ func bookTogether(t *testing.T, url, key string, r Rate) []int64 {
 		for range 8 {
 			wg.Go(func() {
 				for range 10 {
-					booked, err := limiter.book(t.Context(), key, r)
+					booked, _, err := limiter.book(t.Context(), key, r)
 					if err != nil {
 						t.Errorf("book: %v", err)
 						return
 					}
 					mu.Lock()
-					slots = append(slots, booked.slot)
+					slots = append(slots, booked.at)
 					mu.Unlock()
 				}
 			})
@@ -165,9 +165,9 @@ func TestBudgetsAreIndependent(t *testing.T) {
 	r := Rate{PerSecond: 0.01, Burst: 1}
 	mustBook(t, limiter, "com.example.greedy/Production", r, 20)
 	for _, other := range []string{"com.example.greedy/Sandbox", "com.example.modest/Production"} {
-		booked, err := limiter.book(t.Context(), other, r)
-		if err != nil || booked.wait != 0 {
-			t.Errorf("first slot of %s: wait %v, %v; want none", other, booked.wait, err)
+		_, wait, err := limiter.book(t.Context(), other, r)
+		if err != nil || wait != 0 {
+			t.Errorf("first slot of %s: wait %v, %v; want none", other, wait, err)
 		}
 	}
 }
@@ -176,11 +176,11 @@ func TestWaitRefusesWithoutBooking(t *testing.T) {
 	t.Parallel()
 	limiter := newLimiter(t, Config{Redis: connect(t, redistest.Start(t)), MaxWait: time.Second})
 	r := Rate{PerSecond: 0.01, Burst: 1}
-	if err := limiter.Wait(t.Context(), key, r); err != nil {
+	if _, err := limiter.Wait(t.Context(), key, r); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		err := limiter.Wait(t.Context(), key, r)
+		_, err := limiter.Wait(t.Context(), key, r)
 		var busy *BusyError
 		if !errors.As(err, &busy) || !errors.Is(err, ErrBusy) {
 			t.Fatalf("got %v, want a BusyError", err)
@@ -201,7 +201,7 @@ func TestWaitSleepsUntilItsSlot(t *testing.T) {
 		Sleep:   func(_ context.Context, d time.Duration) error { slept = append(slept, d); return nil },
 	})
 	for range 3 {
-		if err := limiter.Wait(t.Context(), key, Rate{PerSecond: 0.1, Burst: 1}); err != nil {
+		if _, err := limiter.Wait(t.Context(), key, Rate{PerSecond: 0.1, Burst: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -224,12 +224,12 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 
 	asleep, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := limiter.Wait(asleep, key, r); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := limiter.Wait(asleep, key, r); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("asleep: got %v, want context.DeadlineExceeded", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := limiter.Wait(ended, key, r)
+	_, err := limiter.Wait(ended, key, r)
 	if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnavailable) {
 		t.Errorf("ended before: got %v, want context.Canceled alone", err)
 	}

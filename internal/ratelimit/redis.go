@@ -3,12 +3,15 @@ package ratelimit
 import (
 	"context"
 	_ "embed" // for the scripts
-	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
+
+//go:embed budget.lua
+var budgetSource string
 
 //go:embed book.lua
 var bookSource string
@@ -16,9 +19,22 @@ var bookSource string
 //go:embed block.lua
 var blockSource string
 
+//go:embed report.lua
+var reportSource string
+
+//go:embed look.lua
+var lookSource string
+
+//go:embed held.lua
+var heldSource string
+
+// Each script is one call to Redis, and nothing comes between its steps.
 var (
-	bookScript  = redis.NewScript(bookSource)
-	blockScript = redis.NewScript(blockSource)
+	bookScript   = redis.NewScript(budgetSource + bookSource)
+	blockScript  = redis.NewScript(budgetSource + blockSource)
+	reportScript = redis.NewScript(budgetSource + reportSource)
+	lookScript   = redis.NewScript(budgetSource + lookSource)
+	heldScript   = redis.NewScript(heldSource)
 )
 
 // lifetime is how long an unused budget stays in Redis. It only keeps apps
@@ -26,41 +42,56 @@ var (
 // this takes it for emptied, and waits MaxWait once.
 const lifetime = 24 * time.Hour
 
-// booking is a slot: when it is, in UNIX microseconds of the clock of Redis,
-// and how far away that was when it was booked.
-type booking struct {
-	slot int64
-	wait time.Duration
-}
-
 // redisKey has the key in braces, so that a Redis Cluster keeps everything
 // about one budget on one shard.
 func redisKey(key string) string { return "revalidator:rate:{" + key + "}" }
 
-func (l *Limiter) book(ctx context.Context, key string, r Rate) (booking, error) {
-	reply, err := bookScript.Run(ctx, l.redis, []string{redisKey(key)},
-		r.PerSecond, r.Burst, l.maxWait.Microseconds(), l.knows(key), lifetime.Milliseconds()).Int64Slice()
+// What book.lua may answer.
+const (
+	bookedBusy = iota
+	bookedSlot
+	bookedOpen
+)
+
+func (l *Limiter) book(ctx context.Context, key string, r Rate) (Slot, time.Duration, error) {
+	reply, err := bookScript.Run(ctx, l.redis, []string{redisKey(key)}, r.PerSecond, r.Burst, l.maxWait.Microseconds(),
+		l.knows(key), lifetime.Milliseconds(), l.untold(key), l.patience.Microseconds()).Int64Slice()
 	if err != nil {
-		return booking{}, unavailable(ctx, "book", key, err)
+		return Slot{}, 0, unavailable(ctx, "book", key, err)
 	}
 	wait := time.Duration(reply[1]) * time.Microsecond
-	if reply[0] == 0 {
-		return booking{}, &BusyError{RetryAfter: wait}
+	switch reply[0] {
+	case bookedBusy:
+		return Slot{}, 0, &BusyError{RetryAfter: wait}
+	case bookedOpen:
+		return Slot{}, 0, &OpenError{RetryAfter: wait}
 	}
 	l.remember(key)
-	return booking{slot: reply[2], wait: wait}, nil
+	slot := Slot{at: reply[2], cut: reply[3], probe: reply[4]}
+	if slot.IsProbe() {
+		// Until it is heard of, other work would come for nothing.
+		l.hold(ctx, key, time.UnixMicro(slot.at).Add(probeHold))
+	}
+	return slot, wait, nil
 }
 
-// blocked returns until when the budget is closed; 0 is not at all.
-func (l *Limiter) blocked(ctx context.Context, key string) (int64, error) {
-	until, err := l.redis.HGet(ctx, redisKey(key), "blocked").Int64()
-	if errors.Is(err, redis.Nil) {
-		return 0, nil
-	}
+// stands reports whether a slot is good after a sleep: a Block may have come
+// meanwhile, or the line was broken up, and both are for the sleepers too. An
+// emptied Redis says neither.
+func (l *Limiter) stands(ctx context.Context, key string, s Slot) (bool, error) {
+	values, err := l.redis.HMGet(ctx, redisKey(key), "blocked", "cut").Result()
 	if err != nil {
-		return 0, unavailable(ctx, "confirm", key, err)
+		return false, unavailable(ctx, "confirm", key, err)
 	}
-	return until, nil
+	blocked, cut := microseconds(values[0]), microseconds(values[1])
+	return blocked <= s.at && cut <= s.cut, nil
+}
+
+// microseconds is a time that a budget holds, 0 where it holds none.
+func microseconds(value any) int64 {
+	text, _ := value.(string)
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
 }
 
 // knows is the script's argument for a budget from which this process has had

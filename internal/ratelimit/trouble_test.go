@@ -27,9 +27,9 @@ func TestBlockClosesTheBudget(t *testing.T) {
 	if got := slots[1] - slots[0]; got != 10_000_000 {
 		t.Errorf("second slot is %d µs after the block, want 10000000", got)
 	}
-	other, err := limiter.book(t.Context(), "com.example.other/Production", r)
-	if err != nil || other.wait != 0 {
-		t.Errorf("another budget waits %v, %v; want no wait", other.wait, err)
+	_, wait, err := limiter.book(t.Context(), "com.example.other/Production", r)
+	if err != nil || wait != 0 {
+		t.Errorf("another budget waits %v, %v; want no wait", wait, err)
 	}
 }
 
@@ -39,7 +39,7 @@ func TestBlockLongerThanMaxWaitIsBusy(t *testing.T) {
 	if err := limiter.Block(t.Context(), key, time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	err := limiter.Wait(t.Context(), key, Rate{PerSecond: 100, Burst: 100})
+	_, err := limiter.Wait(t.Context(), key, Rate{PerSecond: 100, Burst: 100})
 	var busy *BusyError
 	if !errors.As(err, &busy) || busy.RetryAfter < 30*time.Second {
 		t.Errorf("got %v, want a BusyError of about a minute", err)
@@ -56,7 +56,7 @@ func TestBlockOfLongAgoKeepsTheBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Another process, because this one would notice that the budget is gone.
-	if _, err := newLimiter(t, Config{Redis: client}).book(t.Context(), key, r); !errors.Is(err, ErrBusy) {
+	if _, _, err := newLimiter(t, Config{Redis: client}).book(t.Context(), key, r); !errors.Is(err, ErrBusy) {
 		t.Errorf("got %v, want ErrBusy", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestBlockReachesTheSleepers(t *testing.T) {
 		}})
 	r := Rate{PerSecond: 0.1, Burst: 1}
 	mustBook(t, limiter, key, r, 1)
-	if err := limiter.Wait(t.Context(), key, r); err != nil {
+	if _, err := limiter.Wait(t.Context(), key, r); err != nil {
 		t.Fatal(err)
 	}
 	if len(slept) != 2 || slept[1] < 29*time.Minute {
@@ -96,7 +96,7 @@ func TestEmptiedRedisKeepsTheRate(t *testing.T) {
 	if err := client.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := limiter.book(t.Context(), key, r); !errors.Is(err, ErrBusy) {
+	if _, _, err := limiter.book(t.Context(), key, r); !errors.Is(err, ErrBusy) {
 		t.Fatalf("first booking after the emptying: got %v, want ErrBusy", err)
 	}
 	// A process that starts now has a longer patience here, to see the slots.
@@ -115,12 +115,12 @@ func TestClockThatJumpedBackHeals(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(time.Minute)
-	err := limiter.Wait(t.Context(), key, r)
+	_, err := limiter.Wait(t.Context(), key, r)
 	if !errors.Is(err, ErrBusy) {
 		t.Fatalf("right after the jump: got %v, want ErrBusy", err)
 	}
 	for err != nil && time.Now().Before(deadline) {
-		err = limiter.Wait(t.Context(), key, r)
+		_, err = limiter.Wait(t.Context(), key, r)
 	}
 	if err != nil {
 		t.Errorf("a minute after the jump: %v", err)
@@ -150,7 +150,7 @@ func TestRedisDownFailsClosed(t *testing.T) {
 	if err := client.ShutdownNoSave(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := limiter.Wait(t.Context(), key, Rate{10, 10}); !errors.Is(err, ErrUnavailable) {
+	if _, err := limiter.Wait(t.Context(), key, Rate{10, 10}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("Wait: got %v, want ErrUnavailable", err)
 	}
 	if err := limiter.Block(t.Context(), key, time.Now().Add(time.Hour)); !errors.Is(err, ErrUnavailable) {

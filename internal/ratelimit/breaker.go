@@ -1,0 +1,211 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrOpen is matched by every *OpenError.
+var ErrOpen = errors.New("calls are held back")
+
+// OpenError is a refusal by an open breaker: most of the last answers were
+// trouble, so that nobody but a few probes may ask. It matches ErrOpen.
+type OpenError struct {
+	// RetryAfter is when it is worth to try again. Everybody who is refused
+	// hears the same, so add jitter.
+	RetryAfter time.Duration
+}
+
+func (e *OpenError) Error() string {
+	return fmt.Sprintf("calls are held back for %v after too much trouble", e.RetryAfter.Round(time.Millisecond))
+}
+
+// Is makes errors.Is(err, ErrOpen) true.
+func (e *OpenError) Is(target error) bool { return target == ErrOpen }
+
+// Signal is what an answer says of the one who gave it, whatever it says of the
+// question.
+type Signal string
+
+// The signals.
+const (
+	// Answered is an answer that was worth asking for.
+	Answered Signal = "answered"
+	// Unclear says nothing: no call was made, or its fault was ours.
+	Unclear Signal = "unclear"
+	// Limited asks to be called less.
+	Limited Signal = "limited"
+	// Distress is no answer, or one that speaks of trouble.
+	Distress Signal = "distress"
+	// Malformed accuses a question that cannot be at fault. It opens the
+	// breaker as Distress does, and leaves the rate alone.
+	Malformed Signal = "malformed"
+)
+
+// Verdict is what became of a budget by what was heard.
+type Verdict struct {
+	// Open is whether the breaker is open now; RetryAfter when it is worth to
+	// ask again then.
+	Open       bool
+	RetryAfter time.Duration
+	// Opened and Closed are whether the breaker just did, which of all workers
+	// one hears. Since is when it opened.
+	Opened, Closed bool
+	Since          time.Time
+	// Halved is whether the rate just was.
+	Halved bool
+}
+
+// reportTimeout bounds a report, which is made also when the caller's time is
+// over.
+const reportTimeout = 5 * time.Second
+
+// probeHold is how long a probe holds other work back.
+const probeHold = 10 * time.Second
+
+// Report tells what was heard of the call for which a slot was waited for; why
+// is one word for the trouble, if there was any. Good answers travel with the
+// next booking, and cost no call to Redis. Its error is ErrUnavailable.
+func (l *Limiter) Report(ctx context.Context, key string, s Slot, heard Signal, why string) (Verdict, error) {
+	switch {
+	case s.IsProbe():
+	case heard == Unclear:
+		return Verdict{}, nil
+	case heard == Answered:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.good[key]++
+		return Verdict{}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reportTimeout)
+	defer cancel()
+	reply, err := reportScript.Run(ctx, l.redis, []string{redisKey(key)},
+		string(heard), why, s.probe, lifetime.Milliseconds(), l.untold(key)).Slice()
+	if err != nil {
+		return Verdict{}, unavailable(ctx, "report on", key, err)
+	}
+	number := func(i int) int64 { n, _ := reply[i].(int64); return n }
+	v := Verdict{
+		Open: number(1) > 0, RetryAfter: time.Duration(number(1)) * time.Microsecond,
+		Opened: reply[0] == "opened", Closed: reply[0] == "closed", Halved: number(2) == 1,
+	}
+	if since := number(3); since > 0 {
+		v.Since = time.UnixMicro(since).UTC()
+	}
+	switch {
+	case v.Open:
+		l.hold(ctx, key, time.UnixMicro(number(4)))
+	case v.Closed:
+		l.release(ctx, key)
+	}
+	return v, nil
+}
+
+// giveUp tells that a booked slot is not used.
+func (l *Limiter) giveUp(ctx context.Context, key string, s Slot) {
+	// Where this fails, the patience with the probe ends.
+	_, _ = l.Report(ctx, key, s, Unclear, "")
+}
+
+// untold takes the good answers that the budget was not told of.
+func (l *Limiter) untold(key string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.good[key]
+	delete(l.good, key)
+	return n
+}
+
+// heldKey names the budgets that nobody needs to be fed for. It is a hint that
+// saves work: that it could not be written, or was lost, is no matter.
+const heldKey = "revalidator:held"
+
+// hold keeps the later of two times.
+func (l *Limiter) hold(ctx context.Context, key string, until time.Time) {
+	_ = l.redis.ZAddGT(ctx, heldKey, redis.Z{Score: float64(until.UnixMicro()), Member: key}).Err()
+}
+
+func (l *Limiter) release(ctx context.Context, key string) {
+	_ = l.redis.ZRem(ctx, heldKey, key).Err()
+}
+
+// Held lists the budgets that give out no slots now, because their breaker is
+// open: to bring work for them is of no use.
+func (l *Limiter) Held(ctx context.Context) ([]string, error) {
+	keys, err := heldScript.Run(ctx, l.redis, []string{heldKey}).StringSlice()
+	if err != nil {
+		return nil, fmt.Errorf("list held budgets: %w: %w", ErrUnavailable, err)
+	}
+	return keys, nil
+}
+
+// State is how a budget stands.
+type State struct {
+	Key string
+	// Share is the part of the configured rate that is in force, 1 at best.
+	Share float64
+	// Open is whether the breaker is open: since when, until when nobody but a
+	// probe asks, and for what in one word.
+	Open         bool
+	Since, Until time.Time
+	Why          string
+}
+
+// Look says how budgets stand, of which some may not exist: those that were used
+// within a day. The order is that of keys.
+func (l *Limiter) Look(ctx context.Context, keys []string) ([]State, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	if err := lookScript.Load(ctx, l.redis).Err(); err != nil {
+		return nil, fmt.Errorf("look at budgets: %w: %w", ErrUnavailable, err)
+	}
+	replies, err := l.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, key := range keys {
+			lookScript.EvalSha(ctx, pipe, []string{redisKey(key)})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at budgets: %w: %w", ErrUnavailable, err)
+	}
+	var states []State
+	for i, key := range keys {
+		values, err := replies[i].(*redis.Cmd).Slice()
+		if err != nil {
+			return nil, fmt.Errorf("look at %s: %w", key, err)
+		}
+		if values[0] == int64(1) {
+			states = append(states, newState(key, values))
+		}
+	}
+	return states, nil
+}
+
+func newState(key string, values []any) State {
+	number := func(i int) int64 { n, _ := values[i].(int64); return n }
+	s := State{Key: key, Share: float64(number(1)) / 1e6, Open: number(2) > 0}
+	if s.Open {
+		s.Since, s.Until = time.UnixMicro(number(2)).UTC(), time.UnixMicro(number(3)).UTC()
+		s.Why, _ = values[4].(string)
+	}
+	return s
+}
+
+// Impaired leaves of states those that are not as configured.
+func Impaired(states []State) []State {
+	return slices.DeleteFunc(slices.Clone(states), func(s State) bool { return !s.Open && s.Share >= 1 })
+}
+
+// Split takes a key apart that has two parts, as those of an app in an
+// environment have.
+func (s State) Split() (app, environment string) {
+	app, environment, _ = strings.Cut(s.Key, "/")
+	return app, environment
+}
