@@ -10,6 +10,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -140,13 +141,13 @@ func roomOf(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest) ([]room, er
 		), wanted AS (
 			SELECT bundle_id, reached, greatest(0, least(ahead - n,
 				greatest(1, floor(part * CASE WHEN n > backfills THEN $4::float8 ELSE greatest($4, $5::float8) END)) - backfills)) AS n
-			FROM parts WHERE reached IS NOT NULL
+			FROM parts WHERE reached IS NOT NULL AND bundle_id <> ALL ($6::text[])
 		)
 		SELECT bundle_id, reached, n FROM (
 			SELECT bundle_id, reached, ceil(n * least(1, $3 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
 		) w WHERE n > 0`
 	var rooms []room
-	err := tx.SelectContext(ctx, &rooms, query, r.RunID, r.Ahead.Seconds(), float64(r.Limit), r.Share, shareAlone)
+	err := tx.SelectContext(ctx, &rooms, query, r.RunID, r.Ahead.Seconds(), float64(r.Limit), r.Share, shareAlone, held(r, iap.Production))
 	if err != nil {
 		return nil, fmt.Errorf("find room: %w", err)
 	}

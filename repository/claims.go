@@ -9,6 +9,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -33,7 +34,7 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 		), wanted AS (
 			SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
 			FROM apps a LEFT JOIN claimed c USING (bundle_id)
-			WHERE a.paused_at IS NULL AND EXISTS (
+			WHERE a.paused_at IS NULL AND a.bundle_id <> ALL ($7::text[]) AND EXISTS (
 				SELECT 1 FROM receipts
 				WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $3)
 		), shares AS (
@@ -44,6 +45,7 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 				SELECT r.id FROM receipts r
 				WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $3
 				  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
+				  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($8::text[]))
 				ORDER BY next_check_at, r.id
 				LIMIT shares.n
 				FOR NO KEY UPDATE SKIP LOCKED
@@ -62,7 +64,7 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
 		claims = nil
 		err := tx.SelectContext(ctx, &claims, claim,
-			r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit))
+			r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), held(r, iap.Production), held(r, iap.Sandbox))
 		if err != nil || len(claims) == 0 {
 			return err
 		}
@@ -73,6 +75,11 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 	}
 	slices.SortFunc(claims, func(a, b ledger.Claim) int { return a.DueAt.Compare(b.DueAt) })
 	return claims, nil
+}
+
+// held are the apps of which nobody asks an environment now.
+func held(r ledger.ClaimRequest, e iap.Environment) any {
+	return pq.Array(append([]string{}, r.Held[e]...)) // an array, and never NULL
 }
 
 func countEnqueued(ctx context.Context, tx *sqlx.Tx, runID int64, claims []ledger.Claim) error {

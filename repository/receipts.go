@@ -108,22 +108,23 @@ func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.
 	const query = `
 		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
-		       coalesce(r.environment, '') AS environment, r.consecutive_failures,
+		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
 		       coalesce(r.last_error, '') AS last_failure, r.failures_alike,
 		       ` + appColumns + `
 		FROM receipts r JOIN apps USING (bundle_id)
 		WHERE r.id = $1 AND r.generation = $2 AND r.claimed_until IS NOT NULL`
 	var row struct {
-		ID                  int64           `db:"id"`
-		Generation          int64           `db:"generation"`
-		RunID               int64           `db:"run_id"`
-		RunCancelled        bool            `db:"run_cancelled"`
-		ByteSize            int64           `db:"byte_size"`
-		ImportedAt          time.Time       `db:"imported_at"`
-		Environment         iap.Environment `db:"environment"`
-		ConsecutiveFailures int             `db:"consecutive_failures"`
-		LastFailure         string          `db:"last_failure"`
-		FailuresAlike       int             `db:"failures_alike"`
+		ID                  int64            `db:"id"`
+		Generation          int64            `db:"generation"`
+		RunID               int64            `db:"run_id"`
+		RunCancelled        bool             `db:"run_cancelled"`
+		ByteSize            int64            `db:"byte_size"`
+		ImportedAt          time.Time        `db:"imported_at"`
+		State               iap.ReceiptState `db:"state"`
+		Environment         iap.Environment  `db:"environment"`
+		ConsecutiveFailures int              `db:"consecutive_failures"`
+		LastFailure         string           `db:"last_failure"`
+		FailuresAlike       int              `db:"failures_alike"`
 		ledger.App
 	}
 	if err := db.db.GetContext(ctx, &row, query, id, generation); err != nil {
@@ -134,7 +135,7 @@ func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.
 	}
 	return ledger.Receipt{
 		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
-		ImportedAt: row.ImportedAt, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
+		State: row.State, ImportedAt: row.ImportedAt, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
 		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, App: row.App,
 	}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -134,15 +135,38 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
+	held, err := s.held(ctx)
+	if err != nil {
+		return nil, err
+	}
 	request := ledger.ClaimRequest{
 		RunID: run.ID, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease),
 		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: s.cfg.Feed.Depth - claimed,
+		Held: held,
 	}
 	if run.Kind == ledger.RunBackfill {
 		return s.cfg.Store.ClaimItems(ctx, request)
 	}
 	return s.cfg.Store.Claim(ctx, request)
+}
+
+// held are the apps of which nobody asks now: their receipts would only be
+// claimed to be given back.
+func (s *Scheduler) held(ctx context.Context) (map[iap.Environment][]string, error) {
+	if s.cfg.Budgets == nil {
+		return nil, nil
+	}
+	budgets, err := s.cfg.Budgets.Held(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held := make(map[iap.Environment][]string)
+	for _, budget := range budgets {
+		bundleID, e := ledger.SplitBudget(budget)
+		held[e] = append(held[e], bundleID)
+	}
+	return held, nil
 }
 
 func (s *Scheduler) hasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {

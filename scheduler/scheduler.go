@@ -23,6 +23,8 @@ import (
 type Config struct {
 	Store Store
 	Queue Queue
+	// Budgets tell of which apps nobody asks now; nil holds none back.
+	Budgets Budgets
 	// Owner names this process among the schedulers; it must differ from
 	// every other's.
 	Owner string

@@ -37,6 +37,12 @@ type Store interface {
 	FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error)
 }
 
+// Budgets is what the scheduler needs of the rate limiter.
+type Budgets interface {
+	// Held lists the budgets for which nobody asks now.
+	Held(ctx context.Context) ([]string, error)
+}
+
 // Queue is what the scheduler needs of jobs.
 type Queue interface {
 	Enqueue(ctx context.Context, tasks []jobs.Verify) error

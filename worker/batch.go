@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"revalidator/internal/ledger"
@@ -110,7 +112,12 @@ func (b *batcher) commit(ctx context.Context, batch []pending) {
 
 // storeAll stores a batch in one transaction and answers those who wait for it,
 // unless it fails.
-func (b *batcher) storeAll(ctx context.Context, batch []pending) error {
+func (b *batcher) storeAll(ctx context.Context, batch []pending) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: %s\n%s", errPanicked, panicText(cause), debug.Stack())
+		}
+	}()
 	outcomes := make([]ledger.Outcome, len(batch))
 	for i, p := range batch {
 		outcomes[i] = p.outcome

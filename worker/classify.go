@@ -26,8 +26,11 @@ const (
 	doubt
 	// confirm asks again on another day, and then believes it.
 	confirm
-	// set aside: the receipt can never get another answer.
+	// setAside takes the receipt out: it can never get another answer.
 	setAside
+	// poison is retryLater up to a few times, after which the receipt is set
+	// aside, so that it does not harm the others.
+	poison
 	// wait gives back until a limit is over.
 	waitForLimit
 	// pauseApp stops the whole app: every one of its receipts would fail.
@@ -44,47 +47,60 @@ type verdict struct {
 	action action
 	// alarm marks what needs a person: it is logged as an error.
 	alarm bool
-	// signal is what it says of Apple, whatever it says of the receipt; empty
-	// is nothing.
+	// signal is what it says of Apple, whatever it says of the receipt.
 	signal ratelimit.Signal
 }
+
+// The signals, in words that fit the table.
+const (
+	unclear   = ratelimit.Unclear
+	answered  = ratelimit.Answered
+	limited   = ratelimit.Limited
+	distress  = ratelimit.Distress
+	malformed = ratelimit.Malformed
+)
 
 // verdicts is the whole table from errors to actions. The first line that
 // matches counts.
 func verdicts() []verdict {
 	return []verdict{
-		{context.Canceled, "stopped", giveBack, false}, // the worker is shutting down
-		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false},
-		{ratelimit.ErrUnavailable, "limiter_unavailable", waitForLimit, false},
-		{appstore.ErrRateLimited, "rate_limited", waitForLimit, false}, // HTTP 429
+		{context.Canceled, "stopped", giveBack, false, unclear}, // the worker is shutting down
+		// Before what an answer says: it came while the breaker was open.
+		{ratelimit.ErrOpen, "held_back", waitForLimit, false, unclear},
+		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false, unclear},
+		{ratelimit.ErrUnavailable, "limiter_unavailable", waitForLimit, false, unclear},
+		{appstore.ErrRateLimited, "rate_limited", waitForLimit, false, limited}, // HTTP 429
 
-		{errProbing, "shared_secret_in_doubt", waitForLimit, false},
+		{errPanicked, "panicked", poison, false, unclear}, // told with its stack where it is caught
+
+		{errProbing, "shared_secret_in_doubt", waitForLimit, false, unclear},
 		// The pause of the app is the one alarm for all of its receipts.
-		{errNoSecret, "no_shared_secret", pauseApp, false},
-		{appstore.ErrSharedSecret, "shared_secret_refused", pauseApp, false}, // 21004, by every secret of the ring
+		{errNoSecret, "no_shared_secret", pauseApp, false, unclear},
+		{appstore.ErrSharedSecret, "shared_secret_refused", pauseApp, false, answered}, // 21004, by every secret of the ring
 
-		{appstore.ErrMalformedReceipt, "receipt_malformed", doubt, false},        // 21002
-		{appstore.ErrNotAuthenticated, "receipt_not_authenticated", doubt, true}, // 21003
-		{appstore.ErrAccountGone, "account_gone", confirm, false},                // 21010
-		{appstore.ErrWrongApp, "wrong_app", setAside, true},
-		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false}, // HTTP 413, or not sent
+		{appstore.ErrMalformedReceipt, "receipt_malformed", doubt, false, malformed},       // 21002
+		{appstore.ErrNotAuthenticated, "receipt_not_authenticated", doubt, true, answered}, // 21003
+		{appstore.ErrAccountGone, "account_gone", confirm, false, answered},                // 21010
+		{appstore.ErrWrongApp, "wrong_app", confirm, true, malformed},
+		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false, answered}, // HTTP 413, or not sent
 
-		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false},         // 21005, 21009, 21100–21199, -1
-		{appstore.ErrInternalPermanent, "apple_internal_error", retryDaily, true}, // 21100–21199, not retryable
-		{appstore.ErrEnvironmentSwitch, "environments_disagree", retryLater, true},
-		{appstore.ErrBadRequest, "request_refused", retryLater, true}, // 21000: a fault of ours
-		{appstore.ErrUnknownStatus, "unknown_status", retryLater, true},
+		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false, distress},         // 21005, 21009, 21100–21199, -1
+		{appstore.ErrInternalPermanent, "apple_internal_error", retryDaily, true, distress}, // 21100–21199, not retryable
+		// Each half of it is a good answer.
+		{appstore.ErrEnvironmentSwitch, "environments_disagree", retryLater, true, answered},
+		{appstore.ErrBadRequest, "request_refused", retryLater, true, unclear}, // 21000: a fault of ours
+		{appstore.ErrUnknownStatus, "unknown_status", retryLater, true, distress},
 
-		{appstore.ErrTimeout, "timeout", retryLater, false},
-		{context.DeadlineExceeded, "timeout", retryLater, false},
-		{appstore.ErrConnection, "connection_failed", retryLater, false},
-		{appstore.ErrServer, "server_error", retryLater, false}, // HTTP 5xx
-		{appstore.ErrHTTPStatus, "http_status", retryLater, true},
-		{appstore.ErrEmptyReply, "reply_empty", retryLater, false},
-		{appstore.ErrNotJSON, "reply_not_json", retryLater, false},
-		{appstore.ErrCutReply, "reply_cut", retryLater, false},
-		{appstore.ErrMalformedReply, "reply_malformed", retryLater, true},
-		{appstore.ErrReplyTooLarge, "reply_too_large", retryLater, true},
+		{appstore.ErrTimeout, "timeout", retryLater, false, distress},
+		{context.DeadlineExceeded, "timeout", retryLater, false, distress},
+		{appstore.ErrConnection, "connection_failed", retryLater, false, distress},
+		{appstore.ErrServer, "server_error", retryLater, false, distress}, // HTTP 5xx
+		{appstore.ErrHTTPStatus, "http_status", retryLater, true, distress},
+		{appstore.ErrEmptyReply, "reply_empty", retryLater, false, distress},
+		{appstore.ErrNotJSON, "reply_not_json", retryLater, false, distress},
+		{appstore.ErrCutReply, "reply_cut", retryLater, false, distress},
+		{appstore.ErrMalformedReply, "reply_malformed", retryLater, true, distress},
+		{appstore.ErrReplyTooLarge, "reply_too_large", retryLater, true, unclear},
 	}
 }
 
@@ -92,12 +108,12 @@ func verdicts() []verdict {
 // error that no line knows is a fault of our own.
 func classify(err error) verdict {
 	if err == nil {
-		return verdict{action: record}
+		return verdict{action: record, signal: answered}
 	}
 	for _, v := range verdicts() {
 		if errors.Is(err, v.err) {
 			return v
 		}
 	}
-	return verdict{err: err, class: "internal_fault", action: fail, alarm: true}
+	return verdict{err: err, class: "internal_fault", action: fail, alarm: true, signal: unclear}
 }

@@ -77,6 +77,11 @@ func verdictTests() []verdictTest {
 	return []verdictTest{
 		{name: "worker stops while it waits", err: waited(context.Canceled), notSent: true, want: givenBack("", 0)},
 		{name: "worker stops while it asks", err: asked(context.Canceled), want: givenBack("", 0)},
+		{
+			name: "breaker open", err: waited(&ratelimit.OpenError{RetryAfter: 20 * time.Second}), notSent: true,
+			want: ledger.Outcome{Failure: "held_back", Stays: true, NextCheck: iap.Check{At: noon.Add(20*time.Second + 20*time.Second/8), Rule: iap.RuleHeldBack}},
+		},
+		{name: "a panic", err: errPanicked, want: retried("panicked")},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
 		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
 		{name: "HTTP 429", err: httpStatus(429), want: givenBack("rate_limited", 30*time.Second), blocked: 30 * time.Second},
@@ -96,7 +101,7 @@ func verdictTests() []verdictTest {
 		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},
 		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
 		{name: "21010", err: final(21010), want: failed("account_gone", 24*time.Hour, iap.RuleConfirm, false, 21010)},
-		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: setAsideAs("wrong_app", iap.ReceiptWrongApp), alarm: true},
+		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: failed("wrong_app", 24*time.Hour, iap.RuleConfirm, false), alarm: true},
 		{name: "HTTP 413", err: httpStatus(413), want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
 		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrRequestTooLarge), notSent: true, want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
 

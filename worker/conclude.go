@@ -31,6 +31,9 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 		return o, w.pause(ctx, r.App.BundleID, err)
 	case waitForLimit:
 		o.NextCheck = iap.Check{At: w.limitOver(ctx, r, a, err), Rule: iap.RuleWait}
+		if errors.Is(err, ratelimit.ErrOpen) {
+			o.NextCheck.Rule = iap.RuleHeldBack
+		}
 		return o, nil
 	}
 	o.Asked, o.Stays = true, false
@@ -93,19 +96,25 @@ func (w *Worker) recordFailure(o *ledger.Outcome, v verdict, r ledger.Receipt) {
 	case retryDaily:
 		after(retryDailyAfter, iap.RuleRetry)
 	case doubt:
-		if alike < w.cfg.Retry.DoubtLimit {
+		if alike < w.cfg.Retry.patience(r.State) {
 			retry()
 			return
 		}
 		o.State = accused(v.err)
 		after(doubtAfter, iap.RuleConfirm)
 	case confirm:
-		if alike <= len(confirmAfter) {
-			after(confirmAfter[alike-1], iap.RuleConfirm)
+		if trusted := r.State == iap.ReceiptValid && v.err == appstore.ErrWrongApp; trusted || alike <= len(confirmAfter) {
+			after(confirmAfter[min(alike, len(confirmAfter))-1], iap.RuleConfirm)
 			return
 		}
 		o.State = accused(v.err)
 		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
+	case poison:
+		if alike < poisonLimit {
+			retry()
+			return
+		}
+		fallthrough
 	case setAside:
 		o.State = accused(v.err)
 		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
@@ -133,10 +142,17 @@ func accused(err error) iap.ReceiptState {
 // calls for the app and environment before.
 func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a appstore.Answer, err error) time.Time {
 	now := w.cfg.Now()
+	// All who were refused heard the same: they come back spread.
+	spread := func(wait time.Duration) time.Time {
+		return now.Add(wait + time.Duration(float64(wait)*w.cfg.Retry.Random()/4))
+	}
+	var open *ratelimit.OpenError
+	if errors.As(err, &open) {
+		return spread(open.RetryAfter)
+	}
 	var busy *ratelimit.BusyError
 	if errors.As(err, &busy) {
-		// All who were refused heard the same: they come back spread.
-		return now.Add(busy.RetryAfter + time.Duration(float64(busy.RetryAfter)*w.cfg.Retry.Random()/4))
+		return spread(busy.RetryAfter)
 	}
 	until := now.Add(w.cfg.Retry.backoff(1))
 	var reply *appstore.HTTPError

@@ -259,13 +259,29 @@ type fakeLimiter struct {
 	mu       sync.Mutex
 	blocked  map[string]time.Time
 	blockErr error
+	// verdict is what each report comes to; reports are what was reported.
+	verdict ratelimit.Verdict
+	reports []report
 }
 
-func (l *fakeLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) error {
+type report struct {
+	Budget string
+	Heard  ratelimit.Signal
+	Why    string
+}
+
+func (l *fakeLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error) {
 	if l.wait == nil {
-		return nil
+		return ratelimit.Slot{}, nil
 	}
-	return l.wait(ctx, key, rate)
+	return ratelimit.Slot{}, l.wait(ctx, key, rate)
+}
+
+func (l *fakeLimiter) Report(_ context.Context, key string, _ ratelimit.Slot, heard ratelimit.Signal, why string) (ratelimit.Verdict, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reports = append(l.reports, report{key, heard, why})
+	return l.verdict, nil
 }
 
 func (l *fakeLimiter) Block(_ context.Context, key string, until time.Time) error {

@@ -11,7 +11,6 @@ import (
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/internal/ratelimit"
 	"revalidator/jobs"
 )
 
@@ -33,12 +32,11 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	if err != nil {
 		return w.fault(ctx, slog.LevelWarn, "load receipt", v, err)
 	}
-	o, err := w.check(ctx, r)
+	o, err := w.checkSafely(ctx, r)
 	if err != nil {
 		return w.fault(ctx, slog.LevelError, "check receipt", v, err)
 	}
-	// The answer is there: it is kept even if the task's time is up.
-	saved, err := w.batch.save(context.WithoutCancel(ctx), o)
+	o, saved, err := w.saveSafely(ctx, r, o)
 	if err != nil {
 		return w.fault(ctx, slog.LevelWarn, "save outcome", v, err)
 	}
@@ -77,7 +75,8 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt) (ledger.Outcome, e
 // refused, each at most once.
 func (w *Worker) ask(ctx context.Context, r ledger.Receipt) (appstore.Answer, error) {
 	var answer appstore.Answer
-	request := w.request(r)
+	turns := w.turns(r)
+	request := w.request(r, turns)
 	trial := w.ring.trial(r.App.BundleID)
 	defer trial.end()
 	calls := 0
@@ -89,17 +88,21 @@ func (w *Worker) ask(ctx context.Context, r ledger.Receipt) (appstore.Answer, er
 		}
 		request.Password = s.value
 		request.Wait = func(ctx context.Context, e iap.Environment) error {
-			if err := w.waitForSlot(ctx, r.App, e); err != nil {
+			if err := turns.wait(ctx, e); err != nil {
 				return err
 			}
-			return trial.admit(s.id)
+			err := trial.admit(s.id)
+			if err != nil {
+				turns.heard(ctx, e, err) // nothing is asked
+			}
+			return err
 		}
 		answer, err = w.cfg.AppStore.VerifyReceipt(ctx, request)
 		calls += answer.Calls
 		answer.Calls = calls
 		request.Environment = answer.Environment
 		if !errors.Is(err, errSecretChanged) && !trial.learn(ctx, s.id, saidOfSecret(answer, err)) {
-			return answer, err
+			return answer, turns.inTrouble(err)
 		}
 	}
 }
@@ -112,23 +115,15 @@ func (w *Worker) nextSecret(ctx context.Context, t *trial) (*sharedSecret, error
 	return t.next(ctx)
 }
 
-func (w *Worker) request(r ledger.Receipt) appstore.Request {
+func (w *Worker) request(r ledger.Receipt, t *turns) appstore.Request {
 	return appstore.Request{
 		BundleID:               r.App.BundleID,
 		Environment:            r.Environment,
 		Receipt:                w.cfg.Data(r.ID, r.ByteSize),
 		ExcludeOldTransactions: w.cfg.ExcludeOldTransactions,
-		Wait:                   func(ctx context.Context, e iap.Environment) error { return w.waitForSlot(ctx, r.App, e) },
+		Wait:                   t.wait,
+		Heard:                  t.heard,
 	}
-}
-
-// waitForSlot waits until the app may make its next call, and no longer than
-// the worker runs.
-func (w *Worker) waitForSlot(ctx context.Context, app ledger.App, e iap.Environment) error {
-	ctx, cancel := w.untilStopped(ctx)
-	defer cancel()
-	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
-	return w.cfg.Limiter.Wait(ctx, app.Budget(e), rate)
 }
 
 // untilStopped is a context that ends when the worker is told to stop, too.

@@ -116,7 +116,14 @@ func TestLadders(t *testing.T) {
 			{Rule: iap.RuleSetAside, State: iap.ReceiptAccountGone},
 			{Rule: iap.RuleSetAside, State: iap.ReceiptAccountGone},
 		}},
-		"another app is believed at once": {asked(&appstore.WrongAppError{}), []rung{{Rule: iap.RuleSetAside, State: iap.ReceiptWrongApp}}},
+		"another app is believed the third time": {asked(&appstore.WrongAppError{}), []rung{
+			{Wait: day, Rule: iap.RuleConfirm},
+			{Wait: 7 * day, Rule: iap.RuleConfirm},
+			{Rule: iap.RuleSetAside, State: iap.ReceiptWrongApp},
+		}},
+		"a panic is enough the third time": {errPanicked, []rung{
+			retry(30*time.Second, true), retry(time.Minute, true), {Rule: iap.RuleSetAside, State: iap.ReceiptQuarantined},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,6 +164,37 @@ func failedOnce(r *ledger.Receipt, class string) {
 		r.FailuresAlike = 0
 	}
 	r.LastFailure, r.FailuresAlike = class, r.FailuresAlike+1
+}
+
+// TestAcceptedReceiptsAreTrusted has Apple say for a day and a half that receipts
+// are bad that it has accepted before.
+func TestAcceptedReceiptsAreTrusted(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		cause error
+		times int // that it is said and not believed; -1 is for ever
+	}{
+		"21002":       {status(21002), 29},
+		"21003":       {status(21003), 29},
+		"another app": {asked(&appstore.WrongAppError{}), -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParts(t, nil)
+			r := claimed()
+			r.State = iap.ReceiptValid
+			for i := range 40 {
+				o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, test.cause)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if believed := o.State != ""; believed != (test.times >= 0 && i >= test.times) || o.NextCheck.At.IsZero() {
+					t.Fatalf("the %d. time: state %q, next check %v", i+1, o.State, o.NextCheck)
+				}
+				failedOnce(&r, o.Failure)
+			}
+		})
+	}
 }
 
 // TestOtherTroubleAccusesNobody has Apple in trouble for long before it first

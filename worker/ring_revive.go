@@ -117,7 +117,7 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 	var trouble error
 	for _, r := range receipts {
 		r.App = app
-		request := w.request(r)
+		request := w.request(r, w.turns(r))
 		request.Password = s.value
 		answer, err := w.cfg.AppStore.VerifyReceipt(ctx, request)
 		w.metrics.calls.Add(float64(answer.Calls))

@@ -187,7 +187,7 @@ func (s *parts) askApple(ctx context.Context, r appstore.Request, app *ledger.Ap
 		return answer, err
 	}
 	if app != nil {
-		if r.Wait, err = s.turn(*app); err != nil {
+		if r.Wait, r.Heard, err = s.turn(*app); err != nil {
 			return answer, err
 		}
 	}
@@ -204,18 +204,27 @@ func (s *parts) askApple(ctx context.Context, r appstore.Request, app *ledger.Ap
 	return answer, err
 }
 
-// turn waits for a slot in the budget that the workers have for an app.
-func (s *parts) turn(app ledger.App) (func(context.Context, iap.Environment) error, error) {
+// turn waits for a slot in the budget that the workers have for an app. What is
+// heard of the call says nothing to them: it may be of any receipt.
+func (s *parts) turn(app ledger.App) (wait func(context.Context, iap.Environment) error, heard func(context.Context, iap.Environment, error), err error) {
 	limiter, err := s.limiter()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
-	return func(ctx context.Context, e iap.Environment) error {
-		err := limiter.Wait(ctx, app.Budget(e), rate)
-		if errors.Is(err, ratelimit.ErrBusy) {
+	var slot ratelimit.Slot
+	wait = func(ctx context.Context, e iap.Environment) (err error) {
+		slot, err = limiter.Wait(ctx, app.Budget(e), rate)
+		switch {
+		case errors.Is(err, ratelimit.ErrBusy):
 			return fmt.Errorf("%w: the workers use the whole rate of %s; try again later", err, app.BundleID)
+		case errors.Is(err, ratelimit.ErrOpen):
+			return fmt.Errorf("%w: Apple is in trouble, see 'revalidator status'; try again later", err)
 		}
 		return err
-	}, nil
+	}
+	heard = func(ctx context.Context, e iap.Environment, _ error) {
+		_, _ = limiter.Report(ctx, app.Budget(e), slot, ratelimit.Unclear, "")
+	}
+	return wait, heard, nil
 }

@@ -30,6 +30,7 @@ const (
 	RuleRequested Rule = "requested" // a person asked for a look
 	RuleRetry     Rule = "retry"     // no usable answer: after a back-off
 	RuleWait      Rule = "wait"      // not asked: a limit is in force
+	RuleHeldBack  Rule = "held_back" // not asked: Apple was in trouble
 	RuleConfirm   Rule = "confirm"   // Apple says something final: confirm it on another day
 	RuleSetAside  Rule = "set_aside" // no other answer can come: a person decides
 )

@@ -7,6 +7,7 @@ package ledger
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"revalidator/internal/iap"
@@ -62,6 +63,12 @@ func (a App) Policy(p iap.Policy) iap.Policy {
 	return p
 }
 
+// SplitBudget is the app and the environment that a budget is for.
+func SplitBudget(budget string) (bundleID string, e iap.Environment) {
+	bundleID, environment, _ := strings.Cut(budget, "/")
+	return bundleID, iap.Environment(environment)
+}
+
 // Claim is the right to ask Apple about a receipt once: a lease with a
 // generation, under which the outcome is written.
 type Claim struct {
@@ -85,6 +92,9 @@ type ClaimRequest struct {
 	// Limit is about how many receipts to claim at most: rounding may add one
 	// for each app.
 	Limit int
+	// Held are apps of which nobody asks now, by the environment. Without
+	// Production an app waits as a whole, because that is asked first.
+	Held map[iap.Environment][]string
 }
 
 // Lease is the right of one process to something until a time.
@@ -106,6 +116,8 @@ type Receipt struct {
 	ByteSize     int64
 	// ImportedAt is when the receipt came in.
 	ImportedAt time.Time
+	// State is what Apple's last good answer, or many bad ones, made of it.
+	State iap.ReceiptState
 	// Environment is empty until Apple taught it.
 	Environment iap.Environment
 	// ConsecutiveFailures is how often in a row there was no usable answer;

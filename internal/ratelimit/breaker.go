@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -201,11 +200,4 @@ func newState(key string, values []any) State {
 // Impaired leaves of states those that are not as configured.
 func Impaired(states []State) []State {
 	return slices.DeleteFunc(slices.Clone(states), func(s State) bool { return !s.Open && s.Share >= 1 })
-}
-
-// Split takes a key apart that has two parts, as those of an app in an
-// environment have.
-func (s State) Split() (app, environment string) {
-	app, environment, _ = strings.Cut(s.Key, "/")
-	return app, environment
 }

@@ -65,12 +65,14 @@ local function cut()
   put('tokens', 0)
 end
 
+-- Returns 1 where the rate went down, and not only stays at its least.
 local function halve()
   if budget.share_at and math.abs(now - budget.share_at) < settle then return 0 end
-  put('share', math.max(least_share, share() / 2))
+  local before = share()
+  put('share', math.max(least_share, before / 2))
   put('share_at', now)
   cut()
-  return 1
+  return budget.share < before and 1 or 0
 end
 
 -- Counts answers, begins anew when the time of the last count is over.

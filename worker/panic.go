@@ -1,0 +1,60 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
+)
+
+// errPanicked is a receipt over which the program stumbled: a fault of ours that
+// is of this receipt alone.
+var errPanicked = errors.New("the program stumbled over the receipt")
+
+// checkSafely is check, which also survives a fault of the program: the receipt
+// is asked about again, and quarantined when that does not help, while the
+// others go on.
+func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt) (o ledger.Outcome, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.logPanic(r.ID, panicText(cause), string(debug.Stack()))
+			o, err = w.conclude(ctx, r, appstore.Answer{}, errPanicked)
+		}
+	}()
+	return w.check(ctx, r)
+}
+
+// saveSafely saves an outcome, and where the program stumbles over that, that it
+// did. The answer is there: it is kept even if the task's time is up.
+func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outcome) (ledger.Outcome, bool, error) {
+	ctx = context.WithoutCancel(ctx)
+	saved, err := w.batch.save(ctx, o)
+	if !errors.Is(err, errPanicked) {
+		return o, saved, err
+	}
+	w.logPanic(r.ID, err.Error(), "")
+	if o, err = w.conclude(ctx, r, appstore.Answer{Calls: o.Calls}, errPanicked); err != nil {
+		return o, false, err
+	}
+	saved, err = w.batch.save(ctx, o)
+	return o, saved, err
+}
+
+// logPanic tells of a panic with its stack, which holds addresses and no data.
+func (w *Worker) logPanic(receiptID int64, cause, stack string) {
+	w.cfg.Logger.Error("panic: the program stumbled over a receipt, please report it",
+		"receipt_id", receiptID, "cause", cause, "stack", stack)
+}
+
+// panicText is the type of what a panic was called with, and its text only where
+// the Go runtime wrote it: any other may quote a receipt.
+func panicText(cause any) string {
+	if fault, ok := cause.(runtime.Error); ok {
+		return fault.Error()
+	}
+	return fmt.Sprintf("%T", cause)
+}
