@@ -325,3 +325,53 @@ func TestExpiredClaimIsDueAgain(t *testing.T) {
 		t.Errorf("claimed %d, want both", got)
 	}
 }
+
+// TestClaimLeavesHeldAppsOut: an app waits as a whole without production, and
+// with what is known to be of the sandbox without that.
+func TestClaimLeavesHeldAppsOut(t *testing.T) {
+	f := open(t)
+	const other = "com.example.fitness"
+	f.addApp(other, 1000)
+	f.receipts(app, 3)
+	f.receipts(other, 3)
+	run := f.run()
+	first := f.claim(run, 100)
+	f.save(append(givenBack(first[1:], run), sandboxed(first[0], run))...)
+	claim := func(held map[iap.Environment][]string) int {
+		claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 100, Held: held,
+		})
+		f.must(err)
+		_, err = f.ReleaseExpired(t.Context(), noon.Add(time.Hour))
+		f.must(err)
+		return len(claims)
+	}
+	for name, test := range map[string]struct {
+		held map[iap.Environment][]string
+		want int
+	}{
+		"none":            {nil, 6},
+		"production":      {map[iap.Environment][]string{iap.Production: {app}}, 3},
+		"sandbox":         {map[iap.Environment][]string{iap.Sandbox: {app, other}}, 5},
+		"another program": {map[iap.Environment][]string{iap.Production: {"com.example.unknown"}}, 6},
+	} {
+		if got := claim(test.held); got != test.want {
+			t.Errorf("%s held: claimed %d, want %d", name, got, test.want)
+		}
+	}
+}
+
+// sandboxed gives a claim back on a receipt that turned out to be of the sandbox.
+func sandboxed(c ledger.Claim, run ledger.Run) ledger.Outcome {
+	o := givenBack([]ledger.Claim{c}, run)[0]
+	o.Environment = iap.Sandbox
+	return o
+}
+
+func givenBack(claims []ledger.Claim, run ledger.Run) []ledger.Outcome {
+	outcomes := make([]ledger.Outcome, len(claims))
+	for i, c := range claims {
+		outcomes[i] = ledger.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon, Stays: true}
+	}
+	return outcomes
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -87,6 +88,40 @@ func TestRequests(t *testing.T) {
 		wantLease := ledger.Lease{Owner: "test", Until: b.started.Add(10 * time.Second)}
 		if diff := cmp.Diff([]ledger.Lease{wantLease, wantLease}, b.store.leases[:2]); diff != "" {
 			t.Errorf("leases on opening and keeping the run (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// budgets are the ones that are held, or an error in their place.
+type budgets struct {
+	held []string
+	err  error
+}
+
+func (b budgets) Held(context.Context) ([]string, error) { return b.held, b.err }
+
+// TestHeldAppsAreNotClaimed hands what is held on to the store.
+func TestHeldAppsAreNotClaimed(t *testing.T) {
+	held := []string{"com.example.reader/Production", "com.example.fitness/Production", "com.example.reader/Sandbox"}
+	change := func(c *Config) { c.Budgets = budgets{held: held} }
+	inBubble(t, 1, change, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		want := map[iap.Environment][]string{
+			iap.Production: {"com.example.reader", "com.example.fitness"}, iap.Sandbox: {"com.example.reader"},
+		}
+		if diff := cmp.Diff(want, b.store.requests[0].Held); diff != "" {
+			t.Errorf("held (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestNothingIsClaimedWhereNobodyKnowsWhatIsHeld: claims would come back at once.
+func TestNothingIsClaimedWhereNobodyKnowsWhatIsHeld(t *testing.T) {
+	change := func(c *Config) { c.Budgets, c.Window = budgets{err: errAway}, time.Minute }
+	inBubble(t, 1, change, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		if len(b.store.requests) > 0 {
+			t.Errorf("%d claims, want none", len(b.store.requests))
 		}
 	})
 }

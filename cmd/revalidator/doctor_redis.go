@@ -23,6 +23,7 @@ func (d *doctor) redisChecks() []doctorCheck {
 		{"redis_memory", d.redisMemory, false},
 		{"schedulers", d.schedulers, false},
 		{"workers", d.workersAtWork, false},
+		{"apple_distress", d.appleDistress, false},
 	}
 }
 
@@ -134,4 +135,30 @@ func (d *doctor) workersAtWork(context.Context) finding {
 		}
 	}
 	return sound("%d at work", len(workers))
+}
+
+// appleDistress looks for apps of which Apple is asked less, or nothing.
+func (d *doctor) appleDistress(ctx context.Context) finding {
+	budgets, err := d.budgets(ctx)
+	if err != nil {
+		return brokenBy(err)
+	}
+	var held, slowed []string
+	for _, b := range budgets {
+		name := fmt.Sprintf("%s (%s)", b.BundleID, b.Environment)
+		if b.HeldBackSince != nil {
+			held = append(held, name+", for "+words(b.HeldBackFor))
+		} else {
+			slowed = append(slowed, fmt.Sprintf("%s, %.0f %% of the rate", name, 100*b.RateShare))
+		}
+	}
+	switch {
+	case len(held) > 0:
+		return doubtful("nothing, if it is Apple's trouble: it is probed, and goes on by itself; "+
+			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
+			"calls are held back for %s", names(held))
+	case len(slowed) > 0:
+		return doubtful("nothing: the rate creeps back by itself", "Apple is asked less for %s", names(slowed))
+	}
+	return sound("none is seen: every app has its rate")
 }

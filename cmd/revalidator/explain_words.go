@@ -20,6 +20,8 @@ func ruleText(r iap.Rule) string {
 		return "the last answer was of no use, so it is asked again after a wait that grows"
 	case iap.RuleWait:
 		return "a rate limit was in force, so it was not asked and waits for its turn"
+	case iap.RuleHeldBack:
+		return "Apple was in trouble, so it was not asked, or the answer does not count; it waits until Apple answers again"
 	case iap.RuleConfirm:
 		return "Apple's last answer would be final, so it is confirmed on another day"
 	case iap.RuleSetAside:
@@ -67,7 +69,9 @@ func failureText(class string) string {
 	case "account_gone":
 		return "Apple does not find the customer's account. That is confirmed on two other days, then it is not asked again."
 	case "wrong_app":
-		return "The receipt belongs to another app. It is not asked again: import it for the right one."
+		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then it is not asked again: import it for the right one."
+	case "panicked":
+		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined."
 	case "request_too_large":
 		return "The receipt is larger than verifyReceipt takes. It is not asked again."
 	case "apple_unavailable", "server_error":

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
 	"revalidator/jobs"
 	"revalidator/repository"
 )
@@ -44,11 +46,12 @@ type operations struct {
 	backlog  func(context.Context) (repository.Backlog, error)
 	announce func(context.Context) error
 	queue    func(name string) (*asynq.QueueInfo, error)
+	impaired func(context.Context) ([]ratelimit.State, error)
 	now      func() time.Time
 	timeout  time.Duration
 	log      *slog.Logger
 
-	up, tasks, waiting, due, oldest, claimed, paused, secret *prometheus.Desc
+	up, tasks, waiting, due, oldest, claimed, paused, secret, open, share *prometheus.Desc
 
 	mu     sync.Mutex
 	readAt time.Time
@@ -65,7 +68,14 @@ func newOperations(s *parts) *operations {
 		},
 		announce: func(ctx context.Context) error { _, err := s.queue().Epoch(ctx); return err },
 		queue:    asynq.NewInspectorFromRedisClient(s.redis).GetQueueInfo,
-		now:      time.Now, timeout: operationsTimeout, log: s.log,
+		impaired: func(ctx context.Context) ([]ratelimit.State, error) {
+			limiter, err := s.limiter()
+			if err != nil {
+				return nil, err
+			}
+			return limiter.Impaired(ctx)
+		},
+		now: time.Now, timeout: operationsTimeout, log: s.log,
 
 		up:      desc("store_up", "Whether the figures of a store could be read: 1 or 0.", "store"),
 		tasks:   desc("queue_tasks", "Tasks on a queue, by state.", "queue", "state"),
@@ -74,13 +84,15 @@ func newOperations(s *parts) *operations {
 		oldest:  desc("due_oldest_seconds", "For how long the first of the due receipts has been due; 0 where there is none."),
 		claimed: desc("claimed_receipts", "Receipts that are with the workers."),
 		paused:  desc("paused_apps", "Apps that stand still until somebody resumes them."),
+		open:    desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise.", "bundle_id", "environment"),
+		share:   desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment"),
 		secret:  desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (o *operations) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.secret} {
+	for _, d := range []*prometheus.Desc{o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.secret, o.open, o.share} {
 		out <- d
 	}
 }
@@ -164,6 +176,17 @@ func (o *operations) readQueues(ctx context.Context) ([]prometheus.Metric, error
 			"pending": q.Pending, "active": q.Active, "retry": q.Retry, "archived": q.Archived, "completed": q.Completed,
 		} {
 			metrics = append(metrics, gauge(o.tasks, float64(n), q.Queue, state))
+		}
+	}
+	impaired, err := o.impaired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range impaired {
+		bundleID, environment := ledger.SplitBudget(s.Key)
+		metrics = append(metrics, gauge(o.share, s.Share, bundleID, string(environment)))
+		if s.Open {
+			metrics = append(metrics, gauge(o.open, 1, bundleID, string(environment)))
 		}
 	}
 	return metrics, nil

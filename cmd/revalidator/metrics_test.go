@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/ratelimit"
 	"revalidator/repository"
 )
 
@@ -32,6 +33,12 @@ func (s *stores) operations(t *testing.T) *operations {
 		return s.backlog, s.failing
 	}
 	o.announce = func(context.Context) error { return nil }
+	o.impaired = func(context.Context) ([]ratelimit.State, error) {
+		return []ratelimit.State{
+			{Key: "com.example.fitness/Sandbox", Share: 0.5},
+			{Key: "com.example.reader/Production", Share: 0.25, Open: true},
+		}, nil
+	}
 	o.queue = func(name string) (*asynq.QueueInfo, error) {
 		return &asynq.QueueInfo{Queue: name, Pending: 3, Active: 2, Completed: 7, Latency: 1500 * time.Millisecond}, nil
 	}
@@ -43,6 +50,13 @@ func TestOperations(t *testing.T) {
 	oldest := appStart.Add(-time.Hour)
 	s := &stores{now: appStart, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, Secret: &oldest}}
 	want := `
+		# HELP revalidator_breaker_open 1 while calls for an app are held back because Apple is in trouble; not there otherwise.
+		# TYPE revalidator_breaker_open gauge
+		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production"} 1
+		# HELP revalidator_rate_share Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.
+		# TYPE revalidator_rate_share gauge
+		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox"} 0.5
+		revalidator_rate_share{bundle_id="com.example.reader",environment="Production"} 0.25
 		# HELP revalidator_claimed_receipts Receipts that are with the workers.
 		# TYPE revalidator_claimed_receipts gauge
 		revalidator_claimed_receipts 5

@@ -25,13 +25,15 @@ type statusReport struct {
 	Receipts      repository.Tally `json:"receipts"`
 	Subscriptions repository.Tally `json:"subscriptions"`
 	// Due is of the apps at work, DuePaused of the paused ones.
-	Due        dueReport       `json:"due"`
-	DuePaused  dueReport       `json:"due_paused"`
-	Queues     []queueReport   `json:"queues"`
-	Workers    []workerReport  `json:"workers"`
-	Schedulers []string        `json:"schedulers"`
-	Paused     []ledger.App    `json:"paused_apps"`
-	Secrets    []secretWarning `json:"secret_warnings"`
+	Due        dueReport      `json:"due"`
+	DuePaused  dueReport      `json:"due_paused"`
+	Queues     []queueReport  `json:"queues"`
+	Workers    []workerReport `json:"workers"`
+	Schedulers []string       `json:"schedulers"`
+	Paused     []ledger.App   `json:"paused_apps"`
+	// Budgets are those that are not as configured, because Apple shows distress.
+	Budgets []budgetReport  `json:"budgets"`
+	Secrets []secretWarning `json:"secret_warnings"`
 }
 
 // dueReport is what is due and with nobody.
@@ -87,6 +89,7 @@ func (s *parts) status(ctx context.Context, known *paces, now time.Time) (*statu
 		func() (err error) { r.Workers, err = s.workers(); return },
 		func() (err error) { r.Schedulers, err = s.queue().Schedulers(ctx); return },
 		func() (err error) { r.Paused, err = s.pausedApps(ctx); return },
+		func() (err error) { r.Budgets, err = s.budgets(ctx); return },
 		func() (err error) { r.Secrets, err = s.secretWarnings(ctx, now); return },
 	} {
 		if err := read(); err != nil {

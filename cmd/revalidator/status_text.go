@@ -46,6 +46,7 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 	item(out, "Workers", serversText(len(r.Workers), "worker", o))
 	item(out, "Schedulers", serversText(len(r.Schedulers), "scheduler", o))
 	items(out, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, o) })
+	items(out, "Apple", r.Budgets, func(b budgetReport) string { return b.text(r.At, o) })
 	items(out, "Secrets", r.Secrets, func(w secretWarning) string { return o.paint(yellow, w.text(r.At)) })
 	return nil
 }

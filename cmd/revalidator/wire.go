@@ -234,9 +234,13 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
+	limiter, err := s.limiter()
+	if err != nil {
+		return nil, err
+	}
 	host, _ := os.Hostname()
 	return scheduler.New(scheduler.Config{
-		Store: s.db, Queue: s.queue(),
+		Store: s.db, Queue: s.queue(), Budgets: limiter,
 		Owner:    fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]),
 		Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location,
 		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
@@ -251,7 +255,10 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 
 // limiter keeps the budgets of the apps, which everybody who asks Apple shares.
 func (s *parts) limiter() (*ratelimit.Limiter, error) {
-	return ratelimit.New(ratelimit.Config{Redis: s.redis, MaxWait: s.cfg.Worker.LimiterWait})
+	return ratelimit.New(ratelimit.Config{
+		Redis: s.redis, MaxWait: s.cfg.Worker.LimiterWait,
+		Patience: 2 * s.cfg.Apple.Timeout, // a large receipt takes longer than the timeout of a small one
+	})
 }
 
 func (s *parts) appStore() (*appstore.Client, error) {

@@ -97,12 +97,7 @@ func (l *Limiter) Report(ctx context.Context, key string, s Slot, heard Signal, 
 	if since := number(3); since > 0 {
 		v.Since = time.UnixMicro(since).UTC()
 	}
-	switch {
-	case v.Open:
-		l.hold(ctx, key, time.UnixMicro(number(4)))
-	case v.Closed:
-		l.release(ctx, key)
-	}
+	l.list(ctx, key, v, time.UnixMicro(number(4)))
 	return v, nil
 }
 
@@ -121,25 +116,49 @@ func (l *Limiter) untold(key string) int64 {
 	return n
 }
 
-// heldKey names the budgets that nobody needs to be fed for. It is a hint that
-// saves work: that it could not be written, or was lost, is no matter.
-const heldKey = "revalidator:held"
+// Two lists of budgets, so that nobody has to look at all of them: those that
+// give out no slots, and those that are not as configured, each until a time.
+// They are hints: that one could not be written, or was lost, is no matter.
+const (
+	heldKey     = "revalidator:held"
+	impairedKey = "revalidator:impaired"
+)
+
+// creepTime is longer than a rate takes to creep back from its least.
+const creepTime = 30 * time.Minute
+
+// list keeps the lists after a verdict; until is when the pause of the breaker is
+// over.
+func (l *Limiter) list(ctx context.Context, key string, v Verdict, until time.Time) {
+	switch {
+	case v.Open:
+		l.hold(ctx, key, until)
+		l.impair(ctx, key, lifetime)
+	case v.Closed:
+		_ = l.redis.ZRem(ctx, heldKey, key).Err()
+		l.impair(ctx, key, creepTime)
+	case v.Halved:
+		l.impair(ctx, key, creepTime)
+	}
+}
 
 // hold keeps the later of two times.
 func (l *Limiter) hold(ctx context.Context, key string, until time.Time) {
 	_ = l.redis.ZAddGT(ctx, heldKey, redis.Z{Score: float64(until.UnixMicro()), Member: key}).Err()
 }
 
-func (l *Limiter) release(ctx context.Context, key string) {
-	_ = l.redis.ZRem(ctx, heldKey, key).Err()
+func (l *Limiter) impair(ctx context.Context, key string, d time.Duration) {
+	_ = l.redis.ZAdd(ctx, impairedKey, redis.Z{Score: float64(time.Now().Add(d).UnixMicro()), Member: key}).Err()
 }
 
 // Held lists the budgets that give out no slots now, because their breaker is
 // open: to bring work for them is of no use.
-func (l *Limiter) Held(ctx context.Context) ([]string, error) {
-	keys, err := heldScript.Run(ctx, l.redis, []string{heldKey}).StringSlice()
+func (l *Limiter) Held(ctx context.Context) ([]string, error) { return l.listed(ctx, heldKey) }
+
+func (l *Limiter) listed(ctx context.Context, list string) ([]string, error) {
+	keys, err := listedScript.Run(ctx, l.redis, []string{list}).StringSlice()
 	if err != nil {
-		return nil, fmt.Errorf("list held budgets: %w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("list budgets: %w: %w", ErrUnavailable, err)
 	}
 	return keys, nil
 }
@@ -156,12 +175,13 @@ type State struct {
 	Why          string
 }
 
-// Look says how budgets stand, of which some may not exist: those that were used
-// within a day. The order is that of keys.
-func (l *Limiter) Look(ctx context.Context, keys []string) ([]State, error) {
-	if len(keys) == 0 {
-		return nil, nil
+// Impaired says how the budgets stand that are not as configured, by their keys.
+func (l *Limiter) Impaired(ctx context.Context) ([]State, error) {
+	keys, err := l.listed(ctx, impairedKey)
+	if err != nil || len(keys) == 0 {
+		return nil, err
 	}
+	slices.Sort(keys)
 	if err := lookScript.Load(ctx, l.redis).Err(); err != nil {
 		return nil, fmt.Errorf("look at budgets: %w: %w", ErrUnavailable, err)
 	}
@@ -180,8 +200,8 @@ func (l *Limiter) Look(ctx context.Context, keys []string) ([]State, error) {
 		if err != nil {
 			return nil, fmt.Errorf("look at %s: %w", key, err)
 		}
-		if values[0] == int64(1) {
-			states = append(states, newState(key, values))
+		if s := newState(key, values); s.Open || s.Share < 1 {
+			states = append(states, s)
 		}
 	}
 	return states, nil
@@ -189,15 +209,10 @@ func (l *Limiter) Look(ctx context.Context, keys []string) ([]State, error) {
 
 func newState(key string, values []any) State {
 	number := func(i int) int64 { n, _ := values[i].(int64); return n }
-	s := State{Key: key, Share: float64(number(1)) / 1e6, Open: number(2) > 0}
+	s := State{Key: key, Share: float64(number(0)) / 1e6, Open: number(1) > 0}
 	if s.Open {
-		s.Since, s.Until = time.UnixMicro(number(2)).UTC(), time.UnixMicro(number(3)).UTC()
-		s.Why, _ = values[4].(string)
+		s.Since, s.Until = time.UnixMicro(number(1)).UTC(), time.UnixMicro(number(2)).UTC()
+		s.Why, _ = values[3].(string)
 	}
 	return s
-}
-
-// Impaired leaves of states those that are not as configured.
-func Impaired(states []State) []State {
-	return slices.DeleteFunc(slices.Clone(states), func(s State) bool { return !s.Open && s.Share >= 1 })
 }

@@ -25,8 +25,8 @@ var reportSource string
 //go:embed look.lua
 var lookSource string
 
-//go:embed held.lua
-var heldSource string
+//go:embed listed.lua
+var listedSource string
 
 // Each script is one call to Redis, and nothing comes between its steps.
 var (
@@ -34,7 +34,7 @@ var (
 	blockScript  = redis.NewScript(budgetSource + blockSource)
 	reportScript = redis.NewScript(budgetSource + reportSource)
 	lookScript   = redis.NewScript(budgetSource + lookSource)
-	heldScript   = redis.NewScript(heldSource)
+	listedScript = redis.NewScript(listedSource)
 )
 
 // lifetime is how long an unused budget stays in Redis. It only keeps apps
