@@ -112,7 +112,7 @@ func TestObstacles(t *testing.T) {
 		{"wrong app", repository.StoredReceipt{State: iap.ReceiptWrongApp}, []string{"import it for that one"}},
 		{"too large", repository.StoredReceipt{State: iap.ReceiptTooLarge}, []string{"larger than verifyReceipt takes"}},
 		{"Xcode", repository.StoredReceipt{State: iap.ReceiptXcode}, []string{"never asked about"}},
-		{"quarantined", repository.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts recheck"}},
+		{"quarantined", repository.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts release"}},
 		{"malformed, paused", repository.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedReason: &person},
 			[]string{person, "send a fresh one"}},
 	}

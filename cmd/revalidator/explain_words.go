@@ -113,7 +113,7 @@ func stateText(s iap.ReceiptState) string {
 	case iap.ReceiptXcode:
 		return "the receipt is of Xcode's StoreKit testing, which the App Store does not know: it is never asked about."
 	case iap.ReceiptQuarantined:
-		return "the receipt never got a usable answer: see 'revalidator check --receipt', then 'revalidator receipts recheck'."
+		return "the program stumbled over the receipt again and again: please report it with the stack in the worker's log, and when that is mended, 'revalidator receipts release'."
 	}
 	return ""
 }

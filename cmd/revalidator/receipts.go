@@ -20,10 +20,11 @@ import (
 func (p *program) receiptsCommand() *cobra.Command {
 	receipts := &cobra.Command{
 		Use:     "receipts",
-		Short:   "List, show, recheck and forget stored receipts",
-		Example: "  revalidator receipts list --state quarantined\n  revalidator receipts recheck 42",
+		Short:   "List, show, recheck, release and forget stored receipts",
+		Example: "  revalidator receipts quarantined\n  revalidator receipts recheck 42",
 	}
-	receipts.AddCommand(p.receiptsListCommand(), p.receiptsShowCommand(), p.receiptsRecheckCommand(), p.receiptsForgetCommand())
+	receipts.AddCommand(p.receiptsListCommand(), p.receiptsShowCommand(), p.receiptsRecheckCommand(),
+		p.receiptsQuarantinedCommand(), p.receiptsReleaseCommand(), p.receiptsForgetCommand())
 	return receipts
 }
 

@@ -41,6 +41,39 @@ func TestReceipts(t *testing.T) {
 	golden(t, "receipts.txt", text)
 }
 
+// TestQuarantine lists what is set aside, and releases it piece by piece.
+func TestQuarantine(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.openShop(t, 10)
+	s.must(t, "receipts", "quarantined")
+	s.exec(t, `UPDATE receipts SET next_check_at = NULL, next_check_rule = 'set_aside', consecutive_failures = 3, last_error = 'panicked', state = 'quarantined' WHERE id <= 3`)
+	s.exec(t, `UPDATE receipts SET next_check_at = '2030-01-01 12:00', next_check_rule = 'confirm', last_error = 'receipt_malformed', state = 'malformed' WHERE id IN (5, 6, 7)`)
+	s.transcript.Reset()
+	s.must(t, "receipts", "quarantined", "--limit", "5")
+	s.must(t, "receipts", "quarantined", "--app", fitnessApp, "--reason", "panicked")
+	s.must(t, "receipts", "quarantined", "--reason", "wrong_app")
+	s.must(t, "receipts", "quarantined", "--json", "--limit", "1")
+	s.must(t, "receipts", "release", "1", "4")
+	s.must(t, "receipts", "release", "--all", "--reason", "malformed")
+	s.must(t, "receipts", "release", "--app", readerApp, "--json")
+	s.must(t, "receipts", "release", "--all")
+	s.must(t, "receipts", "release", "--all")
+	for _, args := range [][]string{
+		{"quarantined", "--limit", "0"}, {"release"}, {"release", "1", "--all"}, {"release", "--all", "--app", readerApp},
+		{"release", "x"}, {"release", "1", "999"},
+	} {
+		if o := s.run(t, append([]string{"receipts"}, args...)...); o.code != exitUsage && o.code != exitFailure || o.stdout != "" {
+			t.Errorf("%q: got exit code %d and %q on standard output", args, o.code, o.stdout)
+		}
+	}
+	text := hashes.ReplaceAllString(s.transcript.String(), "<hash>")
+	checkWidth(t, regexp.MustCompile(`(?m)^ *".*$`).ReplaceAllString(results(text), ""))
+	golden(t, "quarantine.txt", text)
+}
+
+var hashes = regexp.MustCompile(`[0-9a-f]{64}`)
+
 // numberless takes away what depends on the hash of a receipt.
 func numberless(text string) string {
 	for pattern, name := range map[string]string{

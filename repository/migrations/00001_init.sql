@@ -72,6 +72,7 @@ CREATE INDEX receipts_due ON receipts (bundle_id, next_check_at, id)
 CREATE INDEX receipts_claimed ON receipts (bundle_id, claimed_until, run_id) WHERE claimed_until IS NOT NULL;
 CREATE INDEX receipts_run ON receipts (run_id, next_check_at) WHERE run_id IS NOT NULL;
 CREATE INDEX receipts_customer ON receipts (customer_ref);
+CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
 
 CREATE TABLE receipt_data (
     receipt_id bigint PRIMARY KEY REFERENCES receipts ON DELETE CASCADE,

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/repository"
+)
+
+func (p *program) receiptsQuarantinedCommand() *cobra.Command {
+	var query repository.QuarantineQuery
+	c := &cobra.Command{
+		Use:   "quarantined [flags]",
+		Short: "List the receipts that are set aside, and why",
+		Long: `List the receipts that are set aside for what they are, with the reason: how
+many of each app first, then each of them. They are not asked about any more, or
+once a week. Trouble of Apple's or of this program never sets a receipt aside,
+but for a fault of the program that one receipt causes three times in a row.
+
+The reasons are malformed, not_authenticated, wrong_app, account_gone,
+too_large_for_verify_receipt and panicked: 'revalidator explain ID' tells more.`,
+		Example: `  revalidator receipts quarantined
+  revalidator receipts quarantined --reason panicked --json
+  revalidator receipts quarantined --app com.example.reader --after 50`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if query.Limit < 1 || query.Limit > maxPage {
+				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+			}
+			return p.quarantined(c.Context(), query)
+		},
+	}
+	c.Flags().StringVar(&query.BundleID, "app", "", "only of the app with the `bundle id`")
+	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
+	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
+	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
+	p.addOutputFlag(c)
+	return c
+}
+
+// quarantinePage is what is in quarantine, in JSON.
+type quarantinePage struct {
+	// Counts are of all that were asked for, Receipts a page of them.
+	Counts   []repository.QuarantineCount    `json:"counts"`
+	Receipts []repository.QuarantinedReceipt `json:"receipts"`
+	// NextAfter is what to give to --after for the next page, nil on the last.
+	NextAfter *int64 `json:"next_after"`
+}
+
+func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	counts, err := parts.db.QuarantineCounts(ctx, q)
+	if err != nil {
+		return err
+	}
+	limit := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	found, err := parts.db.Quarantined(ctx, q)
+	if err != nil {
+		return err
+	}
+	page := quarantinePage{Counts: list(counts), Receipts: list(found)}
+	if len(found) > limit {
+		page.Receipts = page.Receipts[:limit]
+		page.NextAfter = &page.Receipts[limit-1].ID
+	}
+	if err := p.printer().print(page, page.text); err != nil {
+		return err
+	}
+	switch {
+	case len(page.Receipts) == 0:
+		p.note("nothing is in quarantine")
+	case page.NextAfter != nil:
+		p.note("there are more: go on with --after %d", *page.NextAfter)
+	}
+	return nil
+}
+
+func (l quarantinePage) text(out io.Writer) error {
+	if len(l.Receipts) == 0 {
+		return nil
+	}
+	if err := quarantineTable(out, l.Counts); err != nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
+	for _, r := range l.Receipts {
+		next := "never"
+		if r.NextCheckAt != nil {
+			next = r.NextCheckAt.UTC().Format("01-02 15:04")
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(r.Reason), 17), next)
+	}
+	return table.Flush()
+}
+
+func quarantineTable(out io.Writer, counts []repository.QuarantineCount) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "APP\tREASON\tRECEIPTS")
+	for _, c := range counts {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", short(c.BundleID, 36), words(c.Reason), count(c.Receipts))
+	}
+	return table.Flush()
+}
+
+func (p *program) receiptsReleaseCommand() *cobra.Command {
+	var query repository.QuarantineQuery
+	var all bool
+	c := &cobra.Command{
+		Use:   "release (ID... | --all | --app BUNDLE_ID) [flags]",
+		Short: "Take receipts out of quarantine, and make them due now",
+		Long: `Take receipts out of quarantine, and make them due now as if nothing were known
+of them: what was held against them must be said as often again before it is
+believed. Their subscriptions stay as they are. The next run asks Apple about
+them: the nightly one, or one that you start with 'revalidator run'.
+
+A receipt that a worker has in hand is left to it.`,
+		Example: `  revalidator receipts release 42 43
+  revalidator receipts release --app com.example.reader --reason malformed
+  revalidator receipts release --all --reason panicked`,
+		Args: func(c *cobra.Command, args []string) error {
+			chosen := 0
+			for _, given := range []bool{len(args) > 0, all, c.Flags().Changed("app")} {
+				if given {
+					chosen++
+				}
+			}
+			if chosen != 1 {
+				return errors.New("give the IDs of receipts, or --all, or --app BUNDLE_ID")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			ids, err := receiptIDs(args)
+			if err != nil {
+				return usage(err)
+			}
+			if len(ids) > 0 {
+				query.IDs = ids
+			}
+			return p.release(c.Context(), query)
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "every receipt in quarantine")
+	c.Flags().StringVar(&query.BundleID, "app", "", "every one of the app with the `bundle id`")
+	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
+	p.addOutputFlag(c)
+	return c
+}
+
+// releaseReport is what release did, in JSON.
+type releaseReport struct {
+	Released int64                        `json:"released"`
+	Counts   []repository.QuarantineCount `json:"counts"`
+	// NotReleased are those of the given ids that are not in quarantine for the
+	// reason, or in hand of a worker.
+	NotReleased []int64 `json:"not_released"`
+	// NextRunAt is when the nightly run starts by the schedule.
+	NextRunAt time.Time `json:"next_run_at"`
+}
+
+func (p *program) release(ctx context.Context, q repository.QuarantineQuery) error {
+	parts, err := p.open(ctx, needDatabase)
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	if len(q.IDs) > 0 {
+		chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+		found, err := parts.db.StoredReceipts(ctx, chosen)
+		if err == nil {
+			err = allThere(chosen, found)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	now := time.Now().UTC()
+	report := releaseReport{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
+		return err
+	}
+	for q.Limit = maxPage; ; {
+		page, err := parts.db.Release(ctx, q, now)
+		if err != nil {
+			return err
+		}
+		report.add(page)
+		if len(page) < q.Limit {
+			break
+		}
+		q.After = page[len(page)-1].ID
+	}
+	return p.printer().print(report, report.text(now))
+}
+
+// add counts a page of released receipts.
+func (r *releaseReport) add(page []repository.ReleasedReceipt) {
+	for _, released := range page {
+		r.Released++
+		r.NotReleased = slices.DeleteFunc(r.NotReleased, func(id int64) bool { return id == released.ID })
+		i := slices.IndexFunc(r.Counts, func(c repository.QuarantineCount) bool {
+			return c.BundleID == released.BundleID && c.Reason == released.Reason
+		})
+		if i < 0 {
+			i = len(r.Counts)
+			r.Counts = append(r.Counts, repository.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
+		}
+		r.Counts[i].Receipts++
+	}
+}
+
+func (r releaseReport) text(now time.Time) func(io.Writer) error {
+	return func(out io.Writer) error {
+		s := sheet{printer: printer{out: out}, now: now, label: 15}
+		for _, id := range r.NotReleased {
+			s.sentence("Receipt", "%d: left as it is: not in quarantine for that, or in hand of a worker", id)
+		}
+		if r.Released == 0 {
+			s.row("Released", "none")
+			return nil
+		}
+		if err := quarantineTable(out, r.Counts); err != nil {
+			return err
+		}
+		fmt.Fprintln(out)
+		s.row("Released", count(r.Released)+":", "due", "now")
+		s.row("Next look", append([]string{"nightly run at", whenAgo(r.NextRunAt, now) + ";"},
+			strings.Fields("or start one now with 'revalidator run'")...)...)
+		return nil
+	}
+}
