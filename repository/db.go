@@ -8,6 +8,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -36,6 +37,9 @@ type Config struct {
 	MaxConns int
 	// ApplicationName shows in pg_stat_activity.
 	ApplicationName string
+	// Patience is how long Postgres may be silent over one statement until the
+	// connection is given up; 0 means an hour.
+	Patience time.Duration
 }
 
 const (
@@ -65,6 +69,7 @@ func Open(cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %v", err)
 	}
+	connector.Dialer(patientDialer{cmp.Or(cfg.Patience, defaultPatience)})
 	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	conns := cfg.MaxConns
 	if conns == 0 {

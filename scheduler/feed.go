@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"revalidator/internal/iap"
@@ -50,7 +51,10 @@ var ErrRunLost = errors.New("the run has ended or has another owner")
 // Claims are committed before their tasks are enqueued. A process that dies in
 // between leaves claims that run out, never a task without a claim.
 func (s *Scheduler) Feed(ctx context.Context, run ledger.Run) (ledger.RunTotals, error) {
+	loop := fmt.Sprintf("feed run %d", run.ID)
+	defer s.loops.End(loop)
 	for {
+		s.loops.Beat(loop)
 		if err := ctx.Err(); err != nil {
 			return ledger.RunTotals{}, err
 		}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/pulse"
 )
 
 // Config says what a Scheduler does. Window and the durations of Feed have
@@ -47,7 +48,8 @@ type Config struct {
 // Scheduler opens runs at their slots, and feeds them. Its zero value is of no
 // use; see New.
 type Scheduler struct {
-	cfg Config
+	cfg   Config
+	loops pulse.Loops
 
 	mu sync.Mutex
 	// feeding are the runs that Run feeds. One of them may be found again when
@@ -92,7 +94,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	defer func() { _ = feeds.Wait() }()
 	feeds.Go(func() error { s.beat(ctx); return nil })
 	var opened time.Time // the newest slot that is known to have a run
+	defer s.loops.End("look for runs")
 	for ctx.Err() == nil {
+		s.loops.Beat("look for runs")
 		run, found, err := s.next(ctx, &opened)
 		switch {
 		case err != nil && ctx.Err() == nil:
@@ -109,6 +113,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	return feeds.Wait()
 }
+
+// Alive fails where a loop of Run or Feed does not move any more. An outage of
+// Postgres or Redis does not make it fail.
+func (s *Scheduler) Alive(ctx context.Context) error { return s.loops.Check(ctx) }
 
 // begin reports whether a run is not fed yet, and notes that it is.
 func (s *Scheduler) begin(id int64) bool {

@@ -25,7 +25,11 @@ type batcher struct {
 	delay   time.Duration
 	in      chan pending
 	stopped chan struct{}
+	beat    func() // is told of each round
 }
+
+// beatEvery is how often a loop goes round that has nothing to do.
+const beatEvery = 10 * time.Second
 
 type pending struct {
 	outcome ledger.Outcome
@@ -40,7 +44,7 @@ type result struct {
 func newBatcher(store Store, size int, delay time.Duration) *batcher {
 	return &batcher{
 		store: store, size: size, delay: delay,
-		in: make(chan pending), stopped: make(chan struct{}),
+		in: make(chan pending), stopped: make(chan struct{}), beat: func() {},
 	}
 }
 
@@ -64,10 +68,14 @@ func (b *batcher) save(ctx context.Context, o ledger.Outcome) (saved bool, err e
 // gathers.
 func (b *batcher) run(ctx context.Context) {
 	defer close(b.stopped)
+	idle := time.NewTicker(beatEvery)
+	defer idle.Stop()
 	for {
+		b.beat()
 		select {
 		case <-ctx.Done():
 			return
+		case <-idle.C:
 		case first := <-b.in:
 			b.commit(ctx, b.gather(first))
 		}

@@ -20,6 +20,9 @@ const (
 	reviveRecheck = time.Hour
 )
 
+// reviveLoop is what the loop is called where it is stuck.
+const reviveLoop = "try secrets of paused apps"
+
 // ErrNoReceipt is an app without any receipt to try a secret with.
 var ErrNoReceipt = errors.New("app has no receipt to try a shared secret with")
 
@@ -28,7 +31,9 @@ var ErrNoReceipt = errors.New("app has no receipt to try a shared secret with")
 func (w *Worker) revive(ctx context.Context) {
 	tick := time.NewTicker(reviveEvery)
 	defer tick.Stop()
+	defer w.loops.End(reviveLoop)
 	for {
+		w.loops.Beat(reviveLoop)
 		if err := w.reviveAll(ctx); err != nil && ctx.Err() == nil {
 			w.cfg.Logger.Warn("try secrets of paused apps", "error", err)
 		}
@@ -116,6 +121,7 @@ func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[Se
 func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.Receipt, s *sharedSecret) (ledger.SecretState, error) {
 	var trouble error
 	for _, r := range receipts {
+		w.loops.Beat(reviveLoop) // an app may have many secrets
 		r.App = app
 		request := w.request(r, w.turns(r))
 		request.Password = s.value

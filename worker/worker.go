@@ -18,6 +18,7 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
+	"revalidator/internal/pulse"
 	"revalidator/jobs"
 )
 
@@ -66,6 +67,7 @@ type Worker struct {
 	batch   *batcher
 	metrics *metrics
 	odd     *oddities
+	loops   pulse.Loops
 	// stopping ends as soon as Run is told to: receipts that only wait for the
 	// limiter are given back then, instead of holding the shutdown up.
 	stopping context.Context
@@ -92,7 +94,7 @@ func New(cfg Config) (*Worker, error) {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	stopping, stop := context.WithCancel(context.Background())
-	return &Worker{
+	w := &Worker{
 		cfg:      cfg,
 		ring:     newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger),
 		batch:    newBatcher(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
@@ -100,8 +102,14 @@ func New(cfg Config) (*Worker, error) {
 		odd:      newOddities(cfg.Logger),
 		stopping: stopping,
 		stop:     stop,
-	}, nil
+	}
+	w.batch.beat = func() { w.loops.Beat("save outcomes") }
+	return w, nil
 }
+
+// Alive fails where a loop of Run does not move any more. An outage of Postgres
+// or Redis does not make it fail.
+func (w *Worker) Alive(ctx context.Context) error { return w.loops.Check(ctx) }
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 )
 
@@ -11,13 +13,14 @@ func (p *program) schedulerCommand() *cobra.Command {
 		Long: `Open the nightly run at each slot of REVALIDATOR_SCHEDULE, and keep the queue
 filled until everything that was due is done. Run as many as you like: each slot
 is opened once, a slot that was missed while all were down is caught up, and
-the run of a scheduler that died is taken over.`,
+the run of a scheduler that died is taken over. It waits for Postgres and Redis
+when it is started before them (REVALIDATOR_START_WAIT).`,
 		Example: `  revalidator scheduler
   REVALIDATOR_SCHEDULE="30 3 * * *" REVALIDATOR_TIME_ZONE=Europe/Berlin \
     revalidator scheduler`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needDatabase, needRedis)
+			parts, err := p.openService(false)
 			if err != nil {
 				return err
 			}
@@ -26,9 +29,14 @@ the run of a scheduler that died is taken over.`,
 			if err != nil {
 				return err
 			}
-			parts.log.Info("scheduler started", "schedule", parts.cfg.Schedule.Cron, "time_zone", parts.cfg.Schedule.TimeZone.String())
-			defer parts.log.Info("scheduler stopped")
-			return parts.beside(c.Context(), parts.registry(), s.Run)
+			return parts.beside(c.Context(), parts.registry(), s.Alive, func(ctx context.Context) error {
+				if err := parts.await(ctx); err != nil {
+					return err
+				}
+				parts.log.Info("scheduler started", "schedule", parts.cfg.Schedule.Cron, "time_zone", parts.cfg.Schedule.TimeZone.String())
+				defer parts.log.Info("scheduler stopped")
+				return s.Run(ctx)
+			})
 		},
 	}
 }

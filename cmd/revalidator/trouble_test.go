@@ -195,6 +195,7 @@ func TestSchemaOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.set("DATABASE_URL", emptyDatabase(t))
+	s.set("REVALIDATOR_START_WAIT", "0")
 	db, err := sql.Open("postgres", s.get("DATABASE_URL"))
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ receipt whose task was deleted is due again when its claim runs out.`,
     revalidator ui --addr :8080`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needDatabase, needRedis)
+			parts, err := p.openService(false)
 			if err != nil {
 				return err
 			}
@@ -56,10 +56,6 @@ receipt whose task was deleted is due again when its claim runs out.`,
 
 // serve serves the pages about the queue until ctx ends.
 func (p *program) serve(ctx context.Context, s *parts, settings config.Web) error {
-	// asynq's pages show the queues that Redis knows of.
-	if _, err := s.queue().Epoch(ctx); err != nil {
-		return err
-	}
 	pages, err := web.New(web.Config{
 		Addr: settings.Addr, Path: settings.Path, Redis: s.redis,
 		User: settings.User, Password: settings.Password, Hosts: settings.Hosts, ReadWrite: settings.ReadWrite,
@@ -67,6 +63,13 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	})
 	if err != nil {
 		return usage(err)
+	}
+	if err := s.await(ctx); err != nil {
+		return stopped(ctx, err)
+	}
+	// asynq's pages show the queues that Redis knows of.
+	if _, err := s.queue().Epoch(ctx); err != nil {
+		return err
 	}
 	listener, err := net.Listen("tcp", settings.Addr)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/robfig/cron/v3"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"revalidator/internal/appstore"
@@ -89,34 +88,56 @@ func (s *parts) open(ctx context.Context, n need) error {
 	case needRedis:
 		return s.openRedis(ctx)
 	case needKeys:
-		if err := s.cfg.RequireKeys(); err != nil {
-			return usage(err)
-		}
-		keys, err := keyring.Open(s.cfg.Keys.Keyset)
-		if err != nil {
-			return usage(err)
-		}
-		s.keys = keys
+		return s.openKeys()
 	}
 	return nil
 }
 
+func (s *parts) openKeys() error {
+	if err := s.cfg.RequireKeys(); err != nil {
+		return usage(err)
+	}
+	keys, err := keyring.Open(s.cfg.Keys.Keyset)
+	if err != nil {
+		return usage(err)
+	}
+	s.keys = keys
+	return nil
+}
+
 func (s *parts) openDatabase(ctx context.Context, anySchema bool) error {
+	if err := s.connectDatabase(statementPatience); err != nil {
+		return err
+	}
+	if err := s.reachDatabase(ctx); err != nil || anySchema {
+		return err
+	}
+	return s.rightSchema(ctx)
+}
+
+// connectDatabase prepares the connections, and makes none yet.
+func (s *parts) connectDatabase(patience time.Duration) error {
 	if err := s.cfg.RequireDatabase(); err != nil {
 		return usage(err)
 	}
-	db, err := repository.Open(repository.Config{URL: s.cfg.Database.URL, ApplicationName: "revalidator"})
+	db, err := repository.Open(repository.Config{URL: s.cfg.Database.URL, ApplicationName: "revalidator", Patience: patience})
 	if err != nil {
 		return err
 	}
 	s.db = db
-	if err := reach(ctx, "DATABASE_URL", db.Ping); err != nil {
-		return err
-	}
-	if anySchema {
-		return nil
-	}
-	_, err = s.schema(ctx)
+	return nil
+}
+
+func (s *parts) reachDatabase(ctx context.Context) error {
+	return reach(ctx, "DATABASE_URL", s.db.Ping)
+}
+
+// errNewerSchema is a schema that waiting does not mend.
+var errNewerSchema = errors.New("upgrade the program")
+
+// rightSchema fails where the schema is not the one that this program knows.
+func (s *parts) rightSchema(ctx context.Context) error {
+	_, err := s.schema(ctx)
 	return err
 }
 
@@ -130,20 +151,30 @@ func (s *parts) schema(ctx context.Context) (int64, error) {
 	case current < known:
 		return current, fmt.Errorf("the database's schema is version %d, this program needs %d: run 'revalidator migrate'", current, known)
 	case current > known:
-		return current, fmt.Errorf("the database's schema is version %d, newer than this program knows (%d): upgrade the program", current, known)
+		return current, fmt.Errorf("the database's schema is version %d, newer than this program knows (%d): %w", current, known, errNewerSchema)
 	}
 	return current, nil
 }
 
 func (s *parts) openRedis(ctx context.Context) error {
+	if err := s.connectRedis(); err != nil {
+		return err
+	}
+	return s.reachRedis(ctx)
+}
+
+// connectRedis prepares the connections, and makes none yet.
+func (s *parts) connectRedis() error {
 	client, err := redisClient(s.cfg.Redis)
 	if err != nil {
 		return usage(fmt.Errorf("REDIS_URL: %w", err))
 	}
 	s.redis = client
 	quietRedis(s.log)
-	return reach(ctx, "REDIS_URL", s.pingRedis)
+	return nil
 }
+
+func (s *parts) reachRedis(ctx context.Context) error { return reach(ctx, "REDIS_URL", s.pingRedis) }
 
 // reachTimeout is how long a service may take to answer for the first time.
 const reachTimeout = 5 * time.Second
@@ -303,25 +334,8 @@ func (s *parts) checks() map[string]web.Check {
 	return map[string]web.Check{
 		"postgres": s.db.Ping,
 		"redis":    s.pingRedis,
+		"schema":   s.rightSchema,
 	}
-}
-
-// beside runs a service with the metrics and health pages beside it, where they
-// are asked for, until both have ended.
-func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, service func(context.Context) error) error {
-	if s.cfg.Web.MetricsAddr == "" {
-		return service(ctx)
-	}
-	pages, err := web.New(web.Config{
-		Addr: s.cfg.Web.MetricsAddr, Checks: s.checks(), Gatherer: reg, Logger: s.log,
-	})
-	if err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return pages.Run(ctx) })
-	group.Go(func() error { return service(ctx) })
-	return group.Wait()
 }
 
 // isTerminal reports whether a person looks at the stream.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 )
 
@@ -10,26 +12,32 @@ func (p *program) workerCommand() *cobra.Command {
 		Short: "Ask Apple about the receipts on the queue, and store the answers",
 		Long: `Take receipts from the queue, ask Apple about each within the rate of its app,
 and store the answers. Run as many as you like: they share the rate. A worker
-that is stopped finishes what it has asked and gives the rest back.`,
+that is stopped finishes what it has asked and gives the rest back. It waits for
+Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT).`,
 		Example: "  revalidator worker\n  REVALIDATOR_METRICS_ADDR=:9090 revalidator worker",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase, needRedis)
+			parts, err := p.openService(true)
 			if err != nil {
 				return err
 			}
 			defer parts.close()
-			if err := parts.keysFitAll(c.Context()); err != nil {
-				return err
-			}
 			reg := parts.registry()
 			w, err := parts.worker(reg)
 			if err != nil {
 				return err
 			}
-			parts.log.Info("worker started", "concurrency", parts.cfg.Worker.Concurrency)
-			defer parts.log.Info("worker stopped")
-			return parts.beside(c.Context(), reg, w.Run)
+			return parts.beside(c.Context(), reg, w.Alive, func(ctx context.Context) error {
+				if err := parts.await(ctx); err != nil {
+					return err
+				}
+				if err := parts.keysFitAll(ctx); err != nil {
+					return err
+				}
+				parts.log.Info("worker started", "concurrency", parts.cfg.Worker.Concurrency)
+				defer parts.log.Info("worker stopped")
+				return w.Run(ctx)
+			})
 		},
 	}
 }

@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"cmd/revalidator": {
 		"scheduler", "worker", "repository", "jobs", "internal/iap", "internal/ledger",
 		"internal/appstore", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
-		"internal/ratelimit", "internal/receipt", "internal/secret", "internal/web",
+		"internal/pulse", "internal/ratelimit", "internal/receipt", "internal/secret", "internal/web",
 	},
 	"cmd/applesim": {"internal/applesim"},
 	"cmd/devstack": {"internal/devstack", "internal/devstack/pgtest"},
@@ -35,8 +35,8 @@ var allowed = map[string][]string{
 	"cmd/simulate": {"internal/simulation", "internal/iap"},
 
 	// The spine.
-	"scheduler":  {"jobs", "internal/iap", "internal/ledger"},
-	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/ratelimit", "internal/secret"},
+	"scheduler":  {"jobs", "internal/iap", "internal/ledger", "internal/pulse"},
+	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/pulse", "internal/ratelimit", "internal/secret"},
 	"repository": {"internal/iap", "internal/ledger", "internal/secret"},
 	"jobs":       {},
 
@@ -47,6 +47,7 @@ var allowed = map[string][]string{
 	"internal/intake":    {"internal/iap", "internal/receipt"},
 	"internal/keyring":   {"internal/secret"},
 	"internal/ledger":    {"internal/iap"},
+	"internal/pulse":     {},
 	"internal/ratelimit": {},
 	"internal/receipt":   {"internal/iap"},
 	"internal/web":       {"internal/secret"},

@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Database Database
 	Redis    Redis
+	Start    Start
 	Keys     Keys
 	Log      Log
 	Apple    Apple
@@ -39,6 +40,13 @@ type Redis struct {
 	// its own: asynq's keys must not be evicted or edited by others. See
 	// Topology for the three forms.
 	URL secret.Value `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis 6.2 or newer: redis:// or rediss:// (TLS). With ?master_name= it is a Sentinel, with ?addr= one more node of a Cluster."`
+}
+
+// Start is how a service starts.
+type Start struct {
+	// Wait lets services be started in any order. Larger values leave a wrong
+	// address unnoticed by a supervisor for longer; the log tells it at once.
+	Wait time.Duration `env:"REVALIDATOR_START_WAIT" envDefault:"5m" help:"How long a scheduler, worker or ui that is started waits for Postgres with its tables and for Redis; 0 is not at all."`
 }
 
 // Keys is how the shared secrets in the database are kept.

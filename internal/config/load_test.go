@@ -21,6 +21,7 @@ func defaults() config.Config {
 	return config.Config{
 		Redis: config.Redis{URL: secret.New("redis://127.0.0.1:6379/0")},
 		Log:   config.Log{Level: slog.LevelInfo, Format: config.LogText},
+		Start: config.Start{Wait: 5 * time.Minute},
 		Keys:  config.Keys{SecretAge: 90 * 24 * time.Hour},
 		Apple: config.Apple{
 			ProductionURL:          "https://buy.itunes.apple.com/verifyReceipt",

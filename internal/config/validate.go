@@ -56,6 +56,7 @@ func (c Config) sizes() []error {
 		name         string
 		value, least int64
 	}{
+		{"REVALIDATOR_START_WAIT", int64(c.Start.Wait), 0},
 		{"REVALIDATOR_SECRET_AGE", int64(c.Keys.SecretAge), 0},
 		{"REVALIDATOR_APPLE_TIMEOUT", int64(c.Apple.Timeout), int64(time.Second)},
 		{"REVALIDATOR_MAX_REQUEST_BYTES", c.Apple.MaxRequestBytes, 1},

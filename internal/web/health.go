@@ -8,9 +8,24 @@ import (
 	"time"
 )
 
-// alive answers while the process can answer at all. It asks nobody else, so
-// that an outage of Postgres does not make a supervisor restart every process.
-func alive(w http.ResponseWriter, _ *http.Request) {
+// liveness is whether the process is alive, as Config.Alive says. It asks nobody
+// else, so that an outage of Postgres does not make a supervisor restart every
+// process.
+type liveness struct {
+	alive  Check
+	logger *slog.Logger
+}
+
+// ServeHTTP answers 200 while the process does what it is there for, else 503
+// and what does not move.
+func (h liveness) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.alive != nil {
+		if err := h.alive(r.Context()); err != nil {
+			h.logger.ErrorContext(r.Context(), "not alive", "error", err)
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+	}
 	_, _ = w.Write([]byte("ok\n"))
 }
 

@@ -50,6 +50,29 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
+func TestLiveness(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		alive Check
+		code  int
+		body  string
+	}{
+		"nothing to ask": {nil, http.StatusOK, "ok\n"},
+		"alive":          {func(context.Context) error { return nil }, http.StatusOK, "ok\n"},
+		"stuck":          {func(context.Context) error { return errors.New("stuck: save for 1h") }, http.StatusServiceUnavailable, "stuck: save for 1h\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := config(t)
+			c.Alive = test.alive
+			got := ask(t, newServer(t, c).Handler(), "GET", "/healthz")
+			if got.Code != test.code || got.Body.String() != test.body {
+				t.Errorf("got %d and %q, want %d and %q", got.Code, got.Body, test.code, test.body)
+			}
+		})
+	}
+}
+
 func TestHealthTellsWhenRedisStops(t *testing.T) {
 	t.Parallel()
 	options, err := redis.ParseURL(redistest.Start(t))

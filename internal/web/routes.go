@@ -8,7 +8,7 @@ import (
 
 func routes(c Config) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/healthz", alive)
+	mux.Handle("/healthz", liveness{alive: c.Alive, logger: c.Logger})
 	mux.Handle("/readyz", readiness{checks: c.Checks, logger: c.Logger})
 	metrics := promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{})
 	if c.Redis == nil {

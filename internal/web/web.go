@@ -51,6 +51,9 @@ type Config struct {
 	// Redis is where the queue is. Nil leaves the pages out, so that a worker
 	// can show its health and metrics to other machines. Its owner closes it.
 	Redis redis.UniversalClient
+	// Alive is asked by /healthz: its error says what in this process does not
+	// move any more, is shown, and makes a supervisor restart it. Nil is alive.
+	Alive Check
 	// Checks are asked by /readyz, each under its name.
 	Checks map[string]Check
 	// Gatherer collects the metrics.

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"revalidator/internal/config"
+	"revalidator/internal/web"
+)
+
+// How long Postgres may be silent over one statement: in a service, where
+// statements are short and a stand-still must end; and in a command, where some
+// go over every row.
+const (
+	servicePatience   = 2 * time.Minute
+	statementPatience = time.Hour
+)
+
+// openService reads the settings and prepares what a service needs of Postgres
+// and Redis, whether they are there yet or not. Wrong settings fail at once.
+func (p *program) openService(withKeys bool) (*parts, error) {
+	cfg, err := config.Load(p.environ)
+	if err != nil {
+		return nil, usage(err)
+	}
+	s := &parts{cfg: cfg, log: p.logger(cfg.Log)}
+	if withKeys {
+		err = s.openKeys()
+	}
+	if err == nil {
+		err = s.connectDatabase(servicePatience)
+	}
+	if err == nil {
+		err = s.connectRedis()
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// The waits between two looks for a store that is not there yet.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = 5 * time.Second
+)
+
+// await waits until Postgres, with the tables of this version, and Redis are
+// there, as long as the settings say: services may be started in any order.
+func (s *parts) await(ctx context.Context) error {
+	until := time.Now().Add(s.cfg.Start.Wait)
+	for _, store := range []struct {
+		name  string
+		ready func(context.Context) error
+	}{
+		{"postgres", s.reachDatabase}, {"schema", s.rightSchema}, {"redis", s.reachRedis},
+	} {
+		if err := s.awaitStore(ctx, store.name, store.ready, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitStore looks for one store, and says once what it waits for and for what
+// reason, and when it is there.
+func (s *parts) awaitStore(ctx context.Context, name string, ready func(context.Context) error, until time.Time) error {
+	said := ""
+	for wait := firstLook; ; wait = min(2*wait, lastLook) {
+		err := ready(ctx)
+		switch {
+		case err == nil && said != "":
+			s.log.Info("wait is over", "for", name)
+			fallthrough
+		case err == nil:
+			return nil
+		case ctx.Err() != nil, errors.Is(err, errNewerSchema), !time.Now().Before(until):
+			return err
+		case err.Error() != said:
+			said = err.Error()
+			s.log.Warn("waiting", "for", name, "until", until.UTC().Truncate(time.Second), "error", err)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// stopped is the error of a service, none where it was told to stop: it may have
+// been waiting then.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// beside runs a service with the metrics and health pages beside it, where they
+// are asked for, until both have ended. The pages are there while the service
+// waits for its stores.
+func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, alive web.Check, service func(context.Context) error) error {
+	if s.cfg.Web.MetricsAddr == "" {
+		return stopped(ctx, service(ctx))
+	}
+	pages, err := web.New(web.Config{
+		Addr: s.cfg.Web.MetricsAddr, Alive: alive, Checks: s.checks(), Gatherer: reg, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() error { return pages.Run(both) })
+	group.Go(func() error { return service(both) })
+	return stopped(ctx, group.Wait())
+}
