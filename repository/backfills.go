@@ -10,7 +10,6 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -130,24 +129,26 @@ func roomOf(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest) ([]room, er
 			       count(*) FILTER (WHERE run_id IN (SELECT id FROM runs WHERE kind = 'backfill')) AS backfills
 			FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id
 		), apps_at_work AS (
-			SELECT a.bundle_id, ceil(a.rate_per_second * $2::float8) + a.burst AS ahead,
+			SELECT a.bundle_id, ceil(a.rate_per_second * coalesce(f.share, 1) * $2::float8) + a.burst AS ahead,
 			       coalesce(c.n, 0) AS n, coalesce(c.backfills, 0) AS backfills, t.reached
 			FROM apps a LEFT JOIN claimed c USING (bundle_id)
 			     LEFT JOIN run_apps t ON t.run_id = $1 AND t.bundle_id = a.bundle_id
-			WHERE a.paused_at IS NULL AND (c.n > 0 OR t.run_id IS NOT NULL)
+			     LEFT JOIN unnest($6::text[], $7::float8[]) AS f(bundle_id, share) ON f.bundle_id = a.bundle_id
+			WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND (c.n > 0 OR t.run_id IS NOT NULL)
 		), parts AS (
 			SELECT *, ahead * least(1, ($3::float8 + (SELECT coalesce(sum(n), 0) FROM claimed)) / sum(ahead) OVER ()) AS part
 			FROM apps_at_work
 		), wanted AS (
 			SELECT bundle_id, reached, greatest(0, least(ahead - n,
 				greatest(1, floor(part * CASE WHEN n > backfills THEN $4::float8 ELSE greatest($4, $5::float8) END)) - backfills)) AS n
-			FROM parts WHERE reached IS NOT NULL AND bundle_id <> ALL ($6::text[])
+			FROM parts WHERE reached IS NOT NULL
 		)
 		SELECT bundle_id, reached, n FROM (
 			SELECT bundle_id, reached, ceil(n * least(1, $3 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
 		) w WHERE n > 0`
 	var rooms []room
-	err := tx.SelectContext(ctx, &rooms, query, r.RunID, r.Ahead.Seconds(), float64(r.Limit), r.Share, shareAlone, held(r, iap.Production))
+	apps, shares, _ := inForce(r.Shares)
+	err := tx.SelectContext(ctx, &rooms, query, r.RunID, r.Ahead.Seconds(), float64(r.Limit), r.Share, shareAlone, apps, shares)
 	if err != nil {
 		return nil, fmt.Errorf("find room: %w", err)
 	}

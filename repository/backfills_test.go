@@ -102,6 +102,30 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// TestBackfillByShares: a held app waits, and goes on where it was.
+func TestBackfillByShares(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 5)
+	run := f.backfill(ledger.Filter{}, 1)
+	for _, test := range []struct {
+		shares map[string]float64
+		want   int
+	}{
+		{map[string]float64{app + "/Production": 0}, 0},
+		{map[string]float64{app + "/Production": 1.0 / 60000}, 2}, // 1 a minute and a burst of 1
+		{nil, 3},
+	} {
+		claims, err := f.ClaimItems(t.Context(), ledger.ClaimRequest{
+			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute),
+			Ahead: time.Minute, Share: run.Share, Limit: 1000, Shares: test.shares,
+		})
+		f.must(err)
+		if len(claims) != test.want {
+			t.Errorf("shares %v: claimed %d, want %d", test.shares, len(claims), test.want)
+		}
+	}
+}
+
 func TestBackfillAsksEachOnce(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 30)

@@ -32,9 +32,10 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 		WITH claimed AS (
 			SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id
 		), wanted AS (
-			SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
+			SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
 			FROM apps a LEFT JOIN claimed c USING (bundle_id)
-			WHERE a.paused_at IS NULL AND a.bundle_id <> ALL ($7::text[]) AND EXISTS (
+			     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
+			WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND EXISTS (
 				SELECT 1 FROM receipts
 				WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $3)
 		), shares AS (
@@ -45,7 +46,7 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 				SELECT r.id FROM receipts r
 				WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $3
 				  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
-				  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($8::text[]))
+				  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
 				ORDER BY next_check_at, r.id
 				LIMIT shares.n
 				FOR NO KEY UPDATE SKIP LOCKED
@@ -61,10 +62,11 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 	if r.Limit <= 0 {
 		return nil, nil
 	}
+	apps, shares, held := inForce(r.Shares)
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
 		claims = nil
 		err := tx.SelectContext(ctx, &claims, claim,
-			r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), held(r, iap.Production), held(r, iap.Sandbox))
+			r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, held)
 		if err != nil || len(claims) == 0 {
 			return err
 		}
@@ -77,9 +79,19 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 	return claims, nil
 }
 
-// held are the apps of which nobody asks an environment now.
-func held(r ledger.ClaimRequest, e iap.Environment) any {
-	return pq.Array(append([]string{}, r.Held[e]...)) // an array, and never NULL
+// inForce takes shares apart, for a statement: the apps whose share of production
+// is not whole, with these shares, and those of which nobody asks the sandbox.
+func inForce(budgets map[string]float64) (apps, shares, held any) {
+	production, parts, sandbox := []string{}, []float64{}, []string{} // an empty array is not NULL
+	for budget, share := range budgets {
+		switch bundleID, e := ledger.SplitBudget(budget); {
+		case e == iap.Production:
+			production, parts = append(production, bundleID), append(parts, share)
+		case share == 0:
+			sandbox = append(sandbox, bundleID)
+		}
+	}
+	return pq.Array(production), pq.Array(parts), pq.Array(sandbox)
 }
 
 func countEnqueued(ctx context.Context, tx *sqlx.Tx, runID int64, claims []ledger.Claim) error {

@@ -326,9 +326,9 @@ func TestExpiredClaimIsDueAgain(t *testing.T) {
 	}
 }
 
-// TestClaimLeavesHeldAppsOut: an app waits as a whole without production, and
-// with what is known to be of the sandbox without that.
-func TestClaimLeavesHeldAppsOut(t *testing.T) {
+// TestClaimByShares: an app waits as a whole without production, with what is
+// known to be of the sandbox without that, and keeps less queued at a lower rate.
+func TestClaimByShares(t *testing.T) {
 	f := open(t)
 	const other = "com.example.fitness"
 	f.addApp(other, 1000)
@@ -337,9 +337,9 @@ func TestClaimLeavesHeldAppsOut(t *testing.T) {
 	run := f.run()
 	first := f.claim(run, 100)
 	f.save(append(givenBack(first[1:], run), sandboxed(first[0], run))...)
-	claim := func(held map[iap.Environment][]string) int {
+	claim := func(shares map[string]float64) int {
 		claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
-			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 100, Held: held,
+			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 100, Shares: shares,
 		})
 		f.must(err)
 		_, err = f.ReleaseExpired(t.Context(), noon.Add(time.Hour))
@@ -347,16 +347,18 @@ func TestClaimLeavesHeldAppsOut(t *testing.T) {
 		return len(claims)
 	}
 	for name, test := range map[string]struct {
-		held map[iap.Environment][]string
-		want int
+		shares map[string]float64
+		want   int
 	}{
-		"none":            {nil, 6},
-		"production":      {map[iap.Environment][]string{iap.Production: {app}}, 3},
-		"sandbox":         {map[iap.Environment][]string{iap.Sandbox: {app, other}}, 5},
-		"another program": {map[iap.Environment][]string{iap.Production: {"com.example.unknown"}}, 6},
+		"all as configured":  {nil, 6},
+		"production held":    {map[string]float64{app + "/Production": 0}, 3},
+		"sandbox held":       {map[string]float64{app + "/Sandbox": 0, other + "/Sandbox": 0}, 5},
+		"another app held":   {map[string]float64{"com.example.unknown/Production": 0}, 6},
+		"production slowed":  {map[string]float64{app + "/Production": 1.0 / 60000}, 4}, // of 1 a minute and a burst of 1, its part of the limit
+		"the sandbox slowed": {map[string]float64{app + "/Sandbox": 0.5}, 6},
 	} {
-		if got := claim(test.held); got != test.want {
-			t.Errorf("%s held: claimed %d, want %d", name, got, test.want)
+		if got := claim(test.shares); got != test.want {
+			t.Errorf("%s: claimed %d, want %d", name, got, test.want)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -139,7 +138,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	held, err := s.held(ctx)
+	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +146,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, now time.Time) ([
 		RunID: run.ID, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease),
 		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: s.cfg.Feed.Depth - claimed,
-		Held: held,
+		Shares: shares,
 	}
 	if run.Kind == ledger.RunBackfill {
 		return s.cfg.Store.ClaimItems(ctx, request)
@@ -155,22 +154,13 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, now time.Time) ([
 	return s.cfg.Store.Claim(ctx, request)
 }
 
-// held are the apps of which nobody asks now: their receipts would only be
-// claimed to be given back.
-func (s *Scheduler) held(ctx context.Context) (map[iap.Environment][]string, error) {
+// shares are the parts of the rates that are in force: more than the workers may
+// ask about would only be claimed to be given back.
+func (s *Scheduler) shares(ctx context.Context) (map[string]float64, error) {
 	if s.cfg.Budgets == nil {
 		return nil, nil
 	}
-	budgets, err := s.cfg.Budgets.Held(ctx)
-	if err != nil {
-		return nil, err
-	}
-	held := make(map[iap.Environment][]string)
-	for _, budget := range budgets {
-		bundleID, e := ledger.SplitBudget(budget)
-		held[e] = append(held[e], bundleID)
-	}
-	return held, nil
+	return s.cfg.Budgets.Shares(ctx)
 }
 
 func (s *Scheduler) hasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -92,31 +91,27 @@ func TestRequests(t *testing.T) {
 	})
 }
 
-// budgets are the ones that are held, or an error in their place.
+// budgets are the ones that are not as configured, or an error in their place.
 type budgets struct {
-	held []string
-	err  error
+	shares map[string]float64
+	err    error
 }
 
-func (b budgets) Held(context.Context) ([]string, error) { return b.held, b.err }
+func (b budgets) Shares(context.Context) (map[string]float64, error) { return b.shares, b.err }
 
-// TestHeldAppsAreNotClaimed hands what is held on to the store.
-func TestHeldAppsAreNotClaimed(t *testing.T) {
-	held := []string{"com.example.reader/Production", "com.example.fitness/Production", "com.example.reader/Sandbox"}
-	change := func(c *Config) { c.Budgets = budgets{held: held} }
-	inBubble(t, 1, change, func(t *testing.T, b bubble) {
+// TestSharesAreHandedOn to the store, which knows the rates.
+func TestSharesAreHandedOn(t *testing.T) {
+	shares := map[string]float64{"com.example.reader/Production": 0.25, "com.example.reader/Sandbox": 0}
+	inBubble(t, 1, func(c *Config) { c.Budgets = budgets{shares: shares} }, func(t *testing.T, b bubble) {
 		b.mustFeed(t)
-		want := map[iap.Environment][]string{
-			iap.Production: {"com.example.reader", "com.example.fitness"}, iap.Sandbox: {"com.example.reader"},
-		}
-		if diff := cmp.Diff(want, b.store.requests[0].Held); diff != "" {
-			t.Errorf("held (-want +got)\n%s", diff)
+		if diff := cmp.Diff(shares, b.store.requests[0].Shares); diff != "" {
+			t.Errorf("shares (-want +got)\n%s", diff)
 		}
 	})
 }
 
-// TestNothingIsClaimedWhereNobodyKnowsWhatIsHeld: claims would come back at once.
-func TestNothingIsClaimedWhereNobodyKnowsWhatIsHeld(t *testing.T) {
+// TestNothingIsClaimedWhereSharesAreNotKnown: claims might come back at once.
+func TestNothingIsClaimedWhereSharesAreNotKnown(t *testing.T) {
 	change := func(c *Config) { c.Budgets, c.Window = budgets{err: errAway}, time.Minute }
 	inBubble(t, 1, change, func(t *testing.T, b bubble) {
 		b.mustFeed(t)

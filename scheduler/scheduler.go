@@ -24,7 +24,7 @@ import (
 type Config struct {
 	Store Store
 	Queue Queue
-	// Budgets tell of which apps nobody asks now; nil holds none back.
+	// Budgets tell of which apps less is asked now, or nothing; nil is none.
 	Budgets Budgets
 	// Owner names this process among the schedulers; it must differ from
 	// every other's.

@@ -39,8 +39,9 @@ type Store interface {
 
 // Budgets is what the scheduler needs of the rate limiter.
 type Budgets interface {
-	// Held lists the budgets for which nobody asks now.
-	Held(ctx context.Context) ([]string, error)
+	// Shares are the parts of the rates that are in force, where that is not all
+	// of it, by App.Budget.
+	Shares(ctx context.Context) (map[string]float64, error)
 }
 
 // Queue is what the scheduler needs of jobs.

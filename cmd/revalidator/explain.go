@@ -100,6 +100,9 @@ func (p *program) explain(ctx context.Context, id string, kind repository.MatchK
 	if err != nil {
 		return err
 	}
+	if err := parts.explainDistress(ctx, e.Receipts); err != nil {
+		p.note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
+	}
 	return p.printer().print(e, e.text(p.printer(), now))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -43,6 +44,40 @@ func (s *parts) budgets(ctx context.Context) ([]budgetReport, error) {
 		budgets[i] = b
 	}
 	return budgets, nil
+}
+
+// distressTimeout bounds a look that an explanation can do without.
+const distressTimeout = 2 * time.Second
+
+// explainDistress adds to receipts that Apple is asked less, or nothing, about
+// their apps.
+func (s *parts) explainDistress(ctx context.Context, receipts []receiptExplanation) error {
+	ctx, cancel := context.WithTimeout(ctx, distressTimeout)
+	defer cancel()
+	if err := s.openRedis(ctx); err != nil {
+		return err
+	}
+	budgets, err := s.budgets(ctx)
+	if err != nil {
+		return err
+	}
+	for i, r := range receipts {
+		for _, b := range budgets {
+			if b.BundleID == r.BundleID && b.Environment == cmp.Or(r.Environment, iap.Production) {
+				receipts[i].Obstacles = append(r.Obstacles, b.obstacle())
+			}
+		}
+	}
+	return nil
+}
+
+// obstacle says what a budget means for a receipt.
+func (b budgetReport) obstacle() string {
+	if b.HeldBackSince == nil {
+		return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
+	}
+	return fmt.Sprintf("held back: Apple is in trouble since %s (%s), and is not asked until a few probes are answered well.",
+		when(*b.HeldBackSince), words(b.HeldBackFor))
 }
 
 // text says how a budget stands, for people.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"revalidator/internal/ratelimit"
+	"revalidator/repository"
 )
 
 // TestStatusOfDistress has Apple in trouble for one app, and show signs of it for
@@ -32,8 +34,16 @@ func TestStatusOfDistress(t *testing.T) {
 	s.must(t, "status")
 	s.must(t, "status", "--json")
 	s.run(t, "doctor", "--offline")
+	s.exec(t, `UPDATE receipts SET environment = 'Sandbox' WHERE bundle_id = '`+fitnessApp+`'`)
+	for _, app := range []string{fitnessApp, readerApp} {
+		found, err := s.db(t).StoredReceipts(t.Context(), repository.ReceiptQuery{BundleID: app, Limit: 1})
+		if err != nil || len(found) == 0 {
+			t.Fatalf("receipts of %s: %v, %v", app, found, err)
+		}
+		s.must(t, "explain", strconv.FormatInt(found[0].ID, 10))
+	}
 	var shown strings.Builder
-	pattern := regexp.MustCompile(`(?m)^(Apple  .*|warning  apple distress.*)\n( .*\n)*|  "budgets": \[\n(    .*\n)*  \]`)
+	pattern := regexp.MustCompile(`(?m)^ *(Apple  .*|warning  apple distress.*)\n( .*\n)*|  In the way.*\n( .*\n)*|  "budgets": \[\n(    .*\n)*  \]`)
 	for _, text := range pattern.FindAllString(s.transcript.String(), -1) {
 		shown.WriteString(text + "\n")
 	}

@@ -92,9 +92,10 @@ type ClaimRequest struct {
 	// Limit is about how many receipts to claim at most: rounding may add one
 	// for each app.
 	Limit int
-	// Held are apps of which nobody asks now, by the environment. Without
-	// Production an app waits as a whole, because that is asked first.
-	Held map[iap.Environment][]string
+	// Shares are the parts of the rate that are in force, by App.Budget, where
+	// that is not all of it; 0 is that nobody asks now. Without Production an app
+	// waits as a whole, because that is asked first.
+	Shares map[string]float64
 }
 
 // Lease is the right of one process to something until a time.

@@ -151,9 +151,27 @@ func (l *Limiter) impair(ctx context.Context, key string, d time.Duration) {
 	_ = l.redis.ZAdd(ctx, impairedKey, redis.Z{Score: float64(time.Now().Add(d).UnixMicro()), Member: key}).Err()
 }
 
-// Held lists the budgets that give out no slots now, because their breaker is
-// open: to bring work for them is of no use.
-func (l *Limiter) Held(ctx context.Context) ([]string, error) { return l.listed(ctx, heldKey) }
+// Shares are the parts of the configured rates that are in force, by the keys of
+// the budgets that are not as configured. It is 0 where nobody gets a slot now,
+// so that to bring work is of no use.
+func (l *Limiter) Shares(ctx context.Context) (map[string]float64, error) {
+	impaired, err := l.Impaired(ctx)
+	if err != nil {
+		return nil, err
+	}
+	held, err := l.listed(ctx, heldKey)
+	if err != nil {
+		return nil, err
+	}
+	shares := make(map[string]float64)
+	for _, s := range impaired {
+		shares[s.Key] = s.Share
+	}
+	for _, key := range held {
+		shares[key] = 0
+	}
+	return shares, nil
+}
 
 func (l *Limiter) listed(ctx context.Context, list string) ([]string, error) {
 	keys, err := listedScript.Run(ctx, l.redis, []string{list}).StringSlice()
