@@ -29,16 +29,29 @@ func databaseURL(text string) error {
 // validate keeps the parser's error to itself, which quotes the password.
 func (r Redis) validate() error {
 	var err error
-	switch r.Topology() {
+	var read, write time.Duration
+	switch text := r.URL.Reveal(); r.Topology() {
 	case TopologySentinel:
-		_, err = redis.ParseFailoverURL(r.URL.Reveal())
+		var o *redis.FailoverOptions
+		if o, err = redis.ParseFailoverURL(text); err == nil {
+			read, write = o.ReadTimeout, o.WriteTimeout
+		}
 	case TopologyCluster:
-		_, err = redis.ParseClusterURL(r.URL.Reveal())
+		var o *redis.ClusterOptions
+		if o, err = redis.ParseClusterURL(text); err == nil {
+			read, write = o.ReadTimeout, o.WriteTimeout
+		}
 	default:
-		_, err = redis.ParseURL(r.URL.Reveal())
+		var o *redis.Options
+		if o, err = redis.ParseURL(text); err == nil {
+			read, write = o.ReadTimeout, o.WriteTimeout
+		}
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return fmt.Errorf("REDIS_URL: want redis://user:password@host:port/0 or rediss://… (read as %s), with special characters of the password as %%XX", r.Topology())
+	case read < 0 || write < 0:
+		return errors.New("REDIS_URL: read_timeout and write_timeout cannot be switched off: a Redis that hangs would hold everything up")
 	}
 	return nil
 }
