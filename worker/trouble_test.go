@@ -74,6 +74,10 @@ func TestBreakerEndToEnd(t *testing.T) {
 			s.passPause()
 			s.tasksOfAll(customers)
 			s.await("bad probes", s.idle)
+			// A probe is a question that was asked; no other receipt pays for it.
+			if got := s.count(`SELECT sum(consecutive_failures) FROM receipts`); got < 20 || got > 22 {
+				t.Errorf("%d failures after up to 3 bad probes, want 20 to 22", got)
+			}
 			must(t, s.sim.SetFaults(nil))
 			s.passPause()
 			for s.count(`SELECT count(*) FROM receipts WHERE state = 'new'`) > 0 {

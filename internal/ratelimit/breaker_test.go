@@ -207,7 +207,10 @@ func TestOneHearsThatItOpened(t *testing.T) {
 
 func TestProbesCloseTheBreaker(t *testing.T) {
 	b := newBench(t)
-	b.hear(20, Distress)
+	b.hear(20, Malformed)
+	if s := b.look(); !s.Open || s.Share != 1 {
+		t.Errorf("state %+v, want open at the whole rate", s)
+	}
 	b.age("until", 30*time.Second)
 	probes := []Slot{b.mustWait(), b.mustWait(), b.mustWait()}
 	for i, p := range probes {
@@ -280,7 +283,7 @@ func TestLostProbesAreReplaced(t *testing.T) {
 func TestOpeningReachesTheSleepers(t *testing.T) {
 	b := newBench(t)
 	b.sleep = func(context.Context, time.Duration) error {
-		b.hear(20, Distress)
+		b.hear(20, Malformed) // which leaves the rate, and with it the line, alone
 		return nil
 	}
 	slow := Rate{PerSecond: 0.1, Burst: 1}
