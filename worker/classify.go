@@ -71,8 +71,6 @@ func verdicts() []verdict {
 		{ratelimit.ErrUnavailable, "limiter_unavailable", waitForLimit, false, unclear},
 		{appstore.ErrRateLimited, "rate_limited", waitForLimit, false, limited}, // HTTP 429
 
-		{errPanicked, "panicked", poison, false, unclear}, // told with its stack where it is caught
-
 		{errProbing, "shared_secret_in_doubt", waitForLimit, false, unclear},
 		// The pause of the app is the one alarm for all of its receipts.
 		{errNoSecret, "no_shared_secret", pauseApp, false, unclear},
@@ -83,6 +81,7 @@ func verdicts() []verdict {
 		{appstore.ErrAccountGone, "account_gone", confirm, false, answered},                // 21010
 		{appstore.ErrWrongApp, "wrong_app", confirm, true, malformed},
 		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false, answered}, // HTTP 413, or not sent
+		{errPanicked, "panicked", poison, false, unclear},                             // told with its stack where it is caught
 
 		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false, distress},         // 21005, 21009, 21100–21199, -1
 		{appstore.ErrInternalPermanent, "apple_internal_error", retryDaily, true, distress}, // 21100–21199, not retryable

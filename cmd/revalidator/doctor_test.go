@@ -124,7 +124,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), exitFailure},
 		{"no Redis", func(_ *testing.T, s *session) { s.set("REDIS_URL", "redis://:hunter2@"+closedPort+"/0") }, map[string]string{
 			"redis": "failure", "redis_version": "skipped", "redis_clock": "skipped", "redis_eviction": "skipped",
-			"redis_memory": "skipped", "schedulers": "skipped", "workers": "skipped",
+			"redis_memory": "skipped", "schedulers": "skipped", "apple_distress": "skipped", "workers": "skipped",
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
