@@ -30,7 +30,7 @@ type watchedLimiter struct {
 	first *firstAsked
 }
 
-func (l watchedLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) error {
+func (l watchedLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error) {
 	l.first.note(key)
 	return l.Limiter.Wait(ctx, key, rate)
 }
