@@ -302,9 +302,10 @@ func TestRateIsHalvedAndCreepsBack(t *testing.T) {
 	}{
 		"a limit":                   {0, 1, Limited, 0.5},
 		"many limits at once":       {0, 50, Limited, 0.5},
-		"three timeouts":            {0, 3, Distress, 0.5},
-		"a stray one":               {0, 2, Distress, 1},
-		"few of many":               {100, 10, Distress, 1},
+		"five timeouts":             {0, 5, Distress, 0.5},
+		"a quarter":                 {15, 5, Distress, 0.5},
+		"stray ones":                {0, 4, Distress, 1},
+		"few of many":               {100, 20, Distress, 1},
 		"malformed is no such sign": {0, 15, Malformed, 1},
 	} {
 		t.Run(name, func(t *testing.T) {

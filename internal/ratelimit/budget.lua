@@ -20,6 +20,10 @@ local second = 1000000
 -- they are no reason for another one.
 local settle = 10 * second
 local least_share = 1 / 32
+
+-- Trouble with so many answers, and a quarter of all, is distress; a few stray
+-- ones are not, or a rate would never recover.
+local distress_calls = 5
 local creep = 0.05 / (60 * second)
 
 -- The breaker opens when more than half of at least 20 answers are trouble,

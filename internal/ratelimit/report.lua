@@ -26,7 +26,7 @@ end
 
 local function judge()
   count(good + ((bad or signal == 'answered') and 1 or 0), bad and 1 or 0)
-  if signal == 'distress' and budget.bad >= 3 and budget.bad * 10 >= budget.calls then
+  if signal == 'distress' and budget.bad >= distress_calls and budget.bad * 4 >= budget.calls then
     halved = halve()
   end
   if budget.calls >= least_calls and budget.bad * 2 > budget.calls then
