@@ -30,9 +30,8 @@ type QuarantineQuery struct {
 	Limit int
 }
 
-func (q QuarantineQuery) args() []any {
-	return []any{q.After, q.BundleID, q.Reason, pq.Array(q.IDs), q.Limit}
-}
+// args are the parameters of inQuarantine.
+func (q QuarantineQuery) args() []any { return []any{q.After, q.BundleID, q.Reason, pq.Array(q.IDs)} }
 
 // inQuarantine is what the fields of a QuarantineQuery choose.
 const inQuarantine = quarantined + ` AND r.id > $1 AND ($2 = '' OR r.bundle_id = $2)
@@ -48,7 +47,7 @@ type QuarantinedReceipt struct {
 func (db *DB) Quarantined(ctx context.Context, q QuarantineQuery) ([]QuarantinedReceipt, error) {
 	const query = storedReceipts + `WHERE ` + inQuarantine + ` ORDER BY r.id LIMIT $5`
 	var stored []StoredReceipt
-	if err := db.db.SelectContext(ctx, &stored, query, q.args()...); err != nil {
+	if err := db.db.SelectContext(ctx, &stored, query, append(q.args(), q.Limit)...); err != nil {
 		return nil, fmt.Errorf("list quarantined receipts: %w", err)
 	}
 	receipts := make([]QuarantinedReceipt, len(stored))
@@ -73,7 +72,7 @@ type QuarantineCount struct {
 func (db *DB) QuarantineCounts(ctx context.Context, q QuarantineQuery) ([]QuarantineCount, error) {
 	const query = `
 		SELECT r.bundle_id, ` + quarantineReason + ` AS reason, count(*) AS receipts
-		FROM receipts r WHERE ` + inQuarantine + ` AND $5::int IS NOT NULL
+		FROM receipts r WHERE ` + inQuarantine + `
 		GROUP BY 1, 2 ORDER BY 1, 2`
 	q.After = 0
 	var counts []QuarantineCount
@@ -105,7 +104,7 @@ func (db *DB) Release(ctx context.Context, q QuarantineQuery, now time.Time) ([]
 		WHERE receipts.id = page.id
 		RETURNING receipts.id, receipts.bundle_id, page.reason`
 	var released []ReleasedReceipt
-	if err := db.db.SelectContext(ctx, &released, query, append(q.args(), now, iap.RuleRequested)...); err != nil {
+	if err := db.db.SelectContext(ctx, &released, query, append(q.args(), q.Limit, now, iap.RuleRequested)...); err != nil {
 		return nil, fmt.Errorf("release quarantined receipts: %w", err)
 	}
 	slices.SortFunc(released, func(a, b ReleasedReceipt) int { return int(a.ID - b.ID) })
