@@ -135,12 +135,19 @@ func (n *night) scheduler(name, cronSpec string) *scheduler.Scheduler {
 		schedule = parsed
 	}
 	s, err := scheduler.New(scheduler.Config{
-		Store: n.openDB(), Queue: jobs.NewQueue(n.redis, 5*time.Minute), Owner: name, Schedule: schedule,
+		Store: n.openDB(), Queue: jobs.NewQueue(n.redis, 5*time.Minute), Owner: name, Schedule: schedule, Budgets: n.limiter(),
 		Feed: scheduler.FeedConfig{Tick: 50 * time.Millisecond, Look: 100 * time.Millisecond, Ahead: 20 * time.Second},
 		Now:  n.now,
 	})
 	must(n.t, err)
 	return s
+}
+
+func (n *night) limiter() *ratelimit.Limiter {
+	n.t.Helper()
+	limiter, err := ratelimit.New(ratelimit.Config{Redis: n.redis, MaxWait: time.Minute})
+	must(n.t, err)
+	return limiter
 }
 
 func (n *night) worker() *worker.Worker {
@@ -157,10 +164,8 @@ func (n *night) workerWith(change func(*worker.Config)) *worker.Worker {
 		Now: n.now,
 	})
 	must(n.t, err)
-	limiter, err := ratelimit.New(ratelimit.Config{Redis: n.redis, MaxWait: time.Minute})
-	must(n.t, err)
 	cfg := worker.Config{
-		Store: db, AppStore: client, Limiter: limiter, Keys: n.keys, Redis: n.redis,
+		Store: db, AppStore: client, Limiter: n.limiter(), Keys: n.keys, Redis: n.redis,
 		Data:   func(id, size int64) appstore.Receipt { return db.ReceiptData(id, size) },
 		Policy: iap.DefaultPolicy(),
 		// The clock stands still, so that only a wait of nothing ever ends.
