@@ -8,7 +8,7 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary lint fuzz demo simulate clean
+.PHONY: help build $(PROGRAMS) test binary lint fuzz demo simulate bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
 
 simulate: ## compare policies of when to look at a receipt (CHECK=1: fail where a target is missed)
 	$(GO) run ./cmd/simulate $(if $(CHECK),-check) $(SIMULATE)
+
+# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,rate
+# chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
+bench: ## measure this machine against a simple loop, and print a table of ratios
+	$(GO) run ./cmd/bench
 
 clean: ## remove what the other targets built
 	rm -rf bin coverage.out

@@ -39,6 +39,9 @@ type Verify struct {
 	BundleID   string `json:"app"`
 	// Large sends the task to QueueLarge.
 	Large bool `json:"-"`
+	// Allowance is how much longer the task may take than that of a small
+	// receipt, in whole seconds.
+	Allowance time.Duration `json:"-"`
 }
 
 // TaskID is the same for the same claim, and of no other claim ever: an id
@@ -86,7 +89,7 @@ func (v Verify) task(timeout, retention time.Duration) (*asynq.Task, error) {
 		asynq.TaskID(v.TaskID()),
 		asynq.Queue(v.Queue()),
 		asynq.MaxRetry(maxRetry),
-		asynq.Timeout(timeout),
+		asynq.Timeout(timeout+v.Allowance),
 		asynq.Retention(retention),
 	), nil
 }

@@ -29,7 +29,8 @@ type Queue struct {
 }
 
 // NewQueue makes a Queue over a Redis client that the caller keeps and closes.
-// A worker is given up on after timeout (whole seconds) per task.
+// A worker is given up on after timeout (whole seconds) per task, and the
+// allowance of the task.
 func NewQueue(rdb redis.UniversalClient, timeout time.Duration) *Queue {
 	return &Queue{redis: rdb, client: asynq.NewClientFromRedisClient(rdb), timeout: timeout}
 }

@@ -185,7 +185,7 @@ func claimItems(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms [
 			) p
 		)
 		UPDATE receipts r
-		SET generation = generation + 1, claimed_until = $4, run_id = $1
+		SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $8::float8)), run_id = $1
 		FROM picked
 		WHERE r.id = picked.id AND r.claimed_until IS NULL
 		RETURNING r.id, r.generation, r.bundle_id, r.byte_size, coalesce(r.next_check_at, $3) AS next_check_at, picked.fresh`
@@ -194,7 +194,7 @@ func claimItems(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms [
 		apps[i], reached[i], n[i] = w.BundleID, w.Reached, w.N
 	}
 	var items []item
-	err := tx.SelectContext(ctx, &items, query, r.RunID, r.Cutoff, r.Now, r.Until, pq.Array(apps), pq.Array(reached), pq.Array(n))
+	err := tx.SelectContext(ctx, &items, query, r.RunID, r.Cutoff, r.Now, r.Until, pq.Array(apps), pq.Array(reached), pq.Array(n), leasePerByte)
 	return items, err
 }
 

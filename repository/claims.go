@@ -28,45 +28,13 @@ const free = `(r.run_id IS NULL OR r.run_id NOT IN (SELECT id FROM runs WHERE st
 // Rows are locked without their keys, which a backfill that is being opened over
 // millions of receipts holds for minutes.
 func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
-	const claim = `
-		WITH claimed AS (
-			SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id
-		), wanted AS (
-			SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
-			FROM apps a LEFT JOIN claimed c USING (bundle_id)
-			     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
-			WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND EXISTS (
-				SELECT 1 FROM receipts
-				WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $3)
-		), shares AS (
-			SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
-		), due AS (
-			SELECT d.id
-			FROM shares, LATERAL (
-				SELECT r.id FROM receipts r
-				WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $3
-				  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
-				  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
-				ORDER BY next_check_at, r.id
-				LIMIT shares.n
-				FOR NO KEY UPDATE SKIP LOCKED
-			) d
-			WHERE shares.n > 0
-		)
-		UPDATE receipts r
-		SET generation = generation + 1, claimed_until = $4, run_id = $1
-		FROM due
-		WHERE r.id = due.id AND r.claimed_until IS NULL
-		RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at`
 	var claims []ledger.Claim
 	if r.Limit <= 0 {
 		return nil, nil
 	}
-	apps, shares, held := inForce(r.Shares)
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
 		claims = nil
-		err := tx.SelectContext(ctx, &claims, claim,
-			r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, held)
+		err := tx.SelectContext(ctx, &claims, claimQuery, claimArgs(r)...)
 		if err != nil || len(claims) == 0 {
 			return err
 		}
@@ -93,6 +61,56 @@ func inForce(budgets map[string]float64) (apps, shares, held any) {
 	}
 	return pq.Array(production), pq.Array(parts), pq.Array(sandbox)
 }
+
+// ExplainClaim is how Postgres would go about a claim, line by line, for those
+// who measure it. Nothing is claimed.
+func (db *DB) ExplainClaim(ctx context.Context, r ledger.ClaimRequest) ([]string, error) {
+	var plan []string
+	if err := db.db.SelectContext(ctx, &plan, `EXPLAIN `+claimQuery, claimArgs(r)...); err != nil {
+		return nil, fmt.Errorf("explain a claim: %w", err)
+	}
+	return plan, nil
+}
+
+func claimArgs(r ledger.ClaimRequest) []any {
+	apps, shares, held := inForce(r.Shares)
+	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, held, leasePerByte}
+}
+
+const claimQuery = `
+	WITH claimed AS (
+		SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id
+	), wanted AS (
+		SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
+		FROM apps a LEFT JOIN claimed c USING (bundle_id)
+		     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
+		WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND EXISTS (
+			SELECT 1 FROM receipts
+			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $3)
+	), shares AS (
+		SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
+	), due AS (
+		SELECT d.id
+		FROM shares, LATERAL (
+			SELECT r.id FROM receipts r
+			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $3
+			  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
+			  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
+			ORDER BY next_check_at, r.id
+			LIMIT shares.n
+			FOR NO KEY UPDATE SKIP LOCKED
+		) d
+		WHERE shares.n > 0
+	)
+	UPDATE receipts r
+	SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $10::float8)), run_id = $1
+	FROM due
+	WHERE r.id = due.id AND r.claimed_until IS NULL
+	RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at`
+
+// leasePerByte is how much longer a claim lasts for each byte of its receipt, in
+// seconds.
+const leasePerByte = float64(ledger.LeasePerByte) / float64(time.Second)
 
 func countEnqueued(ctx context.Context, tx *sqlx.Tx, runID int64, claims []ledger.Claim) error {
 	const query = `

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/jmoiron/sqlx"
 )
 
-// sliceBytes is how much of a receipt is read at a time.
-const sliceBytes = 256 << 10
+// sliceBytes is how much of a receipt is read at a time. It is what a receipt on
+// its way to Apple holds in memory, twice.
+const sliceBytes = 96 << 10
 
 // ReceiptData gives the bytes of one receipt as often as they are asked for,
 // in slices, so that no receipt is ever held whole.
@@ -57,7 +60,10 @@ func (r *sliceReader) Read(p []byte) (int, error) {
 
 func (r *sliceReader) next() error {
 	const query = `SELECT substring(data FROM $2 FOR $3) FROM receipt_data WHERE receipt_id = $1`
-	if err := r.data.db.db.GetContext(r.ctx, &r.slice, query, r.data.id, r.offset+1, sliceBytes); err != nil {
+	err := r.data.db.inBinary(r.ctx, func(tx *sqlx.Tx) error {
+		return tx.GetContext(r.ctx, &r.slice, query, r.data.id, r.offset+1, sliceBytes)
+	})
+	if err != nil {
 		return named(err)
 	}
 	if len(r.slice) == 0 {

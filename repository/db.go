@@ -27,6 +27,8 @@ import (
 type DB struct {
 	db  *sqlx.DB
 	url secret.Value // for connections of another kind than those of db
+	// bytes is for the bytes of receipts: in inBinary only.
+	bytes *sqlx.DB
 }
 
 // Config says which database to open.
@@ -65,26 +67,40 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.ApplicationName != "" {
 		parsed.ApplicationName = cfg.ApplicationName
 	}
-	connector, err := pq.NewConnectorConfig(parsed)
-	if err != nil {
-		return nil, fmt.Errorf("database URL: %v", err)
-	}
-	connector.Dialer(patientDialer{cmp.Or(cfg.Patience, defaultPatience)})
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	conns := cfg.MaxConns
 	if conns == 0 {
 		conns = defaultMaxConns
 	}
+	patience := cmp.Or(cfg.Patience, defaultPatience)
+	db, err := pool(parsed, conns, patience)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %v", err)
+	}
+	parsed.BinaryParameters = false
+	bytes, err := pool(parsed, max(conns/2, 1), patience)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %v", err)
+	}
+	return &DB{db: db, url: cfg.URL, bytes: bytes}, nil
+}
+
+func pool(cfg pq.Config, conns int, patience time.Duration) (*sqlx.DB, error) {
+	connector, err := pq.NewConnectorConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	connector.Dialer(patientDialer{patience})
+	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
 	// database/sql keeps two idle connections unless told; closing and opening
 	// the others for each query costs more than the queries.
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	db.SetConnMaxLifetime(maxConnAge)
-	return &DB{db, cfg.URL}, nil
+	return db, nil
 }
 
 // Close closes every connection.
-func (db *DB) Close() error { return db.db.Close() }
+func (db *DB) Close() error { return errors.Join(db.db.Close(), db.bytes.Close()) }
 
 // Ping reports whether Postgres answers.
 func (db *DB) Ping(ctx context.Context) error {
@@ -110,8 +126,18 @@ func (db *DB) inTx(ctx context.Context, f func(*sqlx.Tx) error) error {
 	return err
 }
 
-func (db *DB) tryTx(ctx context.Context, f func(*sqlx.Tx) error) (err error) {
-	tx, err := db.db.BeginTxx(ctx, nil)
+func (db *DB) tryTx(ctx context.Context, f func(*sqlx.Tx) error) error { return tryTx(ctx, db.db, f) }
+
+// inBinary runs f in a transaction in which results come in binary: bytea in hex
+// would be twice as long, and cost both sides its coding. lib/pq does so only
+// where it describes a statement first, which behind a proxy must happen in the
+// transaction that executes it.
+func (db *DB) inBinary(ctx context.Context, f func(*sqlx.Tx) error) error {
+	return tryTx(ctx, db.bytes, f)
+}
+
+func tryTx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) (err error) {
+	tx, err := db.BeginTxx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}

@@ -84,7 +84,7 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map
 		FROM json_to_recordset($1) AS o(receipt_id bigint, generation bigint, asked boolean, at timestamptz,
 		     stays boolean, environment text, state text, code integer, failure text,
 		     next_check_at timestamptz, next_check_rule text)
-		WHERE r.id = o.receipt_id AND r.generation = o.generation AND r.claimed_until IS NOT NULL
+		WHERE r.id = o.receipt_id AND r.generation = o.generation AND ` + claimHeld + `
 		RETURNING r.id, r.generation`
 	rows := make([]outcomeRow, len(outcomes))
 	for i, o := range outcomes {

@@ -11,7 +11,6 @@ import (
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // newReceipt is a receipt on its way into the table. Its bytes travel beside
@@ -43,9 +42,11 @@ func (db *DB) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Tim
 		ORDER BY n.sha256
 		ON CONFLICT DO NOTHING
 		RETURNING id, bundle_id, customer_ref, encode(sha256, 'hex') AS sha256`
+	// The bytes of all travel as one value: an array of them would travel in hex.
 	const insertData = `
 		INSERT INTO receipt_data (receipt_id, data)
-		SELECT * FROM unnest($1::bigint[], $2::bytea[])`
+		SELECT id, substring($4::bytea FROM first FOR size)
+		FROM unnest($1::bigint[], $2::integer[], $3::integer[]) AS n(id, first, size)`
 
 	rows, byKey := newReceipts(batch, now)
 	document, err := json.Marshal(rows)
@@ -63,19 +64,29 @@ func (db *DB) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Tim
 		if err := tx.SelectContext(ctx, &inserted, insert, string(document), now); err != nil {
 			return named(err)
 		}
-		ids, data := make([]int64, len(inserted)), make([][]byte, len(inserted))
-		for k, r := range inserted {
+		var ids, firsts, sizes []int64
+		data := make([]byte, 0, total(batch))
+		for _, r := range inserted {
 			i := byKey[receiptKey{r.BundleID, r.CustomerRef, r.SHA256}]
 			added[i] = true
-			ids[k], data[k] = r.ID, batch[i].Data
+			ids, firsts, sizes = append(ids, r.ID), append(firsts, int64(len(data)+1)), append(sizes, int64(len(batch[i].Data)))
+			data = append(data, batch[i].Data...)
 		}
-		_, err := tx.ExecContext(ctx, insertData, pq.Array(ids), pq.ByteaArray(data))
+		_, err := tx.ExecContext(ctx, insertData, pq.Array(ids), pq.Array(firsts), pq.Array(sizes), data)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("add %d receipts: %w", len(batch), err)
 	}
 	return added, nil
+}
+
+// total is the number of bytes of a batch.
+func total(batch []iap.Receipt) (n int) {
+	for _, r := range batch {
+		n += len(r.Data)
+	}
+	return n
 }
 
 type receiptKey struct{ bundleID, customerRef, sha256 string }
@@ -100,42 +111,4 @@ func newReceipts(batch []iap.Receipt, now time.Time) ([]newReceipt, map[receiptK
 		}
 	}
 	return rows, byKey
-}
-
-// ClaimedReceipt is the receipt of a claim with its app. Its error is
-// ErrLostClaim where the claim is not held any more.
-func (db *DB) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
-	const query = `
-		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
-		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
-		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
-		       coalesce(r.last_error, '') AS last_failure, r.failures_alike,
-		       ` + appColumns + `
-		FROM receipts r JOIN apps USING (bundle_id)
-		WHERE r.id = $1 AND r.generation = $2 AND r.claimed_until IS NOT NULL`
-	var row struct {
-		ID                  int64            `db:"id"`
-		Generation          int64            `db:"generation"`
-		RunID               int64            `db:"run_id"`
-		RunCancelled        bool             `db:"run_cancelled"`
-		ByteSize            int64            `db:"byte_size"`
-		ImportedAt          time.Time        `db:"imported_at"`
-		State               iap.ReceiptState `db:"state"`
-		Environment         iap.Environment  `db:"environment"`
-		ConsecutiveFailures int              `db:"consecutive_failures"`
-		LastFailure         string           `db:"last_failure"`
-		FailuresAlike       int              `db:"failures_alike"`
-		ledger.App
-	}
-	if err := db.db.GetContext(ctx, &row, query, id, generation); err != nil {
-		if err = named(err); err == ledger.ErrNotFound {
-			err = ledger.ErrLostClaim
-		}
-		return ledger.Receipt{}, fmt.Errorf("load receipt %d: %w", id, err)
-	}
-	return ledger.Receipt{
-		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
-		State: row.State, ImportedAt: row.ImportedAt, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
-		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, App: row.App,
-	}, nil
 }

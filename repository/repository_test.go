@@ -377,3 +377,17 @@ func givenBack(claims []ledger.Claim, run ledger.Run) []ledger.Outcome {
 	}
 	return outcomes
 }
+
+// ClaimedReceipt is the receipt of one claim, or ledger.ErrLostClaim.
+func (f fixture) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
+	key := ledger.ClaimKey{ReceiptID: id, Generation: generation}
+	receipts, err := f.ClaimedReceipts(ctx, []ledger.ClaimKey{key})
+	if err != nil {
+		return ledger.Receipt{}, err
+	}
+	r, held := receipts[key]
+	if !held {
+		return ledger.Receipt{}, ledger.ErrLostClaim
+	}
+	return r, nil
+}

@@ -89,12 +89,9 @@ func (s *Scheduler) feedOnce(ctx context.Context, run ledger.Run) (done bool, er
 	if err := s.tidy(ctx, now); err != nil {
 		return false, err
 	}
-	claims, err := s.claim(ctx, run, now)
-	if err != nil {
+	claimed, err := s.fill(ctx, run)
+	if err != nil || claimed > 0 {
 		return false, err
-	}
-	if len(claims) > 0 {
-		return false, s.enqueue(ctx, run, claims)
 	}
 	left, err := s.hasWork(ctx, run, now)
 	return err == nil && !left, err
@@ -133,20 +130,17 @@ func (s *Scheduler) tidy(ctx context.Context, now time.Time) error {
 	return err
 }
 
-func (s *Scheduler) claim(ctx context.Context, run ledger.Run, now time.Time) ([]ledger.Claim, error) {
-	claimed, err := s.cfg.Store.ClaimedCount(ctx)
-	if err != nil {
-		return nil, err
-	}
+// claim claims receipts of a run, about limit of them at most.
+func (s *Scheduler) claim(ctx context.Context, run ledger.Run, limit int) ([]ledger.Claim, error) {
 	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
 	}
+	now := s.cfg.Now()
 	request := ledger.ClaimRequest{
 		RunID: run.ID, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease),
-		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: s.cfg.Feed.Depth - claimed,
-		Shares: shares,
+		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Shares: shares,
 	}
 	if run.Kind == ledger.RunBackfill {
 		return s.cfg.Store.ClaimItems(ctx, request)
@@ -175,7 +169,7 @@ func (s *Scheduler) tasks(run ledger.Run, claims []ledger.Claim) []jobs.Verify {
 	for i, c := range claims {
 		tasks[i] = jobs.Verify{
 			ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID,
-			Large: c.ByteSize >= s.cfg.Feed.LargeBytes,
+			Large: c.ByteSize >= s.cfg.Feed.LargeBytes, Allowance: ledger.Allowance(c.ByteSize),
 		}
 	}
 	return tasks

@@ -79,7 +79,7 @@ func TestRequests(t *testing.T) {
 		wantTasks := []jobs.Verify{
 			{ReceiptID: 1, Generation: 1, RunID: 1, BundleID: "com.example.reader"},
 			{ReceiptID: 2, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true},
-			{ReceiptID: 3, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true},
+			{ReceiptID: 3, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true, Allowance: ledger.Allowance(5 << 20)},
 		}
 		if diff := cmp.Diff(wantTasks, b.queue.tasks); diff != "" {
 			t.Errorf("tasks (-want +got)\n%s", diff)

@@ -10,20 +10,22 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// saveTimeout bounds what is done to store one batch, so that a database that
-// hangs does not hold every receipt in hand.
+// saveTimeout bounds what is done for one batch, so that a database that hangs
+// does not hold every receipt in hand.
 const saveTimeout = 30 * time.Second
 
-// errStopped is a batcher that does not take outcomes any more.
+// errStopped is a batcher that does not take anything any more.
 var errStopped = errors.New("worker has stopped")
 
-// batcher lets the outcomes of many handlers share a transaction: one commit to
-// disk for a hundred receipts instead of one each.
-type batcher struct {
-	store   Store
+// batcher lets many handlers share a round to the database: one commit to disk
+// for a hundred outcomes instead of one each, one query for a hundred receipts.
+type batcher[In, Out any] struct {
+	// do does a batch as a whole or not at all: its result has one Out for each
+	// In.
+	do      func(ctx context.Context, batch []In) ([]Out, error)
 	size    int
 	delay   time.Duration
-	in      chan pending
+	in      chan pending[In, Out]
 	stopped chan struct{}
 	beat    func() // is told of each round
 }
@@ -31,42 +33,47 @@ type batcher struct {
 // beatEvery is how often a loop goes round that has nothing to do.
 const beatEvery = 10 * time.Second
 
-type pending struct {
-	outcome ledger.Outcome
-	result  chan<- result
+type pending[In, Out any] struct {
+	in  In
+	out chan<- result[Out]
 }
 
-type result struct {
-	saved bool
-	err   error
+type result[Out any] struct {
+	out Out
+	err error
 }
 
-func newBatcher(store Store, size int, delay time.Duration) *batcher {
-	return &batcher{
-		store: store, size: size, delay: delay,
-		in: make(chan pending), stopped: make(chan struct{}), beat: func() {},
+func newBatcher[In, Out any](size int, delay time.Duration, do func(context.Context, []In) ([]Out, error)) *batcher[In, Out] {
+	return &batcher[In, Out]{
+		do: do, size: size, delay: delay,
+		in: make(chan pending[In, Out]), stopped: make(chan struct{}), beat: func() {},
 	}
 }
 
-// save returns once the outcome is durable, or was found void: saved is false
-// where the claim was lost.
-func (b *batcher) save(ctx context.Context, o ledger.Outcome) (saved bool, err error) {
-	done := make(chan result, 1)
+// newSaver makes the batcher of outcomes: each is durable once it is through, or
+// false where its claim was lost.
+func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, bool] {
+	return newBatcher(size, delay, store.SaveOutcomes)
+}
+
+// share returns once its batch is done.
+func (b *batcher[In, Out]) share(ctx context.Context, in In) (Out, error) {
+	var none Out
+	done := make(chan result[Out], 1)
 	select {
-	case b.in <- pending{o, done}:
+	case b.in <- pending[In, Out]{in, done}:
 	case <-b.stopped:
-		return false, errStopped
+		return none, errStopped
 	case <-ctx.Done():
-		return false, ctx.Err()
+		return none, ctx.Err()
 	}
 	// It is on its way now: to leave would be to not know what became of it.
 	r := <-done
-	return r.saved, r.err
+	return r.out, r.err
 }
 
-// run commits batches until ctx ends. While one batch commits, the next one
-// gathers.
-func (b *batcher) run(ctx context.Context) {
+// run does batches until ctx ends.
+func (b *batcher[In, Out]) run(ctx context.Context) {
 	defer close(b.stopped)
 	idle := time.NewTicker(beatEvery)
 	defer idle.Stop()
@@ -77,13 +84,13 @@ func (b *batcher) run(ctx context.Context) {
 			return
 		case <-idle.C:
 		case first := <-b.in:
-			b.commit(ctx, b.gather(first))
+			b.finish(ctx, b.gather(first))
 		}
 	}
 }
 
-func (b *batcher) gather(first pending) []pending {
-	batch := []pending{first}
+func (b *batcher[In, Out]) gather(first pending[In, Out]) []pending[In, Out] {
+	batch := []pending[In, Out]{first}
 	full := time.NewTimer(b.delay)
 	defer full.Stop()
 	for len(batch) < b.size {
@@ -97,45 +104,44 @@ func (b *batcher) gather(first pending) []pending {
 	return batch
 }
 
-// commit stores a batch. Where it fails, each outcome is stored alone, so that
+// finish does a batch. Where it fails, each part of it is done alone, so that
 // one that Postgres refuses does not fail the others. What has come so far is
-// kept after ctx has ended.
-func (b *batcher) commit(ctx context.Context, batch []pending) {
+// done after ctx has ended.
+func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out]) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	err := b.storeAll(ctx, batch)
+	err := b.doAll(ctx, batch)
 	if err == nil {
 		return
 	}
 	if len(batch) == 1 {
-		batch[0].result <- result{err: err}
+		batch[0].out <- result[Out]{err: err}
 		return
 	}
 	for _, p := range batch {
-		if err := b.storeAll(ctx, []pending{p}); err != nil {
-			p.result <- result{err: err}
+		if err := b.doAll(ctx, []pending[In, Out]{p}); err != nil {
+			p.out <- result[Out]{err: err}
 		}
 	}
 }
 
-// storeAll stores a batch in one transaction and answers those who wait for it,
-// unless it fails.
-func (b *batcher) storeAll(ctx context.Context, batch []pending) (err error) {
+// doAll does a batch and answers those who wait for it, unless it fails.
+func (b *batcher[In, Out]) doAll(ctx context.Context, batch []pending[In, Out]) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			err = fmt.Errorf("%w: %s\n%s", errPanicked, panicText(cause), debug.Stack())
 		}
 	}()
-	outcomes := make([]ledger.Outcome, len(batch))
+	in := make([]In, len(batch))
 	for i, p := range batch {
-		outcomes[i] = p.outcome
+		in[i] = p.in
 	}
-	saved, err := b.store.SaveOutcomes(ctx, outcomes)
+	out, err := b.do(ctx, in)
 	if err != nil {
 		return err
 	}
 	for i, p := range batch {
-		p.result <- result{saved: saved[i]}
+		p.out <- result[Out]{out: out[i]}
 	}
 	return nil
 }

@@ -67,11 +67,11 @@ func (s *batchStore) hold() (committing <-chan struct{}, finish chan<- struct{})
 // inBubble runs a test with a running batcher of at most 100 outcomes in 10 ms,
 // on a clock that stands still while anybody works. The test must stop it; a
 // goroutine that is left over fails the test.
-func inBubble(t *testing.T, store *batchStore, test func(t *testing.T, b *batcher, stop func())) {
+func inBubble(t *testing.T, store *batchStore, test func(t *testing.T, b *batcher[ledger.Outcome, bool], stop func())) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBatcher(store, 100, 10*time.Millisecond)
+		b := newSaver(store, 100, 10*time.Millisecond)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go b.run(ctx)
@@ -80,19 +80,19 @@ func inBubble(t *testing.T, store *batchStore, test func(t *testing.T, b *batche
 }
 
 // answers saves outcomes at once and returns what became of each.
-func answers(ctx context.Context, b *batcher, n int64) func() map[int64]result {
+func answers(ctx context.Context, b *batcher[ledger.Outcome, bool], n int64) func() map[int64]result[bool] {
 	var mu sync.Mutex
 	var savers sync.WaitGroup
-	all := make(map[int64]result)
+	all := make(map[int64]result[bool])
 	for id := int64(1); id <= n; id++ {
 		savers.Go(func() {
-			saved, err := b.save(ctx, ledger.Outcome{ReceiptID: id})
+			saved, err := b.share(ctx, ledger.Outcome{ReceiptID: id})
 			mu.Lock()
 			defer mu.Unlock()
-			all[id] = result{saved, err}
+			all[id] = result[bool]{saved, err}
 		})
 	}
-	return func() map[int64]result {
+	return func() map[int64]result[bool] {
 		savers.Wait()
 		return all
 	}
@@ -100,11 +100,11 @@ func answers(ctx context.Context, b *batcher, n int64) func() map[int64]result {
 
 func TestSaversShareTransactions(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher, _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
 		started := time.Now()
 		for id, r := range answers(t.Context(), b, 250)() {
-			if r.err != nil || r.saved != (id%2 == 0) {
-				t.Errorf("outcome %d: saved %t, error %v; want its own answer, not a neighbour's", id, r.saved, r.err)
+			if r.err != nil || r.out != (id%2 == 0) {
+				t.Errorf("outcome %d: saved %t, error %v; want its own answer, not a neighbour's", id, r.out, r.err)
 			}
 		}
 		if got := time.Since(started); got != 10*time.Millisecond {
@@ -121,7 +121,7 @@ func TestSaversShareTransactions(t *testing.T) {
 }
 
 func TestLoneOutcomeWaitsNoLongerThanTheDelay(t *testing.T) {
-	inBubble(t, &batchStore{}, func(t *testing.T, b *batcher, _ func()) {
+	inBubble(t, &batchStore{}, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
 		started := time.Now()
 		answers(t.Context(), b, 1)()
 		if got := time.Since(started); got != 10*time.Millisecond {
@@ -132,11 +132,11 @@ func TestLoneOutcomeWaitsNoLongerThanTheDelay(t *testing.T) {
 
 func TestBatchKeepsTheOrder(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher, _ func()) {
-		done := make(chan result, 5)
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
+		done := make(chan result[bool], 5)
 		want := []int64{5, 3, 4, 1, 2}
 		for _, id := range want {
-			b.in <- pending{ledger.Outcome{ReceiptID: id}, done}
+			b.in <- pending[ledger.Outcome, bool]{ledger.Outcome{ReceiptID: id}, done}
 		}
 		for range want {
 			<-done
@@ -149,10 +149,10 @@ func TestBatchKeepsTheOrder(t *testing.T) {
 
 func TestBadOutcomeFailsAlone(t *testing.T) {
 	store := &batchStore{refuse: 7}
-	inBubble(t, store, func(t *testing.T, b *batcher, _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
 		for id, r := range answers(t.Context(), b, 20)() {
-			if errors.Is(r.err, errRefused) != (id == 7) || r.saved != (id%2 == 0) {
-				t.Errorf("outcome %d: saved %t, error %v", id, r.saved, r.err)
+			if errors.Is(r.err, errRefused) != (id == 7) || r.out != (id%2 == 0) {
+				t.Errorf("outcome %d: saved %t, error %v", id, r.out, r.err)
 			}
 		}
 		if store.tried != 21 || len(store.batches) != 19 {
@@ -163,7 +163,7 @@ func TestBadOutcomeFailsAlone(t *testing.T) {
 
 func TestBadOutcomeAloneIsTriedOnce(t *testing.T) {
 	store := &batchStore{refuse: 1}
-	inBubble(t, store, func(t *testing.T, b *batcher, _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
 		if r := answers(t.Context(), b, 1)()[1]; !errors.Is(r.err, errRefused) {
 			t.Errorf("error: got %v, want %v", r.err, errRefused)
 		}
@@ -178,7 +178,7 @@ func TestBadOutcomeAloneIsTriedOnce(t *testing.T) {
 // ever.
 func TestSlowStoreLosesNobody(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher, stop func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], stop func()) {
 		committing, finish := store.hold()
 		all := answers(t.Context(), b, 130)
 		<-committing
@@ -208,10 +208,10 @@ func TestSlowStoreLosesNobody(t *testing.T) {
 
 func TestSaveAfterTheStop(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher, stop func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], stop func()) {
 		stop()
 		<-b.stopped
-		if _, err := b.save(t.Context(), ledger.Outcome{}); !errors.Is(err, errStopped) {
+		if _, err := b.share(t.Context(), ledger.Outcome{}); !errors.Is(err, errStopped) {
 			t.Errorf("error: got %v, want %v", err, errStopped)
 		}
 		if store.tried != 0 {
@@ -224,7 +224,7 @@ func TestSaveAfterTheStop(t *testing.T) {
 // outcome was taken it may, after that it must learn what became of it.
 func TestSaverThatLeaves(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher, _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
 		committing, finish := store.hold()
 		ctx, leave := context.WithCancel(t.Context())
 		taken := answers(ctx, b, 2)
@@ -237,8 +237,8 @@ func TestSaverThatLeaves(t *testing.T) {
 		}
 		close(finish)
 		for id, r := range taken() {
-			if r.err != nil || r.saved != (id%2 == 0) {
-				t.Errorf("taken outcome %d: saved %t, error %v", id, r.saved, r.err)
+			if r.err != nil || r.out != (id%2 == 0) {
+				t.Errorf("taken outcome %d: saved %t, error %v", id, r.out, r.err)
 			}
 		}
 	})
@@ -247,7 +247,7 @@ func TestSaverThatLeaves(t *testing.T) {
 // TestStoreThatHangs must not hold a batch for longer than it takes to see it.
 func TestStoreThatHangs(t *testing.T) {
 	store := &batchStore{before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-	inBubble(t, store, func(t *testing.T, b *batcher, _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
 		started := time.Now()
 		for id, r := range answers(t.Context(), b, 3)() {
 			if !errors.Is(r.err, context.DeadlineExceeded) {

@@ -68,6 +68,7 @@ func verdicts() []verdict {
 		// Before what an answer says: it came while the breaker was open.
 		{ratelimit.ErrOpen, "held_back", waitForLimit, false, unclear},
 		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false, unclear},
+		{errNoRoom, "memory_full", waitForLimit, false, unclear},
 		{ratelimit.ErrUnavailable, "limiter_unavailable", waitForLimit, false, unclear},
 		{appstore.ErrRateLimited, "rate_limited", waitForLimit, false, limited}, // HTTP 429
 

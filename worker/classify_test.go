@@ -84,6 +84,7 @@ func verdictTests() []verdictTest {
 		{name: "a panic", err: errPanicked, want: retried("panicked")},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
 		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
+		{name: "no memory", err: errNoRoom, notSent: true, want: givenBack("memory_full", 5*time.Second)},
 		{name: "HTTP 429", err: httpStatus(429), want: givenBack("rate_limited", 30*time.Second), blocked: 30 * time.Second},
 		{
 			name: "HTTP 429 with Retry-After", err: asked(&appstore.HTTPError{StatusCode: 429, RetryAfter: noon.Add(7 * time.Minute)}),

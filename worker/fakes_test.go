@@ -69,11 +69,9 @@ func newParts(t *testing.T, change func(*Config)) parts {
 		t.Fatal(err)
 	}
 	p.Worker = worker
-	ctx, stop := context.WithCancel(context.Background())
-	go p.batch.run(ctx)
+	stop := p.share(context.Background())
 	t.Cleanup(func() {
 		stop()
-		<-p.batch.stopped
 		p.Worker.stop()
 		_ = cfg.Redis.Close()
 	})
@@ -169,16 +167,19 @@ type mark struct {
 	Accepted bool
 }
 
-func (s *fakeStore) ClaimedReceipt(_ context.Context, id, generation int64) (ledger.Receipt, error) {
+func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loadErr != nil {
-		return ledger.Receipt{}, s.loadErr
+		return nil, s.loadErr
 	}
-	if id != s.receipt.ID || generation != s.receipt.Generation {
-		return ledger.Receipt{}, ledger.ErrLostClaim
+	receipts := make(map[ledger.ClaimKey]ledger.Receipt)
+	for _, c := range claims {
+		if c.ReceiptID == s.receipt.ID && c.Generation == s.receipt.Generation {
+			receipts[c] = s.receipt
+		}
 	}
-	return s.receipt, nil
+	return receipts, nil
 }
 
 func (s *fakeStore) SaveOutcomes(_ context.Context, outcomes []ledger.Outcome) ([]bool, error) {

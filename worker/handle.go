@@ -23,7 +23,7 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
 	started := w.cfg.Now()
-	r, err := w.cfg.Store.ClaimedReceipt(ctx, v.ReceiptID, v.Generation)
+	r, err := w.load(ctx, v.ReceiptID, v.Generation)
 	if errors.Is(err, ledger.ErrLostClaim) {
 		w.cfg.Logger.Debug("claim is gone, nothing to do", "receipt_id", v.ReceiptID)
 		w.show(task, lostClaim)
@@ -67,6 +67,11 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt) (ledger.Outcome, e
 	if r.App.PausedAt != nil || r.RunCancelled {
 		return w.notAsked(r), nil
 	}
+	release, err := w.room(ctx, r.ByteSize)
+	if err != nil {
+		return w.conclude(ctx, r, appstore.Answer{Environment: r.Environment}, err)
+	}
+	defer release()
 	answer, err := w.ask(ctx, r)
 	return w.conclude(ctx, r, answer, err)
 }
@@ -119,7 +124,7 @@ func (w *Worker) request(r ledger.Receipt, t *turns) appstore.Request {
 	return appstore.Request{
 		BundleID:               r.App.BundleID,
 		Environment:            r.Environment,
-		Receipt:                w.cfg.Data(r.ID, r.ByteSize),
+		Receipt:                w.data(r),
 		ExcludeOldTransactions: w.cfg.ExcludeOldTransactions,
 		Wait:                   t.wait,
 		Heard:                  t.heard,

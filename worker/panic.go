@@ -32,7 +32,7 @@ func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt) (o ledger.Ou
 // did. The answer is there: it is kept even if the task's time is up.
 func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outcome) (ledger.Outcome, bool, error) {
 	ctx = context.WithoutCancel(ctx)
-	saved, err := w.batch.save(ctx, o)
+	saved, err := w.batch.share(ctx, o)
 	if !errors.Is(err, errPanicked) {
 		return o, saved, err
 	}
@@ -40,7 +40,7 @@ func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outc
 	if o, err = w.conclude(ctx, r, appstore.Answer{Calls: o.Calls}, errPanicked); err != nil {
 		return o, false, err
 	}
-	saved, err = w.batch.save(ctx, o)
+	saved, err = w.batch.share(ctx, o)
 	return o, saved, err
 }
 

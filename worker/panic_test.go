@@ -88,7 +88,7 @@ func TestPanicLeavesTheOthersAlone(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range errs {
 		all.Go(func() {
-			_, errs[i] = p.batch.save(t.Context(), ledger.Outcome{ReceiptID: int64(i), Conclusion: &iap.Conclusion{}})
+			_, errs[i] = p.batch.share(t.Context(), ledger.Outcome{ReceiptID: int64(i), Conclusion: &iap.Conclusion{}})
 		})
 	}
 	all.Wait()

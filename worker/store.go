@@ -12,8 +12,8 @@ import (
 
 // Store is what a worker needs of the repository.
 type Store interface {
-	// ClaimedReceipt fails with ledger.ErrLostClaim where the claim is gone.
-	ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error)
+	// ClaimedReceipts leaves claims out that are gone.
+	ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error)
 	// SaveOutcomes tells for each outcome whether its claim was still held.
 	SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]bool, error)
 	SecretStore

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -18,6 +19,7 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 	"revalidator/internal/pulse"
 	"revalidator/jobs"
 )
@@ -40,11 +42,14 @@ type Config struct {
 	ExcludeOldTransactions bool
 
 	// Concurrency is how many small receipts are in hand at a time, most of
-	// them waiting for the limiter: 256. LargeConcurrency is the same for
+	// them waiting for the limiter: 512. LargeConcurrency is the same for
 	// receipts of the large queue: 4.
 	Concurrency, LargeConcurrency int
+	// MemoryBytes is how much memory the receipts in hand may take together,
+	// of all queues: 56 MiB.
+	MemoryBytes int64
 	// BatchSize and BatchDelay bound how many outcomes share a transaction,
-	// and how long the first of them waits for company: 100 and 10 ms.
+	// and how long the first of them waits for company: 250 and 10 ms.
 	BatchSize  int
 	BatchDelay time.Duration
 	// ShutdownTimeout is how long Run waits for receipts in hand: 70 s. It
@@ -64,7 +69,9 @@ type Config struct {
 type Worker struct {
 	cfg     Config
 	ring    *ring
-	batch   *batcher
+	loader  *batcher[ledger.ClaimKey, loaded]
+	batch   *batcher[ledger.Outcome, bool]
+	memory  *memory
 	metrics *metrics
 	odd     *oddities
 	loops   pulse.Loops
@@ -79,9 +86,10 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Store == nil || cfg.AppStore == nil || cfg.Limiter == nil || cfg.Keys == nil || cfg.Data == nil || cfg.Redis == nil {
 		return nil, errors.New("worker: store, app store, limiter, keys, data and redis are needed")
 	}
-	setDefault(&cfg.Concurrency, 256)
+	setDefault(&cfg.Concurrency, 512)
 	setDefault(&cfg.LargeConcurrency, 4)
-	setDefault(&cfg.BatchSize, 100)
+	setDefault(&cfg.MemoryBytes, 56<<20)
+	setDefault(&cfg.BatchSize, 250)
 	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
 	setDefault(&cfg.ShutdownTimeout, 70*time.Second)
 	setDefault(&cfg.Logger, slog.Default())
@@ -97,7 +105,9 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{
 		cfg:      cfg,
 		ring:     newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger),
-		batch:    newBatcher(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
+		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
+		loader:   newLoader(cfg.Store),
+		memory:   newMemory(cfg.MemoryBytes),
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		stopping: stopping,
@@ -123,16 +133,7 @@ func setDefault[T comparable](field *T, value T) {
 // is logged and tried again. A Worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.stop()
-	saving, stopSaving := context.WithCancel(context.WithoutCancel(ctx))
-	saved := make(chan struct{})
-	go func() {
-		defer close(saved)
-		w.batch.run(saving)
-	}()
-	defer func() {
-		stopSaving()
-		<-saved
-	}()
+	defer w.share(ctx)()
 
 	small := w.server(jobs.QueueSmall, w.cfg.Concurrency)
 	large := w.server(jobs.QueueLarge, w.cfg.LargeConcurrency)
@@ -147,6 +148,19 @@ func (w *Worker) Run(ctx context.Context) error {
 	large.Stop()
 	w.stop()
 	return nil
+}
+
+// share lets receipts be loaded and stored in batches, until it is told to stop:
+// longer than ctx, for what is in hand then.
+func (w *Worker) share(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var group sync.WaitGroup
+	group.Go(func() { w.loader.run(ctx) })
+	group.Go(func() { w.batch.run(ctx) })
+	return func() {
+		cancel()
+		group.Wait()
+	}
 }
 
 // server serves one queue. Each lane has a server of its own, because asynq's

@@ -73,7 +73,7 @@ func failureText(class string) string {
 	case "panicked":
 		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined."
 	case "request_too_large":
-		return "The receipt is larger than verifyReceipt takes. It is not asked again."
+		return "The receipt is larger than verifyReceipt takes. It is not asked again; what it was known to show stays as it is."
 	case "apple_unavailable", "server_error":
 		return "Apple's server was in trouble. It is asked again after a wait."
 	case "apple_internal_error":
@@ -91,7 +91,7 @@ func failureText(class string) string {
 	case "http_status", "reply_empty", "reply_not_json", "reply_cut", "reply_malformed":
 		return "What came back was no whole reply of verifyReceipt. It is asked again after a wait; check for a proxy on the way."
 	case "reply_too_large":
-		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES). It is asked again after a wait."
+		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS). It is asked again after a wait."
 	}
 	return words(class) + "."
 }

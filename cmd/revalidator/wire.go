@@ -297,6 +297,7 @@ func (s *parts) appStore() (*appstore.Client, error) {
 		ProductionURL: s.cfg.Apple.ProductionURL, SandboxURL: s.cfg.Apple.SandboxURL,
 		Timeout:         s.cfg.Apple.Timeout,
 		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
+		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords,
 		Logger: s.log,
 	})
 }
@@ -323,7 +324,8 @@ func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
 		},
 		ExcludeOldTransactions: s.cfg.Apple.ExcludeOldTransactions,
 		Concurrency:            s.cfg.Worker.Concurrency, LargeConcurrency: s.cfg.Worker.LargeConcurrency,
-		BatchSize: s.cfg.Worker.BatchSize, BatchDelay: s.cfg.Worker.BatchDelay,
+		MemoryBytes: s.cfg.Worker.MemoryBytes,
+		BatchSize:   s.cfg.Worker.BatchSize, BatchDelay: s.cfg.Worker.BatchDelay,
 		ShutdownTimeout: s.cfg.Worker.ShutdownTimeout,
 		ShowResults:     s.cfg.Web.Retention > 0,
 		Logger:          s.log, Registerer: reg,

@@ -22,6 +22,7 @@ Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT).`,
 				return err
 			}
 			defer parts.close()
+			parts.boundMemory()
 			reg := parts.registry()
 			w, err := parts.worker(reg)
 			if err != nil {

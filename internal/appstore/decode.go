@@ -54,6 +54,7 @@ func DecodeReply(r io.Reader, l Limits) (Reply, error) {
 		records: l.MaxRecords,
 		undated: make(map[string]undated),
 	}
+	defer d.close()
 	if d.begins() {
 		d.reply()
 	}

@@ -13,7 +13,7 @@ type Limits struct {
 	// Default 32.
 	MaxDepth int
 	// MaxRecords counts transactions and renewals together, each as often as
-	// it comes. They are what a reply leaves in memory, some 500 bytes each.
+	// it comes. They are what a reply leaves in memory, some 64 bytes each.
 	// Default 50,000.
 	MaxRecords int
 }

@@ -58,12 +58,16 @@ func (b requestBody) open(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, &receiptError{err}
 	}
-	encoded := &base64Reader{src: receipt, left: b.receipt.Size()}
+	size := b.receipt.Size()
+	encoded := &base64Reader{src: receipt, left: size, raw: make([]byte, min(size/3*3+3, maxRaw))}
 	return struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(b.prefix), encoded, bytes.NewReader(b.suffix)), receipt}, nil
 }
+
+// maxRaw is how much of a receipt is encoded at a time.
+const maxRaw = 24 << 10
 
 // base64Reader encodes as it is read, which a writer such as base64.NewEncoder
 // can only do with a goroutine and a pipe. It insists on the announced length,
@@ -72,34 +76,41 @@ type base64Reader struct {
 	src  io.Reader
 	left int64 // bytes of src still to come
 
-	raw     [6 << 10]byte // a multiple of 3, so that only the end is padded
-	encoded [8 << 10]byte
-	pending []byte // the part of encoded not yet read
+	raw     []byte // of a multiple of 3, so that only the end is padded
+	pending []byte // what was encoded and did not fit
 }
 
+// Read encodes into p itself where there is room for more than a few bytes, so
+// that the transport sends as much at a time as it can.
 func (r *base64Reader) Read(p []byte) (int, error) {
-	if len(r.pending) == 0 {
-		if err := r.fill(); err != nil {
-			return 0, err
-		}
+	if len(r.pending) > 0 {
+		n := copy(p, r.pending)
+		r.pending = r.pending[n:]
+		return n, nil
 	}
-	n := copy(p, r.pending)
-	r.pending = r.pending[n:]
-	return n, nil
+	raw, err := r.fill(min(max(len(p)/4*3, 3), len(r.raw)))
+	if err != nil {
+		return 0, err
+	}
+	if n := base64.StdEncoding.EncodedLen(len(raw)); n <= len(p) {
+		base64.StdEncoding.Encode(p, raw)
+		return n, nil
+	}
+	r.pending = []byte(base64.StdEncoding.EncodeToString(raw))
+	return r.Read(p)
 }
 
-func (r *base64Reader) fill() error {
-	n, err := io.ReadFull(r.src, r.raw[:])
+// fill reads n bytes of the receipt, or what is left of it.
+func (r *base64Reader) fill(n int) ([]byte, error) {
+	n, err := io.ReadFull(r.src, r.raw[:n])
 	r.left -= int64(n)
 	switch {
 	case err != nil && err != io.EOF && err != io.ErrUnexpectedEOF:
-		return &receiptError{err}
+		return nil, &receiptError{err}
 	case r.left < 0, err != nil && r.left > 0:
-		return &receiptError{errLength}
+		return nil, &receiptError{errLength}
 	case n == 0:
-		return io.EOF
+		return nil, io.EOF
 	}
-	base64.StdEncoding.Encode(r.encoded[:], r.raw[:n])
-	r.pending = r.encoded[:base64.StdEncoding.EncodedLen(n)]
-	return nil
+	return r.raw[:n], nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"sync"
 )
 
 const (
@@ -38,7 +39,16 @@ type scanner struct {
 }
 
 func newScanner(r io.Reader, l Limits) *scanner {
-	return &scanner{r: r, buf: make([]byte, window), left: l.MaxReplyBytes, maxDepth: l.MaxDepth}
+	return &scanner{r: r, buf: windows.Get().(*[window]byte)[:], left: l.MaxReplyBytes, maxDepth: l.MaxDepth}
+}
+
+// windows are used again by one reply after the other.
+var windows = sync.Pool{New: func() any { return new([window]byte) }}
+
+// close gives the window back. No slice of it may be in use any more.
+func (s *scanner) close() {
+	windows.Put((*[window]byte)(s.buf))
+	s.buf = nil
 }
 
 // readError is a fault of the underlying reader, as opposed to one of the JSON.

@@ -2,6 +2,7 @@ package appstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -27,6 +28,12 @@ func (s *scanner) scalar() ([]byte, bool) {
 // quoted reads a string of at most maxText bytes; a longer one is skipped.
 func (s *scanner) quoted() ([]byte, bool) {
 	s.pos++
+	// Nearly every string ends within the window and is plain.
+	window := s.buf[s.pos:min(s.end, s.pos+maxText)]
+	if i := bytes.IndexByte(window, '"'); i >= 0 && isPlain(window[:i]) {
+		s.pos += i + 1
+		return window[:i], true
+	}
 	plain := true
 	i := 0
 	for ; ; i++ {
@@ -55,6 +62,26 @@ func (s *scanner) quoted() ([]byte, bool) {
 		return text, true
 	}
 	return s.cleaned(text)
+}
+
+// isPlain reports whether a text has neither escapes nor control characters nor
+// anything beyond ASCII. It looks at eight bytes at a time: a byte is below n
+// where subtracting n borrows from its highest bit.
+func isPlain(text []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		w := binary.LittleEndian.Uint64(text)
+		escapes := w ^ '\\'*ones
+		if (w|(w-' '*ones)&^w|(escapes-ones)&^escapes)&highs != 0 {
+			return false
+		}
+	}
+	for _, c := range text {
+		if c == '\\' || c < ' ' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // cleaned is a text without its escapes, its control characters, which

@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"cmd/devstack": {"internal/devstack", "internal/devstack/pgtest"},
 	"cmd/demo":     {"internal/devstack"},
 	"cmd/simulate": {"internal/simulation", "internal/iap"},
+	"cmd/bench":    {"repository", "jobs", "internal/ledger", "internal/secret", "internal/applesim", "internal/devstack"},
 
 	// The spine.
 	"scheduler":  {"jobs", "internal/iap", "internal/ledger", "internal/pulse"},

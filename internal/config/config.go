@@ -85,6 +85,11 @@ type Apple struct {
 	// MaxReplyBytes is where reading stops. Replies are decoded as they arrive,
 	// so that a larger value costs time rather than memory.
 	MaxReplyBytes int64 `env:"REVALIDATOR_MAX_REPLY_BYTES" envDefault:"67108864" help:"Largest reply of Apple in bytes; a longer one counts as unreadable."`
+	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read: a
+	// record leaves 64 bytes in memory until its receipt is done.
+	MaxReplyDepth int `env:"REVALIDATOR_MAX_REPLY_DEPTH" envDefault:"32" help:"How deep objects and lists in a reply may be nested; Apple's own are 4 deep."`
+	// MaxReplyRecords counts a purchase once for each list that it is in.
+	MaxReplyRecords int `env:"REVALIDATOR_MAX_REPLY_RECORDS" envDefault:"50000" help:"Most purchases and renewals in a reply; one with more counts as unreadable."`
 	// ExcludeOldTransactions false asks for the whole history each time. It
 	// shows refunds of old periods, and replies grow by megabytes.
 	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Ask Apple for the latest transaction of each subscription only: true or false."`
@@ -124,12 +129,17 @@ type Queue struct {
 
 // Worker is how one worker process works.
 type Worker struct {
-	// Concurrency bounds the memory of a worker, not the rate: that has a
-	// budget of its own. Most of these receipts wait for their slot, so it
+	// Concurrency bounds neither the memory nor the rate, which have budgets of
+	// their own: how many are with Apple at a time follows from rate and latency. Most of these receipts wait for their slot, so it
 	// should be well above Apple's latency times the rate.
-	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"256" help:"Receipts that one worker process has in hand at a time, most of them waiting for their turn."`
-	// LargeConcurrency bounds the memory that large receipts take.
+	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"512" help:"Receipts that one worker process has in hand at a time, most of them waiting for their turn."`
+	// LargeConcurrency is how many large receipts may keep Apple, and the line,
+	// busy beside the small ones.
 	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
+	// MemoryBytes bounds the memory of a worker, together with some 32 MiB that
+	// it takes without any receipt. Too small a value leaves it idle: a small
+	// receipt takes 96 KiB, one of 2.2 MB 630 KiB.
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"58720256" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
@@ -148,7 +158,7 @@ type Worker struct {
 	// supervisor must wait longer before it kills.
 	ShutdownTimeout time.Duration `env:"REVALIDATOR_SHUTDOWN_TIMEOUT" envDefault:"70s" help:"How long a worker that is asked to stop may take; longer than the time for one request to Apple."`
 	// BatchSize is how many results share a transaction.
-	BatchSize int `env:"REVALIDATOR_BATCH_SIZE" envDefault:"100" help:"Most results that are stored in one transaction."`
+	BatchSize int `env:"REVALIDATOR_BATCH_SIZE" envDefault:"250" help:"Most results that are stored in one transaction."`
 	// BatchDelay holds each result back, so that others can join it; 0 stores
 	// what is there.
 	BatchDelay time.Duration `env:"REVALIDATOR_BATCH_DELAY" envDefault:"10ms" help:"How long a result waits for others to be stored with."`

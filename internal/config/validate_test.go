@@ -52,7 +52,7 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_CLAIM_LEASE=150s":                                     "REVALIDATOR_CLAIM_LEASE must be longer",
 		"REVALIDATOR_RETRY_MAX=29s":                                        "REVALIDATOR_RETRY_MAX must not be shorter",
 		"REVALIDATOR_LIMITER_WAIT=29s":                                     "REVALIDATOR_LIMITER_WAIT must not be shorter",
-		"REVALIDATOR_QUEUE_DEPTH=259":                                      "REVALIDATOR_QUEUE_DEPTH must not be less",
+		"REVALIDATOR_QUEUE_DEPTH=515":                                      "REVALIDATOR_QUEUE_DEPTH must not be less",
 		"REVALIDATOR_LARGE_RECEIPT_BYTES=3145729":                          "REVALIDATOR_LARGE_RECEIPT_BYTES must not be more",
 		"REVALIDATOR_CONCURRENCY=-1;REVALIDATOR_UI_PATH=x":                 "REVALIDATOR_UI_PATH: \"x\" does not begin with /\nREVALIDATOR_CONCURRENCY",
 	} {
@@ -82,7 +82,7 @@ func TestLoadAccepts(t *testing.T) {
 		"REVALIDATOR_CATCH_UP=0",
 		"REVALIDATOR_SECRET_AGE=0",
 		"REVALIDATOR_SHUTDOWN_TIMEOUT=60.001s",
-		"REVALIDATOR_QUEUE_DEPTH=260",
+		"REVALIDATOR_QUEUE_DEPTH=516",
 		"REVALIDATOR_UI_PATH=/ops/queue/",
 	} {
 		t.Run(environ, func(t *testing.T) {

@@ -20,22 +20,23 @@ type Conclusion struct {
 func Derive(f *Facts) Conclusion {
 	chains := make(map[string]*chain)
 	var c Conclusion
-	for _, id := range slices.Sorted(maps.Keys(f.transactions)) {
-		seen := f.transactions[id]
-		t := seen.merged()
-		if !t.IsSubscription() {
-			c.Purchases = append(c.Purchases, purchase(f, t, !seen.isCurrent() && f.hasCurrent))
-			continue
+	for t, isCurrent := range f.sightings.all() {
+		if t.IsSubscription() {
+			known := chains[t.OriginalTransactionID]
+			if known == nil {
+				known = &chain{shown: make(map[string]bool)}
+				chains[t.OriginalTransactionID] = known
+			}
+			known.meet(t, isCurrent)
+		} else {
+			c.Purchases = append(c.Purchases, purchase(f, t, !isCurrent && f.hasCurrent))
 		}
-		known := chains[t.OriginalTransactionID]
-		if known == nil {
-			known = &chain{}
-			chains[t.OriginalTransactionID] = known
-		}
-		known.periods = append(known.periods, period{t, seen.isCurrent()})
 	}
-	for _, known := range chains {
-		known.weigh()
+	// Once more, instead of holding thousands of periods.
+	for t, isCurrent := range f.sightings.all() {
+		if known := chains[t.OriginalTransactionID]; known != nil && t.IsSubscription() {
+			known.weigh(t, isCurrent)
+		}
 	}
 	renewals := matchRenewals(f.renewals, chains)
 	for _, id := range slices.Sorted(maps.Keys(chains)) {
@@ -44,18 +45,9 @@ func Derive(f *Facts) Conclusion {
 	return c
 }
 
-// period is a transaction of a subscription, and whether it is shown as it is
-// now.
-type period struct {
-	Transaction
-	isCurrent bool
-}
-
-// chain is one subscription: its periods, and which of them its state depends
-// on. A zero Transaction means that there is none of the kind.
+// chain is one subscription: those of its periods that its state depends on. A
+// zero Transaction means that there is none of the kind.
 type chain struct {
-	periods []period
-
 	// latest expires last of all periods that no upgrade replaced, paid last
 	// of those that were not revoked either, and newest was bought last.
 	latest, paid, newest Transaction
@@ -66,28 +58,42 @@ type chain struct {
 	// bought is when the newest of the periods that are shown as they are now
 	// was bought; zero where none is.
 	bought time.Time
+	// shown and revoked are what Evidence and Revocations are made of.
+	shown   map[string]bool
+	revoked []revoked
 }
 
-// weigh finds the periods that count.
-func (c *chain) weigh() {
-	for _, p := range c.periods {
-		if p.isCurrent {
-			c.bought = latest(c.bought, p.PurchaseDate)
-		}
+// revoked is a revocation, and whether it is shown as it is now.
+type revoked struct {
+	Revocation
+	isCurrent bool
+}
+
+// meet takes note of a period, before any is weighed.
+func (c *chain) meet(t Transaction, isCurrent bool) {
+	if isCurrent {
+		c.bought = latest(c.bought, t.PurchaseDate)
 	}
-	for _, p := range c.periods {
-		if p.AppAccountToken != "" {
-			c.token = later(c.token, p.Transaction)
-		}
-		if p.IsUpgraded || c.replaced(p) {
-			c.upgraded = later(c.upgraded, p.Transaction)
-			continue
-		}
-		c.latest = later(c.latest, p.Transaction)
-		c.newest = newer(c.newest, p.Transaction)
-		if !p.IsRevoked() {
-			c.paid = later(c.paid, p.Transaction)
-		}
+}
+
+// weigh keeps a period if it counts.
+func (c *chain) weigh(t Transaction, isCurrent bool) {
+	c.shown[t.TransactionID] = isCurrent && !t.IsRevoked()
+	if t.IsRevoked() && !t.IsUpgraded {
+		r := Revocation{t.TransactionID, t.ProductID, t.CancellationDate, t.CancellationReason}
+		c.revoked = append(c.revoked, revoked{r, isCurrent})
+	}
+	if t.AppAccountToken != "" {
+		c.token = later(c.token, t)
+	}
+	if t.IsUpgraded || c.replaced(t, isCurrent) {
+		c.upgraded = later(c.upgraded, t)
+		return
+	}
+	c.latest = later(c.latest, t)
+	c.newest = newer(c.newest, t)
+	if !t.IsRevoked() {
+		c.paid = later(c.paid, t)
 	}
 }
 
@@ -95,8 +101,8 @@ func (c *chain) weigh() {
 // that was signed, has been upgraded since: another one was bought before it
 // ended. The receipt does not tell of upgrades, and a reply without old
 // transactions does not show the old period otherwise.
-func (c *chain) replaced(p period) bool {
-	return !p.isCurrent && p.PurchaseDate.Before(c.bought) && p.ExpiresDate.After(c.bought)
+func (c *chain) replaced(t Transaction, isCurrent bool) bool {
+	return !isCurrent && t.PurchaseDate.Before(c.bought) && t.ExpiresDate.After(c.bought)
 }
 
 // later is the transaction that expires later; of two that expire together, the
@@ -145,22 +151,15 @@ func (c *chain) decisive(asOf time.Time) Transaction {
 // receipt alone no news, beside a list of what is true now.
 func (c *chain) revocations(decisive string) []Revocation {
 	var all []Revocation
-	for _, p := range c.periods {
-		told := p.isCurrent || c.bought.IsZero() || p.TransactionID == decisive
-		if p.IsRevoked() && !p.IsUpgraded && told {
-			all = append(all, Revocation{p.TransactionID, p.ProductID, p.CancellationDate, p.CancellationReason})
+	for _, r := range c.revoked {
+		if r.isCurrent || c.bought.IsZero() || r.TransactionID == decisive {
+			all = append(all, r.Revocation)
 		}
 	}
 	return all
 }
 
-func (c *chain) evidence(f *Facts) Evidence {
-	shown := make(map[string]bool, len(c.periods))
-	for _, p := range c.periods {
-		shown[p.TransactionID] = p.isCurrent && !p.IsRevoked()
-	}
-	return Evidence{shown, f.TransactionStyle}
-}
+func (c *chain) evidence(f *Facts) Evidence { return Evidence{c.shown, f.TransactionStyle} }
 
 func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
 	t := c.decisive(f.AsOf)

@@ -2,7 +2,6 @@ package iap
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 )
@@ -23,9 +22,9 @@ type Facts struct {
 	// cannot tell of a grace period, an offer or a price increase.
 	TransactionStyle bool
 
-	transactions map[string]*sighting // by TransactionID
-	renewals     []RenewalInfo
-	hasCurrent   bool // whether ListLatest shows anything
+	sightings  sightings
+	renewals   []RenewalInfo
+	hasCurrent bool // whether ListLatest shows anything
 }
 
 // List names where a transaction was found, because one reply can show the
@@ -41,13 +40,6 @@ const (
 	ListLatest
 )
 
-// sighting is one transaction as each list shows it.
-type sighting [ListLatest + 1]Transaction
-
-// isCurrent reports whether the transaction is shown as it is now, and not only
-// as it was when the receipt was signed.
-func (s *sighting) isCurrent() bool { return s[ListLatest].TransactionID != "" }
-
 // AddTransaction adds one record. A record without a TransactionID goes by its
 // OriginalTransactionID; one with neither cannot be told from any other and is
 // refused with false. Of the records with the same id, those of ListLatest lead
@@ -57,15 +49,7 @@ func (f *Facts) AddTransaction(t Transaction, from List) bool {
 	if t.TransactionID == "" {
 		return false
 	}
-	if f.transactions == nil {
-		f.transactions = make(map[string]*sighting)
-	}
-	seen := f.transactions[t.TransactionID]
-	if seen == nil {
-		seen = new(sighting)
-		f.transactions[t.TransactionID] = seen
-	}
-	seen[from] = combine(seen[from], t)
+	f.sightings.add(t, from)
 	f.hasCurrent = f.hasCurrent || from == ListLatest
 	return true
 }
@@ -75,9 +59,9 @@ func (f *Facts) AddRenewalInfo(r RenewalInfo) { f.renewals = append(f.renewals, 
 
 // Transactions lists every transaction once, ordered by TransactionID.
 func (f *Facts) Transactions() []Transaction {
-	all := make([]Transaction, 0, len(f.transactions))
-	for _, id := range slices.Sorted(maps.Keys(f.transactions)) {
-		all = append(all, f.transactions[id].merged())
+	all := make([]Transaction, 0, f.sightings.n)
+	for t := range f.sightings.all() {
+		all = append(all, t)
 	}
 	return all
 }
@@ -87,4 +71,4 @@ func (f *Facts) RenewalInfos() []RenewalInfo { return slices.Clone(f.renewals) }
 
 // IsEmpty reports whether the source named no purchase at all, as a receipt of
 // a customer who never bought anything does.
-func (f *Facts) IsEmpty() bool { return len(f.transactions) == 0 }
+func (f *Facts) IsEmpty() bool { return f.sightings.n == 0 }

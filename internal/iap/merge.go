@@ -5,6 +5,13 @@ import (
 	"time"
 )
 
+// sighting is one transaction as each list shows it.
+type sighting [ListLatest + 1]Transaction
+
+// isCurrent reports whether the transaction is shown as it is now, and not only
+// as it was when the receipt was signed.
+func (s *sighting) isCurrent() bool { return s[ListLatest].TransactionID != "" }
+
 // merged makes one record of what the lists show. A record that names no
 // original transaction is one.
 func (s *sighting) merged() Transaction {

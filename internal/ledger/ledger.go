@@ -69,6 +69,9 @@ func SplitBudget(budget string) (bundleID string, e iap.Environment) {
 	return bundleID, iap.Environment(environment)
 }
 
+// ClaimKey names one claim.
+type ClaimKey struct{ ReceiptID, Generation int64 }
+
 // Claim is the right to ask Apple about a receipt once: a lease with a
 // generation, under which the outcome is written.
 type Claim struct {
@@ -98,6 +101,20 @@ type ClaimRequest struct {
 	Shares map[string]float64
 }
 
+// slowest is the pace in bytes per second at which a request must get through,
+// with its reply; see internal/appstore.
+const slowest = 32 << 10
+
+// LeasePerByte is how much longer the claim on a receipt lasts for each of its
+// bytes: in base64, to both environments.
+const LeasePerByte = 2 * time.Second * 4 / 3 / slowest
+
+// Allowance is how much longer a receipt of so many bytes may take than a small
+// one, in whole seconds.
+func Allowance(bytes int64) time.Duration {
+	return (time.Duration(bytes) * LeasePerByte).Truncate(time.Second)
+}
+
 // Lease is the right of one process to something until a time.
 type Lease struct {
 	Owner string
@@ -119,6 +136,9 @@ type Receipt struct {
 	ImportedAt time.Time
 	// State is what Apple's last good answer, or many bad ones, made of it.
 	State iap.ReceiptState
+	// Data is the receipt's bytes where it is small, nil where they are to be
+	// read in slices.
+	Data []byte
 	// Environment is empty until Apple taught it.
 	Environment iap.Environment
 	// ConsecutiveFailures is how often in a row there was no usable answer;

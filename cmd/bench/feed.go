@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lib/pq"
+
+	"revalidator/jobs"
+)
+
+// feed measures the scheduler: how fast it claims and enqueues, and what that
+// takes in time and memory where a lot is due.
+func (b *bench) feed(ctx context.Context) error {
+	perSecondFed, err := b.fed(ctx, b.size(100_000))
+	if err != nil {
+		return err
+	}
+	b.table.add(row{"due receipts claimed and enqueued by one scheduler", perSecond(perSecondFed), "",
+		perSecond(perSecondFed), "≥ 10,000/s", perSecondFed >= 10_000})
+	sizes := []int{10_000, 100_000, 1_000_000}
+	var costs []time.Duration
+	var last drained
+	for _, n := range sizes {
+		if last, err = b.drained(ctx, b.size(n)); err != nil {
+			return err
+		}
+		costs = append(costs, last.each)
+	}
+	millions := fmt.Sprintf("%s receipts due", strconv.Itoa(b.size(sizes[2])))
+	b.table.add(row{millions + ", peak memory of the scheduler", mib(last.scheduler), "", mib(last.scheduler), "≤ 64 MiB", last.scheduler <= 64<<20})
+	b.table.add(row{millions + ", peak memory of Redis", mib(last.redis), "", mib(last.redis), "≤ 64 MiB", last.redis <= 64<<20})
+	var worst float64
+	var each []string
+	for _, c := range costs {
+		worst = max(worst, float64(c)/float64(costs[0]))
+		each = append(each, c.Round(time.Microsecond).String())
+	}
+	b.table.add(row{"CPU to feed a receipt where 10⁴, 10⁵, 10⁶ are due", strings.Join(each, ", "), "", times(worst), "≤ 1.15×", worst <= 1.15})
+	return nil
+}
+
+// fed is how many receipts a second one scheduler feeds to an empty queue.
+func (b *bench) fed(ctx context.Context, n int) (float64, error) {
+	s, err := b.newStack(ctx, true, fmt.Sprintf("REVALIDATOR_QUEUE_DEPTH=%d", 2*n))
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	if err := s.fillRows(ctx, n, 1); err != nil {
+		return 0, err
+	}
+	run, err := b.start(ctx, s.env, "revalidator", "run", "--quiet", "--json")
+	if err != nil {
+		return 0, err
+	}
+	defer run.stop()
+	for queued := 0; queued < n; {
+		pending, err := s.redis.LLen(ctx, pendingKey).Result()
+		if err != nil {
+			return 0, err
+		}
+		queued = int(pending)
+		time.Sleep(time.Millisecond)
+	}
+	var started time.Time
+	if err := s.db.GetContext(ctx, &started, `SELECT started_at FROM runs`); err != nil {
+		return 0, err
+	}
+	return float64(n) / time.Since(started).Seconds(), nil
+}
+
+// pendingKey is where asynq keeps the ids of the tasks that wait.
+const pendingKey = "asynq:{" + jobs.QueueSmall + "}:pending"
+
+// drained is what a run over many receipts took.
+type drained struct {
+	each             time.Duration // of processor time: the scheduler, Postgres and Redis
+	scheduler, redis int64         // bytes at the most
+}
+
+// drained has a run feed n receipts to somebody who takes them off at once, in
+// place of workers.
+func (b *bench) drained(ctx context.Context, n int) (d drained, err error) {
+	s, err := b.newStack(ctx, true)
+	if err != nil {
+		return d, err
+	}
+	defer s.close()
+	if err := s.fillRows(ctx, n, 1); err != nil {
+		return d, err
+	}
+	before, err := s.servers(ctx)
+	if err != nil {
+		return d, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var draining sync.WaitGroup
+	failed := make(chan error, 1)
+	draining.Go(func() { failed <- s.drain(ctx) })
+	run, err := b.start(ctx, s.env, "revalidator", "run", "--quiet", "--json")
+	if err != nil {
+		return d, err
+	}
+	defer run.stop()
+	used := usage{}
+	ended := make(chan struct{})
+	var out []byte
+	go func() { out, _ = io.ReadAll(run.out); close(ended) }()
+	for running := true; running; {
+		if u, err := run.used(); err == nil && u.peak > 0 {
+			used = u
+		}
+		select {
+		case <-ended:
+			running = false
+		case err := <-failed:
+			return d, errors.Join(errors.New("nobody takes receipts off the queue"), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	after, err := s.servers(ctx)
+	if err != nil {
+		return d, err
+	}
+	var totals struct {
+		Enqueued int     `json:"enqueued"`
+		Elapsed  float64 `json:"elapsed_seconds"`
+	}
+	if err := json.Unmarshal(out, &totals); err != nil || totals.Enqueued != n {
+		return d, errors.Join(err, fmt.Errorf("the run enqueued %d of %d receipts", totals.Enqueued, n))
+	}
+	say("  %d due: %s; scheduler %s, %s", n, perSecond(float64(n)/totals.Elapsed),
+		(used.cpu / time.Duration(n)).Round(time.Microsecond), before.each(after, n))
+	d.each = (used.cpu + after.postgres - before.postgres + after.redis - before.redis) / time.Duration(n)
+	d.scheduler = used.peak
+	d.redis, err = s.redisPeak(ctx)
+	return d, err
+}
+
+// drain takes tasks off the queue and ends their claims, until ctx ends.
+func (s *stack) drain(ctx context.Context) error {
+	const end = `
+		UPDATE receipts SET claimed_until = NULL, run_id = NULL, next_check_at = now() + interval '30 days', next_check_rule = 'renewal'
+		WHERE id = ANY($1)`
+	for ctx.Err() == nil {
+		tasks, err := s.redis.RPopCount(ctx, pendingKey, 1000).Result()
+		if err != nil || len(tasks) == 0 {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		keys, ids := make([]string, len(tasks)), make([]int64, len(tasks))
+		for i, task := range tasks {
+			keys[i] = "asynq:{" + jobs.QueueSmall + "}:t:" + task
+			if ids[i], err = strconv.ParseInt(strings.Split(task, ":")[1], 10, 64); err != nil {
+				return err
+			}
+		}
+		if err := s.redis.Unlink(ctx, keys...).Err(); err != nil {
+			return err
+		}
+		if _, err := s.db.ExecContext(ctx, end, pq.Array(ids)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// redisPeak is the most memory that Redis has taken.
+func (s *stack) redisPeak(ctx context.Context) (int64, error) {
+	info, err := s.redis.Info(ctx, "memory").Result()
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(info) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory_peak:"); ok {
+			return strconv.ParseInt(text, 10, 64)
+		}
+	}
+	return 0, errors.New("no memory in what Redis tells of itself")
+}
+
+// fillRows stores rows of receipts without their bytes, one of so many due, in
+// no order of theirs. The indexes are made at the end, which is faster.
+func (s *stack) fillRows(ctx context.Context, n, oneIn int) error {
+	const rows = `
+		INSERT INTO receipts (bundle_id, customer_ref, kind, environment, sha256, byte_size, next_check_at, next_check_rule, created_at)
+		SELECT $1, 'customer-' || i, 'app_receipt', 'Production', sha256(i::text::bytea), 8192,
+		       CASE WHEN i % $3::int = 0 THEN now() - interval '1 day' * (hashint4(i) & 65535) / 65536 - interval '1 minute'
+		            ELSE now() + interval '30 days' * (hashint4(i) & 65535) / 65536 + interval '1 hour' END, 'renewal', now()
+		FROM generate_series(1, $2::int) i`
+	var indexes []struct {
+		Name       string `db:"indexname"`
+		Definition string `db:"indexdef"`
+	}
+	const defined = `
+		SELECT indexname, indexdef FROM pg_indexes
+		WHERE schemaname = current_schema AND tablename = 'receipts' AND indexname <> 'receipts_pkey'`
+	if err := s.db.SelectContext(ctx, &indexes, defined); err != nil {
+		return err
+	}
+	statements := []string{`TRUNCATE receipts RESTART IDENTITY CASCADE`}
+	for _, index := range indexes {
+		statements = append(statements, `DROP INDEX `+pq.QuoteIdentifier(index.Name))
+	}
+	if err := s.execAll(ctx, nil, statements...); err != nil {
+		return err
+	}
+	statements = []string{rows}
+	for _, index := range indexes {
+		statements = append(statements, index.Definition)
+	}
+	return s.execAll(ctx, []any{appID, n, oneIn}, append(statements, `VACUUM ANALYZE`)...)
+}

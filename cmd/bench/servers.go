@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// servers is what Postgres and Redis have used, which says what bounds a figure.
+type servers struct{ postgres, redis time.Duration }
+
+func (s *stack) servers(ctx context.Context) (servers, error) {
+	var backend int
+	if err := s.db.GetContext(ctx, &backend, `SELECT pg_backend_pid()`); err != nil {
+		return servers{}, err
+	}
+	stat, err := processStat(backend)
+	if err != nil {
+		return servers{}, err
+	}
+	postgres, err := family(stat.parent)
+	if err != nil {
+		return servers{}, err
+	}
+	info, err := s.redis.Info(ctx, "cpu").Result()
+	if err != nil {
+		return servers{}, err
+	}
+	var redis float64
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_sys" || name == "used_cpu_user" {
+			seconds, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				return servers{}, err
+			}
+			redis += seconds
+		}
+	}
+	return servers{postgres, time.Duration(redis * float64(time.Second))}, nil
+}
+
+// each tells what the servers have used since for each of n receipts.
+func (before servers) each(after servers, n int) string {
+	return fmt.Sprintf("Postgres %s, Redis %s each",
+		((after.postgres - before.postgres) / time.Duration(n)).Round(time.Microsecond),
+		((after.redis - before.redis) / time.Duration(n)).Round(time.Microsecond))
+}
+
+// stat is what Linux tells of a process.
+type stat struct {
+	parent int
+	// own is its processor time, ended that of its children that have ended.
+	own, ended time.Duration
+}
+
+func processStat(pid int) (stat, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return stat{}, err
+	}
+	// The name in brackets may hold blanks; the fields after it are 3 and on.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	var numbers [15]int64
+	for i := 1; i < len(numbers); i++ {
+		if numbers[i], err = strconv.ParseInt(fields[i], 10, 64); err != nil {
+			return stat{}, err
+		}
+	}
+	const tick = time.Second / ticks
+	return stat{int(numbers[1]), time.Duration(numbers[11]+numbers[12]) * tick, time.Duration(numbers[13]+numbers[14]) * tick}, nil
+}
+
+// family is the processor time of a process and its children.
+func family(pid int) (time.Duration, error) {
+	parent, err := processStat(pid)
+	if err != nil {
+		return 0, err
+	}
+	total := parent.own + parent.ended
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, folder := range folders {
+		child, err := strconv.Atoi(filepath.Base(folder))
+		if err != nil {
+			continue
+		}
+		// One that has ended meanwhile is counted by its parent the next time.
+		if s, err := processStat(child); err == nil && s.parent == pid {
+			total += s.own
+		}
+	}
+	return total, nil
+}

@@ -1,0 +1,64 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
+)
+
+// Receipts are loaded so many at a time, and one waits so long for company.
+const (
+	loadSize  = 64
+	loadDelay = time.Millisecond
+)
+
+// loaded is the receipt of a claim, if that is still held.
+type loaded struct {
+	receipt ledger.Receipt
+	held    bool
+}
+
+func newLoader(store Store) *batcher[ledger.ClaimKey, loaded] {
+	return newBatcher(loadSize, loadDelay, func(ctx context.Context, claims []ledger.ClaimKey) ([]loaded, error) {
+		receipts, err := store.ClaimedReceipts(ctx, claims)
+		if err != nil {
+			return nil, err
+		}
+		all := make([]loaded, len(claims))
+		for i, c := range claims {
+			all[i].receipt, all[i].held = receipts[c]
+		}
+		return all, nil
+	})
+}
+
+// load is the receipt of a claim. Its error is ledger.ErrLostClaim where that is
+// not held any more. A batch is not given up for one task whose time is up.
+func (w *Worker) load(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
+	l, err := w.loader.share(context.WithoutCancel(ctx), ledger.ClaimKey{ReceiptID: id, Generation: generation})
+	if err == nil && !l.held {
+		err = ledger.ErrLostClaim
+	}
+	return l.receipt, err
+}
+
+// data gives the bytes of a receipt: those that came with its row, or slices.
+func (w *Worker) data(r ledger.Receipt) appstore.Receipt {
+	if r.Data != nil {
+		return inMemory(r.Data)
+	}
+	return w.cfg.Data(r.ID, r.ByteSize)
+}
+
+// inMemory is a receipt that is there already.
+type inMemory []byte
+
+func (m inMemory) Size() int64 { return int64(len(m)) }
+
+func (m inMemory) Open(context.Context) (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(m)), nil
+}
