@@ -12,7 +12,7 @@ import (
 
 // Receipts are loaded so many at a time, and one waits so long for company.
 const (
-	loadSize  = 64
+	loadSize  = 256
 	loadDelay = time.Millisecond
 )
 
