@@ -58,6 +58,8 @@ func (m mishap) instead(e *Entry, now time.Time) (answer, bool) {
 		return a, true
 	case FaultReset, FaultTimeout:
 		return answer{}, true
+	case FaultEndless, FaultBomb:
+		return answer{httpStatus: http.StatusOK, contentType: contentJSON}, true
 	case FaultEmpty:
 		return answer{httpStatus: http.StatusOK, contentType: contentJSON}, true
 	case FaultHTML:
@@ -152,6 +154,9 @@ func (a answer) send(w http.ResponseWriter, r *http.Request, now time.Time) {
 	header := w.Header()
 	header.Set("Date", now.UTC().Format(http.TimeFormat))
 	header.Set("Content-Type", a.contentType)
+	if a.sendOddly(w, r) {
+		return
+	}
 	header.Set("Content-Length", strconv.Itoa(len(a.body)))
 	if a.retryAfter != "" {
 		header.Set("Retry-After", a.retryAfter)

@@ -39,11 +39,20 @@ const (
 	FaultWrongApp Fault = "wrong-app"
 	// FaultStale answers as it would have Rule.Age ago.
 	FaultStale Fault = "stale"
+	// FaultEndless begins a reply that never ends.
+	FaultEndless Fault = "endless"
+	// FaultBomb answers with a small gzip stream that unpacks to 128 MB.
+	FaultBomb Fault = "bomb"
+	// FaultDrip sends the right answer a byte at a time.
+	FaultDrip Fault = "drip"
+	// FaultLength promises more of the right body than it sends.
+	FaultLength Fault = "length"
 )
 
 var faults = []Fault{
 	FaultHTTP, FaultCode, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
 	FaultCut, FaultControl, FaultContentType, FaultWrongApp, FaultStale,
+	FaultEndless, FaultBomb, FaultDrip, FaultLength,
 }
 
 // The forms of Retry-After: verifyReceipt's is unknown; the App Store Server

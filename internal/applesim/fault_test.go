@@ -88,6 +88,47 @@ func TestReset(t *testing.T) {
 	}
 }
 
+// TestOddReplies reads what a client sees of replies that go wrong on the way.
+func TestOddReplies(t *testing.T) {
+	t.Parallel()
+	const patience = 300 * time.Millisecond
+	for fault, want := range map[Fault]struct {
+		least int64
+		err   error
+	}{
+		FaultEndless: {1 << 20, nil},
+		FaultBomb:    {bombSize, nil},
+		FaultDrip:    {1, context.DeadlineExceeded},
+		FaultLength:  {100, io.ErrUnexpectedEOF},
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			s, a := oneCustomer(t, Rule{Fault: fault, Rate: 1})
+			server := httptest.NewServer(s.Handler())
+			defer server.Close() // waits for the handler
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if want.err == context.DeadlineExceeded {
+				ctx, cancel = context.WithTimeout(ctx, patience)
+				defer cancel()
+			}
+			r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+"/production/verifyReceipt", body(t, a))
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			got, err := io.Copy(io.Discard, io.LimitReader(answer.Body, max(want.least, 1<<20)))
+			if got < want.least || !errors.Is(err, want.err) {
+				t.Errorf("got %d bytes and %v, want %d at least and %v", got, err, want.least, want.err)
+			}
+		})
+	}
+}
+
 func TestTimeoutAndLatencyEndWithTheClient(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []Rule{

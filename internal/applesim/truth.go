@@ -3,6 +3,7 @@ package applesim
 import (
 	"iter"
 	"strconv"
+	"time"
 )
 
 // Truth is what is the case for one customer, told from their timeline and not
@@ -59,8 +60,13 @@ type Purchase struct {
 // Truth tells what is the case for every customer at the simulated moment at
 // which the iteration starts, in the order of Receipts.
 func (s *Server) Truth() iter.Seq[Truth] {
+	return func(yield func(Truth) bool) { s.TruthAt(s.clock.Now())(yield) }
+}
+
+// TruthAt is Truth for any moment, whatever the clock says.
+func (s *Server) TruthAt(moment time.Time) iter.Seq[Truth] {
 	return func(yield func(Truth) bool) {
-		now := at(s.clock.Now())
+		now := at(moment)
 		for i := range s.population.size() {
 			if !yield(s.population.customer(i, now).truth(now)) {
 				return
