@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"cmd/demo":     {"internal/devstack"},
 	"cmd/simulate": {"internal/simulation", "internal/iap"},
 	"cmd/bench":    {"repository", "jobs", "internal/ledger", "internal/secret", "internal/applesim", "internal/devstack"},
+	"cmd/faults":   {"internal/faults"},
 
 	// The spine.
 	"scheduler":  {"jobs", "internal/iap", "internal/ledger", "internal/pulse"},
@@ -62,6 +63,8 @@ var allowed = map[string][]string{
 	"internal/architecture":       {},
 	"internal/devstack":           {},
 	"internal/e2e":                {},
+	"internal/faults":             {"internal/applesim", "internal/devstack", "internal/judge", "jobs"},
+	"internal/judge":              {"internal/applesim"},
 	"internal/devstack/pgtest":    {"internal/devstack"},
 	"internal/devstack/redistest": {"internal/devstack"},
 	"repository/repositorytest":   {"repository", "internal/secret", "internal/devstack/pgtest"},
@@ -70,7 +73,7 @@ var allowed = map[string][]string{
 // development packages are never part of the production binary.
 var development = []string{
 	"internal/applesim", "internal/simulation", "internal/devstack", "internal/devstack/pgtest", "internal/devstack/redistest",
-	"repository/repositorytest",
+	"internal/faults", "internal/judge", "repository/repositorytest",
 }
 
 // goPackage is what go list tells of a package.

@@ -22,8 +22,10 @@ type Postgres struct {
 	// maintenance database. It holds the password of this one server.
 	URL string
 
-	server *process
-	folder *folder
+	server  *process
+	folder  *folder
+	cluster cluster
+	port    int
 }
 
 // StartPostgres starts a Postgres on a free loopback port and returns once it
@@ -54,8 +56,26 @@ func StartPostgres(ctx context.Context, cfg Config) (*Postgres, error) {
 		return nil, errors.Join(fmt.Errorf("start postgres from %s: %w", programs, err), folder.remove())
 	}
 	cfg.logger().Info("started postgres", slog.String("programs", programs), slog.Int("port", port))
-	return &Postgres{URL: cluster.url(port), server: server, folder: folder}, nil
+	return &Postgres{URL: cluster.url(port), server: server, folder: folder, cluster: cluster, port: port}, nil
 }
+
+// Halt ends the server at once, as in a crash, and keeps its data and its port
+// for Resume.
+func (p *Postgres) Halt() error { return p.server.stop(syscall.SIGQUIT) }
+
+// Resume starts the server again after Halt, and returns once it accepts
+// connections.
+func (p *Postgres) Resume(ctx context.Context) error {
+	server, err := p.cluster.serve(ctx, p.port)
+	if err != nil {
+		return fmt.Errorf("resume postgres: %w", err)
+	}
+	p.server = server
+	return nil
+}
+
+// Own gives a folder to the account that the server runs as.
+func (p *Postgres) Own(folder string) error { return p.cluster.who.own(folder) }
 
 // Stop ends the server without waiting for its clients and removes its data.
 func (p *Postgres) Stop() error {

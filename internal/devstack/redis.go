@@ -27,7 +27,8 @@ type Redis struct {
 	// than a server and keeps to one process's memory.
 	Simulated bool
 
-	stop func() error
+	stop   func() error
+	resume func(context.Context) (*process, error) // nil where it is simulated
 }
 
 // StartRedis starts a redis-server, or else a valkey-server, on a free
@@ -54,9 +55,24 @@ func StartRedis(ctx context.Context, cfg Config) (*Redis, error) {
 	}
 	cfg.logger().Info("started redis", slog.String("program", program), slog.Int("port", port))
 	return &Redis{
-		URL:  store.url(port),
-		stop: func() error { return server.stop(syscall.SIGTERM) },
+		URL:    store.url(port),
+		stop:   func() error { return server.stop(syscall.SIGTERM) },
+		resume: func(ctx context.Context) (*process, error) { return store.serve(ctx, port) },
 	}, nil
+}
+
+// Resume starts the server again after Stop, on the same port and without any
+// key. The stand-in cannot.
+func (r *Redis) Resume(ctx context.Context) error {
+	if r.resume == nil {
+		return errors.New("resume redis: the stand-in cannot")
+	}
+	server, err := r.resume(ctx)
+	if err != nil {
+		return fmt.Errorf("resume redis: %w", err)
+	}
+	r.stop = func() error { return server.stop(syscall.SIGTERM) }
+	return nil
 }
 
 // Stop ends the server.

@@ -1,14 +1,11 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/base64"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,10 +14,10 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/appstore"
+	"revalidator/internal/judge"
 	"revalidator/internal/ledger"
 	"revalidator/internal/web"
 	"revalidator/jobs"
@@ -44,7 +41,8 @@ func TestNothingSecretLeaves(t *testing.T) {
 	n := newNight(t, applesim.Config{
 		Seed: 13, Customers: 200, Faults: faults, Apps: []applesim.App{applesim.NewApp(13, readerApp, true)},
 	}, 1000, 100)
-	markers := n.markers(newSecret)
+	markers, err := n.judge().Markers([]string{readerApp}, newSecret)
+	must(t, err)
 	log, reg := &logText{}, prometheus.NewRegistry()
 	watch := func(c *worker.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -68,9 +66,9 @@ func TestNothingSecretLeaves(t *testing.T) {
 		"the web pages": n.pages(reg, "/api/queues", "/api/queues/receipts/completed_tasks", "/api/queues/receipts/retry_tasks",
 			"/api/queues/receipts/archived_tasks", "/api/queues/receipts/active_tasks", "/api/redis_info"),
 	}
-	for place, text := range n.postgresText() {
-		places[place] = text
-	}
+	tables, err := n.judge().PostgresText(t.Context())
+	must(t, err)
+	maps.Copy(places, tables)
 	for place, want := range map[string]string{
 		"the log": "panic", "Redis and the pages after panics": "[redacted]", "Redis": readerApp, "the metrics": "revalidator_app_paused_total", "the web pages": "foreign",
 		"receipts": `"customer_ref"`,
@@ -79,12 +77,8 @@ func TestNothingSecretLeaves(t *testing.T) {
 			t.Errorf("%s: no %q there: the search proves nothing", place, want)
 		}
 	}
-	for place, text := range places {
-		for name, marker := range markers {
-			if strings.Contains(text, marker) {
-				t.Errorf("%s: there is %s", place, name)
-			}
-		}
+	for _, leak := range judge.Leaks(markers, places) {
+		t.Error(leak)
 	}
 }
 
@@ -115,27 +109,6 @@ func (n *night) panicked(watch func(*worker.Config)) string {
 	must(n.t, n.db.EndRun(ctx, run.ID, ledger.RunCancelled, n.now()))
 	n.past.Add(int64(time.Minute)) // the claims run out
 	return n.redisText() + n.pages(prometheus.NewRegistry(), "/api/queues/receipts/retry_tasks")
-}
-
-// markers are pieces of what must not be anywhere but in its place, as they are
-// and in the forms in which bytes are written as text.
-func (n *night) markers(secrets ...string) map[string]string {
-	n.t.Helper()
-	found := map[string]string{}
-	add := func(name string, data []byte) {
-		found[name] = string(data)
-		found[name+" in base64"] = base64.StdEncoding.EncodeToString(data)
-		found[name+" in hex"] = hex.EncodeToString(data)
-	}
-	for i, text := range append(secrets, n.sim.Secrets(readerApp)...) {
-		add(fmt.Sprintf("secret %d", i), []byte(text))
-	}
-	for r, err := range n.sim.Receipts() {
-		must(n.t, err)
-		// From a multiple of three on, so that it is whole in the base64 of all.
-		add("a receipt of "+r.CustomerRef, r.Data[len(r.Data)/2/3*3:][:24])
-	}
-	return found
 }
 
 // enqueueForeign has something on the queue that is archived at once.
@@ -172,50 +145,10 @@ func (n *night) pages(gatherer prometheus.Gatherer, paths ...string) string {
 	return text.String()
 }
 
-// postgresText is each table as text, without the two columns in which receipts
-// and encrypted secrets are kept.
-func (n *night) postgresText() map[string]string {
-	n.t.Helper()
-	tables := map[string]string{}
-	for _, row := range n.query(`SELECT to_json(tablename::text) FROM pg_tables WHERE schemaname = 'public'`) {
-		table := strings.Trim(string(row), `"`)
-		var text bytes.Buffer
-		for _, document := range n.query(`SELECT to_jsonb(t) - 'data' - 'ciphertext' FROM ` + table + ` t`) {
-			text.Write(document)
-		}
-		tables[table] = text.String()
-	}
-	return tables
-}
-
 // redisText is every key and value of Redis.
 func (n *night) redisText() string {
 	n.t.Helper()
-	var text strings.Builder
-	ctx := n.t.Context()
-	for keys := n.redis.Scan(ctx, 0, "*", 1000).Iterator(); keys.Next(ctx); {
-		key := keys.Val()
-		var value any
-		var err error
-		switch kind := n.redis.Type(ctx, key).Val(); kind {
-		case "string":
-			value, err = n.redis.Get(ctx, key).Result()
-		case "list":
-			value, err = n.redis.LRange(ctx, key, 0, -1).Result()
-		case "set":
-			value, err = n.redis.SMembers(ctx, key).Result()
-		case "zset":
-			value, err = n.redis.ZRange(ctx, key, 0, -1).Result()
-		case "hash":
-			value, err = n.redis.HGetAll(ctx, key).Result()
-		case "none": // gone since it was listed
-		default:
-			n.t.Errorf("key %s is a %s, which is not searched", key, kind)
-		}
-		if err != nil && !errors.Is(err, redis.Nil) {
-			n.t.Fatal(err)
-		}
-		fmt.Fprintln(&text, key, value)
-	}
-	return text.String()
+	text, err := judge.RedisText(n.t.Context(), n.redis)
+	must(n.t, err)
+	return text
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/judge"
 	"revalidator/internal/ratelimit"
 	"revalidator/worker"
 )
@@ -85,25 +86,10 @@ func (n *night) mustKeepRate(rate float64, burst int, first map[string]time.Time
 				break
 			}
 		}
-		lead := leadOf(asked, rate, burst)
+		lead := judge.Lead(asked, rate, burst)
 		n.t.Logf("%s: %d calls, at most %s ahead of the rate; the longest stall was %s", budget, len(asked), lead, stall)
 		if lead > way {
 			n.t.Errorf("%s: %s ahead of the rate, want at most %s", budget, lead, way)
 		}
 	}
-}
-
-// leadOf is by how much the calls of any window are more than its burst and its
-// rate allow, as the time in which the rate would allow them.
-func leadOf(times []time.Time, rate float64, burst int) time.Duration {
-	var lead, latest time.Duration
-	for i, at := range times {
-		// A window that starts with call i begins to count from here.
-		start := at.Sub(times[0]) - time.Duration(float64(i)/rate*float64(time.Second))
-		if i == 0 || start > latest {
-			latest = start
-		}
-		lead = max(lead, latest-start-time.Duration(float64(burst)/rate*float64(time.Second)))
-	}
-	return lead
 }

@@ -1,0 +1,131 @@
+package faults
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"revalidator/internal/applesim"
+)
+
+// outage is for how long the App Store answers nobody well. With the settings of
+// the suite it is to back-offs and leases what an hour is to the usual ones.
+const outage = 8 * time.Second
+
+func appleScenarios() []Scenario {
+	return []Scenario{
+		{
+			Name: "Apple down", Faults: "connections refused for 8 s", AsksAgain: true,
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				return w.during(ctx, func() error {
+					w.WorkerApple.Cut()
+					if err := hold(ctx, outage); err != nil {
+						return err
+					}
+					return w.WorkerApple.Mend(ctx)
+				})
+			}),
+		},
+		distress("Apple 503", "HTTP 503 with HTML for everybody, for 8 s", true, httpStatus(http.StatusServiceUnavailable, 0)),
+		distress("Apple silent", "no answer after the body was sent, for 8 s", false, fault(applesim.FaultTimeout)),
+		distress("Apple resets", "connection reset before the answer, for 8 s", false, fault(applesim.FaultReset)),
+		distress("Apple 21002", "21002 for everybody, for 8 s", true, code(21002)),
+		distress("Apple 21005 21009 211xx", "a third of each for everybody, for 8 s", false,
+			share(code(21005), 3), share(code(21009), 2), code(21199)),
+		distress("Apple 429", "HTTP 429 without Retry-After, for 8 s", false, httpStatus(http.StatusTooManyRequests, 0)),
+		distress("Apple 429 with time", "HTTP 429 with Retry-After of 3 s, for 8 s", false, httpStatus(http.StatusTooManyRequests, 3*time.Second)),
+		distress("replies cut", "cut in the status, within a key, a value, between records, at the end, for 8 s", false,
+			share(cut(0.0005), 5), share(cut(0.05), 4), share(cut(0.33), 3), share(cut(0.7), 2), cut(0.999)),
+		distress("replies of wrong length", "fewer bytes than promised, for 8 s", false, fault(applesim.FaultLength)),
+		distress("replies endless", "a reply without an end for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultEndless), 10)),
+		distress("replies are bombs", "128 MB in a small gzip for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultBomb), 10)),
+		distress("replies drip", "a byte every 100 ms for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultDrip), 10)),
+		distress("replies no JSON", "HTML, nothing, control characters, a third each, for 8 s", false,
+			share(fault(applesim.FaultHTML), 3), share(fault(applesim.FaultEmpty), 2), fault(applesim.FaultControl)),
+		distress("replies for another app", "another bundle id for everybody, for 3 s", false, fault(applesim.FaultWrongApp)),
+		old(),
+		mixed(),
+	}
+}
+
+func fault(f applesim.Fault) applesim.Rule { return applesim.Rule{Fault: f, Rate: 1} }
+func code(status int) applesim.Rule {
+	return applesim.Rule{Fault: applesim.FaultCode, Status: status, Rate: 1}
+}
+func cut(fraction float64) applesim.Rule {
+	return applesim.Rule{Fault: applesim.FaultCut, Fraction: fraction, Rate: 1}
+}
+
+func httpStatus(status int, retryAfter time.Duration) applesim.Rule {
+	return applesim.Rule{Fault: applesim.FaultHTTP, Status: status, RetryAfter: applesim.Duration(retryAfter), Rate: 1}
+}
+
+// share is a rule for one in n of the calls that no rule before it took.
+func share(r applesim.Rule, n int) applesim.Rule {
+	r.Rate = 1 / float64(n)
+	return r
+}
+
+// distress has calls go wrong by some rules for a while.
+func distress(name, faults string, short bool, rules ...applesim.Rule) Scenario {
+	return Scenario{
+		Name: name, Faults: faults, Short: short,
+		Attack: afterAStart(func(ctx context.Context, w *World) error {
+			return w.suffer(ctx, outage, rules...)
+		}),
+	}
+}
+
+func (w *World) suffer(ctx context.Context, d time.Duration, rules ...applesim.Rule) error {
+	if err := w.Sim.SetFaults(rules); err != nil {
+		return err
+	}
+	if err := hold(ctx, d); err != nil {
+		return err
+	}
+	return w.Sim.SetFaults(nil)
+}
+
+// old has the first answer for a third of the receipts be from before the first
+// night, and for another third from an hour ago.
+func old() Scenario {
+	return Scenario{
+		Name: "replies older than the last", Faults: "a third 60 days old, a third an hour old, all night", Late: true,
+		Attack: func(ctx context.Context, w *World) error {
+			older := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(2 * away), Rate: 1}
+			hour := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(time.Hour), Rate: 1}
+			if err := w.Sim.SetFaults([]applesim.Rule{share(older, 3), share(hour, 2)}); err != nil {
+				return err
+			}
+			return w.Progress(ctx, 1)
+		},
+	}
+}
+
+// mixed is a bad night: a little of everything, all the time.
+func mixed() Scenario {
+	return Scenario{
+		Name: "a bad night", Faults: "a fifth of all calls at fault, in every way, all night", Short: true,
+		Prepare: func(_ context.Context, w *World) error { return w.Sim.SetFaults(badNight()) },
+		Attack:  func(ctx context.Context, w *World) error { return w.Progress(ctx, 1) },
+	}
+}
+
+func badNight() []applesim.Rule {
+	var rules []applesim.Rule
+	for _, r := range []applesim.Rule{
+		httpStatus(http.StatusServiceUnavailable, 0), httpStatus(http.StatusInternalServerError, 0), code(21005), code(21009), code(21199), code(21002),
+		fault(applesim.FaultReset), fault(applesim.FaultTimeout), fault(applesim.FaultEmpty), fault(applesim.FaultHTML),
+		cut(0.5), fault(applesim.FaultLength), fault(applesim.FaultControl),
+	} {
+		rules = append(rules, share(r, 65))
+	}
+	return append(rules, applesim.Rule{Fault: applesim.FaultLatency, Latency: applesim.Duration(20 * time.Millisecond), Jitter: applesim.Duration(60 * time.Millisecond), Rate: 1})
+}
+
+// slowAppStore has each answer take half a second.
+func slowAppStore(_ context.Context, w *World) error {
+	return w.Sim.SetFaults([]applesim.Rule{{
+		Fault: applesim.FaultLatency, Latency: applesim.Duration(500 * time.Millisecond), Rate: 1,
+	}})
+}

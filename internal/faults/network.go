@@ -1,0 +1,63 @@
+package faults
+
+import (
+	"context"
+	"time"
+)
+
+// troubleTime is how long each trouble of a way lasts: longer than a request to
+// Apple may take, shorter than a claim.
+const troubleTime = 4 * time.Second
+
+func networkScenarios() []Scenario {
+	ways := []struct {
+		name  string
+		link  func(*World) *Link
+		short bool
+	}{
+		{"worker to Apple", func(w *World) *Link { return w.WorkerApple }, false},
+		{"worker to Redis", func(w *World) *Link { return w.WorkerRedis }, false},
+		{"worker to Postgres", func(w *World) *Link { return w.WorkerPostgres }, false},
+		{"scheduler to Redis", func(w *World) *Link { return w.SchedulerRedis }, false},
+		{"scheduler to Postgres", func(w *World) *Link { return w.SchedulerPostgres }, false},
+	}
+	var all []Scenario
+	for _, way := range ways {
+		all = append(all, Scenario{
+			Name:   way.name,
+			Faults: "way cut, then reset, swallowed, delayed, throttled, cut after 2 KB, 4 s each",
+			// What was held up comes in a bunch.
+			RateSlack: troubleTime + time.Second, AsksAgain: true, Short: way.short, Length: 25 * time.Second,
+			Attack: afterAStart(func(ctx context.Context, w *World) error { return troubles(ctx, w, way.link(w)) }),
+		})
+	}
+	return all
+}
+
+// troubles has everything happen on a way, one after the other, with a moment of
+// peace in between.
+func troubles(ctx context.Context, w *World, l *Link) error {
+	for _, t := range []*Trouble{
+		nil, // cut
+		new(resetting()), new(swallow("downstream")), new(delay(300*time.Millisecond, 200*time.Millisecond)),
+		new(throttle(20)), new(cutAfter(2048)),
+	} {
+		err := w.during(ctx, func() error {
+			if t != nil {
+				return l.Suffer(ctx, *t, troubleTime)
+			}
+			l.Cut()
+			if err := hold(ctx, troubleTime); err != nil {
+				return err
+			}
+			return l.Mend(ctx)
+		})
+		if err != nil {
+			return err
+		}
+		if err := hold(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
+}

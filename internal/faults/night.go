@@ -1,0 +1,168 @@
+package faults
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"revalidator/internal/applesim"
+	"revalidator/internal/judge"
+)
+
+const (
+	// patience bounds each wait for a condition, on a busy machine.
+	patience = 90 * time.Second
+	// scenarioTime bounds a scenario as a whole.
+	scenarioTime = 5 * time.Minute
+	// ways is how much the way of a call from the limiter to the App Store may
+	// differ between calls, on a busy machine.
+	ways = 750 * time.Millisecond
+)
+
+var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
+
+// Run runs one scenario. Its error is one of the harness; what is wrong with
+// the program is in the result.
+func (s *Suite) Run(ctx context.Context, sc Scenario) (r Result, err error) {
+	began := time.Now()
+	r = Result{Name: sc.Name, Faults: sc.Faults}
+	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, fmt.Errorf("the scenario took more than %s", scenarioTime))
+	defer cancel()
+	w, err := s.newWorld(ctx, sc, notInNames.ReplaceAllString(strings.ToLower(sc.Name), "_"))
+	var skip *SkipError
+	if errors.As(err, &skip) {
+		r.Skipped = skip.Reason
+		return r, nil
+	}
+	if err != nil {
+		return r, fmt.Errorf("%s: %w", sc.Name, err)
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	if err := w.play(ctx, &r); err != nil {
+		return r, fmt.Errorf("%s: %w", sc.Name, err)
+	}
+	r.Took = time.Since(began)
+	return r, nil
+}
+
+// play is the night: all start, the harm is done, the run ends, all stop, and
+// the judge speaks.
+func (w *World) play(ctx context.Context, r *Result) error {
+	w.started = time.Now()
+	for range cmp.Or(w.scenario.Workers, 2) {
+		if err := w.StartWorker(); err != nil {
+			return err
+		}
+	}
+	for range cmp.Or(w.scenario.Schedulers, 1) {
+		if err := w.StartScheduler(); err != nil {
+			return err
+		}
+	}
+	var complaints []string
+	err := w.attack(ctx, r)
+	if err == nil {
+		err = await(ctx, "the run is finished", patience, w.Finished)
+	}
+	var broken *brokenPromise
+	switch {
+	case errors.As(err, &broken):
+		complaints = append(complaints, broken.complaint)
+	case err != nil:
+		// The judge says what is missing.
+		complaints = append(complaints, err.Error())
+	}
+	complaints = append(complaints, w.stopAll()...)
+	verdict, err := w.verdict(ctx)
+	verdict.Complaints = append(complaints, verdict.Complaints...)
+	r.Verdict, r.InFlight = verdict, w.inFlight
+	return err
+}
+
+// attack does the harm and measures how long it takes to get over it.
+func (w *World) attack(ctx context.Context, r *Result) error {
+	if err := w.scenario.Attack(ctx, w); err != nil {
+		return err
+	}
+	over := time.Now()
+	done, err := w.Done(ctx)
+	if err != nil {
+		return err
+	}
+	recovered := func(ctx context.Context) (bool, error) {
+		now, err := w.Done(ctx)
+		return now > done || now == w.suite.cfg.Receipts, err
+	}
+	if w.scenario.Recovered != nil {
+		recovered = func(ctx context.Context) (bool, error) { return w.scenario.Recovered(ctx, w) }
+	}
+	if err := await(ctx, "the harm is overcome", patience, recovered); err != nil {
+		return err
+	}
+	r.Recovery = time.Since(over)
+	return nil
+}
+
+// verdict judges the night.
+func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
+	runs, err := w.number(ctx, `SELECT count(*) FROM runs WHERE id > 1`)
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	if runs == 0 {
+		return judge.Verdict{Complaints: []string{"no run was opened"}}, nil
+	}
+	id, err := w.number(ctx, `SELECT max(id) FROM runs`)
+	if err != nil {
+		return judge.Verdict{}, err
+	}
+	verdict, err := w.judge.Judge(ctx, judge.Case{
+		RunID: int64(id), Started: w.started, Duplicates: w.duplicates(),
+		Rate: w.rate, Burst: burst, RateSlack: max(ways, w.scenario.RateSlack), Late: w.scenario.Late,
+	})
+	if err != nil {
+		return verdict, err
+	}
+	if runs != 1 {
+		verdict.Complaints = append(verdict.Complaints, fmt.Sprintf("%d runs of the one slot", runs))
+	}
+	places, err := w.texts(ctx)
+	if err != nil {
+		return verdict, err
+	}
+	for _, place := range panics(places) {
+		verdict.Complaints = append(verdict.Complaints, place+": a panic ended it")
+	}
+	markers, err := w.judge.Markers(bundleIDs())
+	if err != nil {
+		return verdict, err
+	}
+	leaks := judge.Leaks(markers, places)
+	slices.Sort(leaks)
+	verdict.Complaints = append(verdict.Complaints, leaks...)
+	return verdict, nil
+}
+
+// duplicates is how many receipts may have been asked about again: those whose
+// answers were on their way when a process was killed or a way was cut, or one
+// in a hundred.
+func (w *World) duplicates() int {
+	most := w.suite.cfg.Receipts / 100
+	if w.scenario.AsksAgain {
+		return max(most, w.inFlight)
+	}
+	return most
+}
+
+func bundleIDs() []string {
+	var ids []string
+	for _, app := range applesim.DefaultApps(simSeed) {
+		ids = append(ids, app.BundleID)
+	}
+	return ids
+}

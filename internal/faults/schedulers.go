@@ -1,0 +1,141 @@
+package faults
+
+import (
+	"context"
+	"time"
+
+	"revalidator/jobs"
+)
+
+func schedulerScenarios() []Scenario {
+	return []Scenario{
+		{
+			Name: "killed before enqueue", Short: true,
+			Faults:    "kill -9 of the scheduler between its claims and their tasks",
+			Recovered: claimsOfTheDeadAreFree, Attack: killBeforeEnqueue,
+		},
+		{
+			Name:      "killed while enqueuing",
+			Faults:    "kill -9 of the scheduler when a part of the tasks is queued",
+			Recovered: claimsOfTheDeadAreFree, Attack: killWhileEnqueuing,
+		},
+		{
+			Name:       "schedulers killed",
+			Faults:     "kill -9 of one of 2 schedulers every 3 s, 4 times",
+			Schedulers: 2, Length: 15 * time.Second,
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				return w.replaceSchedulers(ctx, 4, 3*time.Second, w.KillScheduler)
+			}),
+		},
+		{
+			Name:   "scheduler stopped",
+			Faults: "SIGTERM to the only scheduler 4 times, another after 1 s",
+			Length: 15 * time.Second,
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				return w.replaceSchedulers(ctx, 4, time.Second, w.StopScheduler)
+			}),
+		},
+		{
+			Name: "two schedulers", Faults: "2 schedulers and 3 workers from the start",
+			Schedulers: 2, Workers: 3, Attack: afterAStart(func(context.Context, *World) error { return nil }),
+		},
+	}
+}
+
+func (w *World) replaceSchedulers(ctx context.Context, times int, pause time.Duration, end func() error) error {
+	for range times {
+		if err := end(); err != nil {
+			return err
+		}
+		if err := hold(ctx, pause); err != nil {
+			return err
+		}
+		if err := w.StartScheduler(); err != nil {
+			return err
+		}
+		if err := w.moves(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moves waits until one more result is stored, or all are.
+func (w *World) moves(ctx context.Context) error {
+	before, err := w.Done(ctx)
+	if err != nil {
+		return err
+	}
+	return await(ctx, "one more result is stored", patience, func(ctx context.Context) (bool, error) {
+		now, err := w.Done(ctx)
+		return now > before || now == w.suite.cfg.Receipts, err
+	})
+}
+
+// killBeforeEnqueue lets nothing through to Redis any more, waits until there
+// are claims without a task, and kills.
+func killBeforeEnqueue(ctx context.Context, w *World) error {
+	if err := w.Progress(ctx, 0.1); err != nil {
+		return err
+	}
+	if err := w.SchedulerRedis.Add(swallow("upstream")); err != nil {
+		return err
+	}
+	// Workers go on: what is claimed and not on the queue before long was never
+	// enqueued.
+	err := await(ctx, "there are claims without a task", patience, func(ctx context.Context) (bool, error) {
+		claimed, tasks, err := w.claimedAndQueued(ctx)
+		return claimed > 0 && tasks == 0, err
+	})
+	if err != nil {
+		return err
+	}
+	return w.killAndReplaceScheduler(ctx)
+}
+
+// killWhileEnqueuing makes each call to Redis slow, so that the tasks of a claim
+// come one by one, and kills when some of them are there.
+func killWhileEnqueuing(ctx context.Context, w *World) error {
+	if err := w.Progress(ctx, 0.1); err != nil {
+		return err
+	}
+	for _, s := range w.workers { // so that tasks stay where they are
+		s.expected = true
+	}
+	if err := w.SchedulerRedis.Add(delay(150*time.Millisecond, 0)); err != nil {
+		return err
+	}
+	err := await(ctx, "a part of the claims has tasks", patience, func(ctx context.Context) (bool, error) {
+		claimed, tasks, err := w.claimedAndQueued(ctx)
+		return tasks > 0 && claimed > tasks, err
+	})
+	if err != nil {
+		return err
+	}
+	return w.killAndReplaceScheduler(ctx)
+}
+
+func (w *World) killAndReplaceScheduler(ctx context.Context) error {
+	if err := w.KillScheduler(); err != nil {
+		return err
+	}
+	if err := w.SchedulerRedis.Mend(ctx); err != nil {
+		return err
+	}
+	return w.StartScheduler()
+}
+
+// claimedAndQueued counts claims, and the tasks that are queued or in hand.
+func (w *World) claimedAndQueued(ctx context.Context) (claimed, tasks int, err error) {
+	for _, queue := range jobs.Queues() {
+		for _, list := range []string{"pending", "active"} {
+			n, err := w.Redis.LLen(ctx, "asynq:{"+queue+"}:"+list).Result()
+			if err != nil {
+				return 0, 0, err
+			}
+			tasks += int(n)
+		}
+	}
+	claimed, err = w.number(ctx, `SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL`)
+	return claimed, tasks, err
+}

@@ -1,0 +1,298 @@
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"revalidator/internal/applesim"
+	"revalidator/internal/devstack"
+	"revalidator/internal/judge"
+)
+
+// World is one installation in which a scenario takes place, a month after its
+// first night. Everything in it is due.
+type World struct {
+	suite    *Suite
+	scenario Scenario
+	folder   string
+	database string
+
+	// Sim is the App Store. Its clock stands still.
+	Sim *applesim.Server
+	// DB and Redis lead to the servers past every proxy, as a superuser.
+	DB    *sql.DB
+	Redis *redis.Client
+	// The ways of the workers, and those of the schedulers.
+	WorkerPostgres, WorkerRedis, WorkerApple *Link
+	SchedulerPostgres, SchedulerRedis        *Link
+
+	redisServer          *devstack.Redis
+	apple                *appStore
+	judge                *judge.Judge
+	workerEnv, feederEnv []string
+	rate                 float64
+	started              time.Time
+
+	workers, schedulers []*process
+	everything          []*process
+	inFlight            int
+	harm                time.Time // when the last of it happened
+	closers             []func() error
+}
+
+// burst is that of every app.
+const burst = 5
+
+func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *World, err error) {
+	w = &World{suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if err := os.MkdirAll(w.folder, 0o755); err != nil {
+		return w, err
+	}
+	if err := w.serve(ctx); err != nil {
+		return w, err
+	}
+	if sc.Prepare != nil {
+		if err := sc.Prepare(ctx, w); err != nil {
+			return w, err
+		}
+	}
+	if err := w.openDatabase(ctx); err != nil {
+		return w, err
+	}
+	return w, w.link()
+}
+
+// serve starts the App Store, a month on, and a Redis.
+func (w *World) serve(ctx context.Context) (err error) {
+	if w.Sim, err = w.suite.newAppStore(); err != nil {
+		return err
+	}
+	w.Sim.Clock().Advance(away)
+	if w.apple, err = serveAppStore(w.Sim); err != nil {
+		return err
+	}
+	w.defers(func() error { w.apple.close(); return nil })
+	if w.redisServer, err = devstack.StartRedis(ctx, devstack.Config{Logger: w.suite.cfg.Logger}); err != nil {
+		return err
+	}
+	w.defers(func() error { return w.redisServer.Stop() })
+	if w.redisServer.Simulated {
+		return &SkipError{"needs a redis-server"}
+	}
+	options, err := redis.ParseURL(w.redisServer.URL)
+	if err != nil {
+		return err
+	}
+	w.Redis = redis.NewClient(options)
+	w.defers(w.Redis.Close)
+	return nil
+}
+
+// openDatabase copies the installation of the first night, in which a month
+// later all is due. A database that Prepare has made stays as it is.
+func (w *World) openDatabase(ctx context.Context) (err error) {
+	if err := w.createDatabase(ctx, ""); err != nil {
+		return err
+	}
+	if w.DB, err = sql.Open("postgres", w.suite.databaseURL(w.database, true)); err != nil {
+		return err
+	}
+	w.defers(w.DB.Close)
+	w.judge = judge.New(w.DB, w.Sim)
+	length := w.scenario.Length
+	if length == 0 {
+		length = 10 * time.Second
+	}
+	apps := len(applesim.DefaultApps(simSeed))
+	w.rate = float64(w.suite.cfg.Receipts) / float64(apps) / length.Seconds()
+	for _, statement := range []string{
+		fmt.Sprintf(`UPDATE apps SET rate_per_second = %g, burst = %d`, w.rate, burst),
+		`UPDATE receipts SET next_check_at = now() - interval '1 second', next_check_rule = 'renewal'`,
+	} {
+		if _, err := w.DB.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("make all due: %w", err)
+		}
+	}
+	return nil
+}
+
+// createDatabase makes the database of the scenario where it is not there.
+func (w *World) createDatabase(ctx context.Context, tablespace string) error {
+	var exists bool
+	err := w.suite.admin.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, w.database).Scan(&exists)
+	if err != nil || exists {
+		return err
+	}
+	statement := `CREATE DATABASE ` + w.database + ` TEMPLATE ` + learned + ` OWNER ` + role
+	if tablespace != "" {
+		statement += ` TABLESPACE ` + tablespace
+	}
+	if _, err := w.suite.admin.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("copy the first night: %w", err)
+	}
+	w.defers(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		_, err := w.suite.admin.ExecContext(ctx, `DROP DATABASE `+w.database+` WITH (FORCE)`)
+		return err
+	})
+	return nil
+}
+
+// link puts a proxy in each way, and makes the environments of the programs.
+func (w *World) link() error {
+	postgresURL, redisURL, appleURL := w.suite.databaseURL(w.database, false), w.redisServer.URL, w.apple.url
+	for _, way := range []struct {
+		name   string
+		link   **Link
+		server string
+	}{
+		{"worker to Postgres", &w.WorkerPostgres, postgresURL},
+		{"worker to Redis", &w.WorkerRedis, redisURL},
+		{"worker to Apple", &w.WorkerApple, appleURL},
+		{"scheduler to Postgres", &w.SchedulerPostgres, postgresURL},
+		{"scheduler to Redis", &w.SchedulerRedis, redisURL},
+	} {
+		u, err := url.Parse(way.server)
+		if err != nil {
+			return err
+		}
+		if *way.link, err = newLink(way.name, u.Host); err != nil {
+			return err
+		}
+		w.defers(func() error { (*way.link).Cut(); return nil })
+	}
+	env := func(postgres, redis *Link, apple string) []string {
+		toPostgres, err := postgres.through(postgresURL)
+		toRedis, err2 := redis.through(redisURL)
+		if err := errors.Join(err, err2); err != nil {
+			panic(err) // they were read before
+		}
+		return append(w.suite.environment(toPostgres, toRedis, apple), w.scenario.Settings...)
+	}
+	toApple, err := w.WorkerApple.through(appleURL)
+	w.workerEnv = env(w.WorkerPostgres, w.WorkerRedis, toApple)
+	w.feederEnv = env(w.SchedulerPostgres, w.SchedulerRedis, toApple)
+	return err
+}
+
+func (w *World) defers(f func() error) { w.closers = append(w.closers, f) }
+
+// close kills what still runs and takes everything down, last things first.
+func (w *World) close() error {
+	var errs []error
+	for _, p := range w.everything {
+		errs = append(errs, p.Kill())
+	}
+	for i := len(w.closers) - 1; i >= 0; i-- {
+		errs = append(errs, w.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// number asks Postgres for one number.
+func (w *World) number(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = w.DB.QueryRowContext(ctx, query, args...).Scan(&n)
+	return n, err
+}
+
+// Done is how many receipts have a stored result in this night.
+func (w *World) Done(ctx context.Context) (int, error) {
+	return w.number(ctx, `SELECT coalesce(sum(done), 0) FROM run_apps WHERE run_id > 1`)
+}
+
+// Progress waits until a part of the receipts is done.
+func (w *World) Progress(ctx context.Context, part float64) error {
+	want := int(part * float64(w.suite.cfg.Receipts))
+	return await(ctx, fmt.Sprintf("%d receipts are done", want), patience, func(ctx context.Context) (bool, error) {
+		done, err := w.Done(ctx)
+		return done >= want, err
+	})
+}
+
+// Finished is whether the run is over and nobody holds a receipt.
+func (w *World) Finished(ctx context.Context) (bool, error) {
+	n, err := w.number(ctx, `SELECT count(*) FROM runs WHERE id > 1 AND state = 'finished'
+		AND NOT EXISTS (SELECT FROM receipts WHERE claimed_until IS NOT NULL)`)
+	return n > 0, err
+}
+
+// count is how many receipts had a good answer, how many good answers there
+// were, and how many results are stored.
+func (w *World) count(ctx context.Context) (receipts, answers, done int, err error) {
+	for _, n := range w.judge.GoodAnswers(0) {
+		receipts++
+		answers += n
+	}
+	done, err = w.Done(ctx)
+	return receipts, answers, done, err
+}
+
+// lose notes that all good answers that are not stored yet may be lost.
+func (w *World) lose(ctx context.Context) error {
+	receipts, _, done, err := w.count(ctx)
+	w.inFlight += max(0, receipts-done)
+	return err
+}
+
+// during does harm to the way from the App Store, and notes the good answers
+// that it may have cost.
+func (w *World) during(ctx context.Context, harm func() error) error {
+	if err := w.lose(ctx); err != nil {
+		return err
+	}
+	_, answersBefore, doneBefore, err := w.count(ctx)
+	if err != nil {
+		return err
+	}
+	if err := harm(); err != nil {
+		return err
+	}
+	_, answers, done, err := w.count(ctx)
+	w.inFlight += max(0, (answers-answersBefore)-(done-doneBefore))
+	return err
+}
+
+// texts are all places in which something may have been written down.
+func (w *World) texts(ctx context.Context) (map[string]string, error) {
+	places, err := w.judge.PostgresText(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if places["Redis"], err = judge.RedisText(ctx, w.Redis); err != nil {
+		return nil, err
+	}
+	for _, p := range w.everything {
+		text, err := os.ReadFile(p.log)
+		if err != nil {
+			return nil, err
+		}
+		places[p.name] = string(text)
+	}
+	return places, nil
+}
+
+// panics are the programs that told of a panic.
+func panics(places map[string]string) []string {
+	var found []string
+	for place, text := range places {
+		if strings.Contains(text, "\npanic: ") || strings.Contains(text, "fatal error: ") {
+			found = append(found, place)
+		}
+	}
+	return found
+}

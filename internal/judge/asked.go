@@ -1,0 +1,107 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"revalidator/internal/applesim"
+)
+
+// GoodAnswers counts the good answers for each receipt in the App Store's log
+// after a request, by sha-256 in hex. They are good by the App Store's account:
+// the way back may have ruined them.
+func (j *Judge) GoodAnswers(since int64) map[string]int {
+	answers := make(map[string]int)
+	for e := range j.sim.Log(since) {
+		if isGood(e) {
+			answers[e.ReceiptSHA256]++
+		}
+	}
+	return answers
+}
+
+// isGood is whether a request was answered with facts that can be read: 21006 is
+// how receipts in the style of iOS 6 tell that their subscription has expired.
+func isGood(e applesim.Entry) bool {
+	if e.Status == nil || *e.Status != 0 && *e.Status != 21006 {
+		return false
+	}
+	switch applesim.Fault(e.Fault) {
+	case "", applesim.FaultStale, applesim.FaultControl, applesim.FaultContentType:
+		return true
+	}
+	return false
+}
+
+// asked compares the receipts that were due with the App Store's log. All of
+// them were: the harness makes them so before the run.
+func (j *Judge) asked(ctx context.Context, c Case, v *Verdict) error {
+	const query = `
+		SELECT encode(sha256, 'hex'), id, coalesce(last_error, ''), coalesce(last_checked_at, '-infinity') >= $1,
+		       next_check_at IS NOT NULL OR next_check_rule = 'settled'
+		FROM receipts WHERE kind <> 'xcode' ORDER BY id`
+	rows, err := j.db.QueryContext(ctx, query, c.Started)
+	if err != nil {
+		return fmt.Errorf("receipts: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	answers := j.GoodAnswers(c.Since)
+	var lost []string
+	for rows.Next() {
+		var sum, failure string
+		var id int64
+		var checked, dueAgain bool
+		if err := rows.Scan(&sum, &id, &failure, &checked, &dueAgain); err != nil {
+			return fmt.Errorf("receipts: %w", err)
+		}
+		v.Receipts++
+		if answers[sum] > 0 {
+			v.Asked++
+			v.Duplicates += answers[sum] - 1
+		}
+		if answers[sum] == 0 || failure != "" || !checked || !dueAgain {
+			lost = append(lost, fmt.Sprintf("receipt %d: %d good answers, result stored: %v, error %q, due again: %v", id, answers[sum], checked, failure, dueAgain))
+		}
+	}
+	v.Lost += v.complainAll("lost", lost)
+	if v.Duplicates > c.Duplicates {
+		v.complain("asked again: %d good answers too many, want %d at most", v.Duplicates, c.Duplicates)
+	}
+	return rows.Err()
+}
+
+// rate looks at every window of the log, however long: it may hold the burst,
+// and the calls that the rate allows for its length.
+func (j *Judge) rate(_ context.Context, c Case, v *Verdict) error {
+	times := map[string][]time.Time{}
+	for e := range j.sim.Log(c.Since) {
+		if e.BundleID != "" {
+			budget := e.BundleID + "/" + e.Environment
+			times[budget] = append(times[budget], e.RealTime)
+		}
+	}
+	for budget, asked := range times {
+		slices.SortFunc(asked, time.Time.Compare)
+		if lead := Lead(asked, c.Rate, c.Burst); lead > c.RateSlack {
+			v.complain("rate: %s is %s ahead of its rate, want at most %s", budget, lead.Round(time.Millisecond), c.RateSlack)
+		}
+	}
+	return nil
+}
+
+// Lead is by how much the calls of any window are more than its burst and its
+// rate allow, as the time in which the rate would allow them.
+func Lead(times []time.Time, rate float64, burst int) time.Duration {
+	var lead, latest time.Duration
+	for i, at := range times {
+		// A window that starts with call i begins to count from here.
+		start := at.Sub(times[0]) - time.Duration(float64(i)/rate*float64(time.Second))
+		if i == 0 || start > latest {
+			latest = start
+		}
+		lead = max(lead, latest-start-time.Duration(float64(burst)/rate*float64(time.Second)))
+	}
+	return lead
+}
