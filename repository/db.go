@@ -11,8 +11,11 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -171,4 +174,28 @@ func named(err error) error {
 		return ledger.ErrNotFound
 	}
 	return err
+}
+
+// whenAway adds ledger.ErrUnavailable to an error that says nothing about what
+// was asked of Postgres.
+func whenAway(err error) error {
+	if err == nil || !isAway(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ledger.ErrUnavailable, err)
+}
+
+func isAway(err error) bool {
+	var network net.Error
+	if e := pq.As(err); e != nil {
+		switch e.Code.Class() {
+		case pqerror.ClassConnectionException, pqerror.ClassInvalidTransactionState, pqerror.ClassTransactionRollback,
+			pqerror.ClassInsufficientResources, pqerror.ClassObjectNotInPrerequisiteState,
+			pqerror.ClassOperatorIntervention, pqerror.ClassSystemError:
+			return true
+		}
+		return false
+	}
+	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }

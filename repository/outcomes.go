@@ -31,7 +31,8 @@ type outcomeRow struct {
 // what Apple's facts change about subscriptions and purchases, an event for
 // each change, and the totals of the runs. saved[i] is false where the claim of
 // outcome i was lost: nothing of it is stored or counted, and a second call
-// with the same outcome changes nothing.
+// with the same outcome changes nothing. Its error is ledger.ErrUnavailable where
+// a later try may do better.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []bool, err error) {
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		held, err := endClaims(ctx, tx, outcomes)
@@ -55,7 +56,7 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		return countOutcomes(ctx, tx, stored, changed)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
+		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), whenAway(err))
 	}
 	return saved, nil
 }

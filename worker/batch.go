@@ -14,6 +14,14 @@ import (
 // does not hold every receipt in hand.
 const saveTimeout = 30 * time.Second
 
+// awayTimeout is how long outcomes are kept for a database that is away, and
+// awayPause the time between two tries. What is given up on is asked about again,
+// so that it is nearly as long as a task may take beside its calls.
+const (
+	awayTimeout = 90 * time.Second
+	awayPause   = 250 * time.Millisecond
+)
+
 // errStopped is a batcher that does not take anything any more.
 var errStopped = errors.New("worker has stopped")
 
@@ -104,13 +112,23 @@ func (b *batcher[In, Out]) gather(first pending[In, Out]) []pending[In, Out] {
 	return batch
 }
 
-// finish does a batch. Where it fails, each part of it is done alone, so that
-// one that Postgres refuses does not fail the others. What has come so far is
-// done after ctx has ended.
+// finish does a batch, and waits for that where it hears that the database is
+// away: of the outcomes Apple has been asked, and need not be asked again. Where
+// it fails otherwise, each part of it is done alone, so that one that Postgres
+// refuses does not fail the others. What has come so far is done after ctx has
+// ended.
 func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out]) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-	defer cancel()
-	err := b.doAll(ctx, batch)
+	saving, cancel := saveContext(ctx)
+	defer func() { cancel() }()
+	err := b.doAll(saving, batch)
+	for until := time.Now().Add(awayTimeout); errors.Is(err, ledger.ErrUnavailable) && time.Now().Before(until); {
+		if !pause(ctx, awayPause) {
+			break
+		}
+		cancel()
+		saving, cancel = saveContext(ctx)
+		err = b.doAll(saving, batch)
+	}
 	if err == nil {
 		return
 	}
@@ -119,7 +137,7 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 		return
 	}
 	for _, p := range batch {
-		if err := b.doAll(ctx, []pending[In, Out]{p}); err != nil {
+		if err := b.doAll(saving, []pending[In, Out]{p}); err != nil {
 			p.out <- result[Out]{err: err}
 		}
 	}
@@ -144,4 +162,20 @@ func (b *batcher[In, Out]) doAll(ctx context.Context, batch []pending[In, Out]) 
 		p.out <- result[Out]{out: out[i]}
 	}
 	return nil
+}
+
+func saveContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+}
+
+// pause waits for d; false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

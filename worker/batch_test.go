@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -256,6 +257,56 @@ func TestStoreThatHangs(t *testing.T) {
 		}
 		if got, want := time.Since(started), saveTimeout+10*time.Millisecond; got != want {
 			t.Errorf("took %v, want %v", got, want)
+		}
+	})
+}
+
+// TestStoreThatIsAway keeps outcomes until the store is back, or until nobody
+// may wait any longer.
+func TestStoreThatIsAway(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		away  time.Duration
+		saved bool
+	}{
+		"for a while":  {awayTimeout / 2, true},
+		"for too long": {2 * awayTimeout, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var back time.Time // set in the bubble, which has a time of its own
+			store := &batchStore{before: func(context.Context) error {
+				if time.Now().Before(back) {
+					return fmt.Errorf("save: %w", ledger.ErrUnavailable)
+				}
+				return nil
+			}}
+			inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
+				back = time.Now().Add(test.away)
+				for id, r := range answers(t.Context(), b, 4)() {
+					if (r.err == nil) != test.saved || r.out != (test.saved && id%2 == 0) {
+						t.Errorf("outcome %d: saved %t, error %v", id, r.out, r.err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestStopWhileTheStoreIsAway does not wait for it.
+func TestStopWhileTheStoreIsAway(t *testing.T) {
+	store := &batchStore{before: func(context.Context) error { return ledger.ErrUnavailable }}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], stop func()) {
+		all := answers(t.Context(), b, 3)
+		started := time.Now()
+		synctest.Wait()
+		stop()
+		for id, r := range all() {
+			if r.err == nil {
+				t.Errorf("outcome %d: saved in a store that is away", id)
+			}
+		}
+		if got := time.Since(started); got > time.Second {
+			t.Errorf("took %v", got)
 		}
 	})
 }

@@ -30,7 +30,7 @@ type options struct {
 	short, list, asJSON bool
 	only                *regexp.Regexp
 	receipts            int
-	logs                string
+	logs, binary        string
 	soak                int
 	nights              int
 }
@@ -47,6 +47,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.BoolVar(&o.asJSON, "json", false, "print the results as a list in JSON in place of the table")
 	flags.IntVar(&o.receipts, "receipts", 0, "`number` of receipts in each scenario (default 1200, short 400)")
 	flags.StringVar(&o.logs, "logs", "", "keep what the programs log in this `folder`")
+	flags.StringVar(&o.binary, "binary", "", "attack this `program` in place of the one that is built here")
 	flags.IntVar(&o.soak, "soak", 0, "in place of the scenarios, ask about so many receipts each night with random faults")
 	flags.IntVar(&o.nights, "nights", 5, "`number` of nights of -soak")
 	flags.Func("run", "only the scenarios whose names match this regular `expression`", func(text string) (err error) {
@@ -89,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 	began := time.Now()
 	cfg := faults.SuiteConfig{
-		Receipts: o.receipts, Folder: o.logs,
+		Receipts: o.receipts, Folder: o.logs, Binary: o.binary,
 		Say: func(format string, args ...any) {
 			fmt.Fprintf(stderr, "%5.0fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
 		},

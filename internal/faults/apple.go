@@ -42,7 +42,7 @@ func appleScenarios() []Scenario {
 		distress("replies drip", "a byte every 100 ms for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultDrip), 10)),
 		distress("replies no JSON", "HTML, nothing, control characters, a third each, for 8 s", false,
 			share(fault(applesim.FaultHTML), 3), share(fault(applesim.FaultEmpty), 2), fault(applesim.FaultControl)),
-		distress("replies for another app", "another bundle id for everybody, for 3 s", false, fault(applesim.FaultWrongApp)),
+		another(),
 		old(),
 		mixed(),
 	}
@@ -99,6 +99,17 @@ func old() Scenario {
 			}
 			return w.Progress(ctx, 1)
 		},
+	}
+}
+
+// another has replies for another app accuse some receipts. They are asked about
+// again on another day.
+func another() Scenario {
+	return Scenario{
+		Name: "replies for another app", Faults: "another bundle id for everybody, for 3 s; then a second run", Again: true,
+		Attack: afterAStart(func(ctx context.Context, w *World) error {
+			return w.suffer(ctx, 3*time.Second, fault(applesim.FaultWrongApp))
+		}),
 	}
 }
 

@@ -43,6 +43,10 @@ type Scenario struct {
 	// AsksAgain accepts good answers that did not come through: what was on its
 	// way when it was cut is asked again.
 	AsksAgain bool
+	// Again has one more run after all is over, in which everything is due once
+	// more, and judges that one. The first one may leave receipts for another
+	// day.
+	Again bool
 	// Late accepts states of an earlier moment, which old replies bring.
 	Late bool
 }

@@ -21,6 +21,7 @@ type Link struct {
 
 // newLink opens a way to an upstream address on a free port of this machine.
 func newLink(name, upstream string) (*Link, error) {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // toxics know no other logger
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
 	proxy := toxiproxy.NewProxy(server, name, "127.0.0.1:0", upstream)
 	if err := proxy.Start(); err != nil {
@@ -30,13 +31,13 @@ func newLink(name, upstream string) (*Link, error) {
 }
 
 // through is a URL with the way in place of its address.
-func (l *Link) through(address string) (string, error) {
+func (l *Link) through(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
-		return "", err
+		panic(err) // the upstream of the way was read from it
 	}
 	u.Host = l.proxy.Listen
-	return u.String(), nil
+	return u.String()
 }
 
 // Cut refuses connections and ends those that there are.

@@ -69,6 +69,9 @@ func (w *World) play(ctx context.Context, r *Result) error {
 	if err == nil {
 		err = await(ctx, "the run is finished", patience, w.Finished)
 	}
+	if err == nil && w.scenario.Again {
+		err = w.again(ctx)
+	}
 	var broken *brokenPromise
 	switch {
 	case errors.As(err, &broken):
@@ -82,6 +85,18 @@ func (w *World) play(ctx context.Context, r *Result) error {
 	verdict.Complaints = append(complaints, verdict.Complaints...)
 	r.Verdict, r.InFlight = verdict, w.inFlight
 	return err
+}
+
+// again is one more run over everything.
+func (w *World) again(ctx context.Context) error {
+	for e := range w.Sim.Log(0) {
+		w.since = e.Seq
+	}
+	w.started, w.runs = time.Now(), 2
+	if err := w.makeAllDue(ctx); err != nil {
+		return err
+	}
+	return w.suite.command(ctx, w.feederEnv, "run", "--quiet")
 }
 
 // attack does the harm and measures how long it takes to get over it.
@@ -122,14 +137,14 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 		return judge.Verdict{}, err
 	}
 	verdict, err := w.judge.Judge(ctx, judge.Case{
-		RunID: int64(id), Started: w.started, Duplicates: w.duplicates(),
+		RunID: int64(id), Since: w.since, Started: w.started, Duplicates: w.duplicates(),
 		Rate: w.rate, Burst: burst, RateSlack: max(ways, w.scenario.RateSlack), Late: w.scenario.Late,
 	})
 	if err != nil {
 		return verdict, err
 	}
-	if runs != 1 {
-		verdict.Complaints = append(verdict.Complaints, fmt.Sprintf("%d runs of the one slot", runs))
+	if runs != max(w.runs, 1) {
+		verdict.Complaints = append(verdict.Complaints, fmt.Sprintf("%d runs, want %d", runs, max(w.runs, 1)))
 	}
 	places, err := w.texts(ctx)
 	if err != nil {

@@ -25,13 +25,13 @@ func postgresScenarios() []Scenario {
 			}),
 		},
 		{
-			Name: "Postgres failing over", Faults: "connections ended, then read-only for 6 s",
+			Name: "Postgres failing over", Faults: "connections ended, then read-only for 4 s",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
-				return w.whileSet(ctx, "default_transaction_read_only = on", 6*time.Second)
+				return w.whileSet(ctx, "default_transaction_read_only = on", 4*time.Second)
 			}),
 		},
 		{
-			Name: "Postgres refuses", Faults: "no connection left for the role, for 6 s",
+			Name: "Postgres refuses", Faults: "no connection left for the role, for 4 s",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				if err := w.administer(ctx, `ALTER ROLE `+role+` CONNECTION LIMIT 0`); err != nil {
 					return err
@@ -39,7 +39,7 @@ func postgresScenarios() []Scenario {
 				if err := w.endConnections(ctx); err != nil {
 					return err
 				}
-				if err := hold(ctx, 6*time.Second); err != nil {
+				if err := hold(ctx, 4*time.Second); err != nil {
 					return err
 				}
 				return w.administer(ctx, `ALTER ROLE `+role+` CONNECTION LIMIT -1`)
@@ -62,7 +62,7 @@ func postgresScenarios() []Scenario {
 			Attack: afterAStart(failWrites),
 		},
 		{
-			Name: "Postgres' disk full", Faults: "no space left in the tablespace, for 6 s",
+			Name: "Postgres' disk full", Faults: "no space left in the tablespace, for 4 s",
 			Prepare: smallDisk, Attack: afterAStart(fillDisk),
 		},
 	}
@@ -190,7 +190,7 @@ func fillDisk(ctx context.Context, w *World) error {
 		_, err = file.Write(block) // until it is full
 	}
 	_ = file.Close()
-	if err := hold(ctx, 6*time.Second); err != nil {
+	if err := hold(ctx, 4*time.Second); err != nil {
 		return err
 	}
 	return os.Remove(ballast)

@@ -18,8 +18,6 @@ type process struct {
 	*devstack.Program
 	name string
 	log  string
-	// expected is set before the harness ends the process.
-	expected bool
 }
 
 func (w *World) start(env []string, kind string) (*process, error) {
@@ -61,7 +59,6 @@ func (w *World) StartScheduler() error {
 func (w *World) KillWorker(ctx context.Context) error {
 	p := w.workers[0]
 	w.workers = w.workers[1:]
-	p.expected = true
 	if err := p.Kill(); err != nil {
 		return err
 	}
@@ -73,7 +70,6 @@ func (w *World) KillWorker(ctx context.Context) error {
 func (w *World) KillScheduler() error {
 	p := w.schedulers[0]
 	w.schedulers = w.schedulers[1:]
-	p.expected = true
 	w.harm = time.Now()
 	return p.Kill()
 }
@@ -98,7 +94,6 @@ func (w *World) StopScheduler() error {
 const stopGrace = 10 * time.Second
 
 func (p *process) stop() error {
-	p.expected = true
 	if err := p.Terminate(stopDeadline + stopGrace); err != nil {
 		return &brokenPromise{fmt.Sprintf("%s was asked to stop: %v", p.name, err)}
 	}

@@ -31,7 +31,10 @@ func redisScenarios() []Scenario {
 				if err := hold(ctx, 3*time.Second); err != nil {
 					return err
 				}
-				return w.redisServer.Resume(ctx)
+				if err := w.redisServer.Resume(ctx); err != nil {
+					return err
+				}
+				return w.allowFeeder(ctx, "~*")
 			}),
 		},
 		{
@@ -65,18 +68,28 @@ func redisScenarios() []Scenario {
 		{
 			Name: "Redis full", Faults: "maxmemory below what is used, for 8 s",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
-				return w.withRedisMemory(ctx, 1, 8*time.Second)
+				if err := w.limitRedis(ctx, 1); err != nil {
+					return err
+				}
+				if err := hold(ctx, 8*time.Second); err != nil {
+					return err
+				}
+				return w.limitRedis(ctx, 0)
 			}),
 		},
 	}
 }
 
-func (w *World) withRedisMemory(ctx context.Context, bytes int, d time.Duration) error {
-	if err := w.Redis.ConfigSet(ctx, "maxmemory", fmt.Sprint(bytes)).Err(); err != nil {
-		return err
-	}
-	if err := hold(ctx, d); err != nil {
-		return err
-	}
-	return w.Redis.ConfigSet(ctx, "maxmemory", "0").Err()
+// limitRedis sets how many bytes Redis may use; 0 is all it likes.
+func (w *World) limitRedis(ctx context.Context, bytes int) error {
+	return w.Redis.ConfigSet(ctx, "maxmemory", fmt.Sprint(bytes)).Err()
+}
+
+// feeder is the user that schedulers are for Redis, so that keys can be taken
+// from them alone.
+const feeder = "feeder"
+
+// allowFeeder makes the user, with all commands and the keys of a pattern.
+func (w *World) allowFeeder(ctx context.Context, keys string) error {
+	return w.Redis.ACLSetUser(ctx, feeder, "on", ">"+rolePass, "resetkeys", keys, "&*", "+@all").Err()
 }

@@ -72,25 +72,26 @@ func (w *World) moves(ctx context.Context) error {
 	})
 }
 
-// killBeforeEnqueue lets nothing through to Redis any more, waits until there
-// are claims without a task, and kills.
+// killBeforeEnqueue closes the queues to the scheduler, which finds them closed
+// after its claims are committed, and kills it before it can try again.
 func killBeforeEnqueue(ctx context.Context, w *World) error {
 	if err := w.Progress(ctx, 0.1); err != nil {
 		return err
 	}
-	if err := w.SchedulerRedis.Add(swallow("upstream")); err != nil {
+	if err := w.allowFeeder(ctx, "~revalidator:*"); err != nil {
 		return err
 	}
-	// Workers go on: what is claimed and not on the queue before long was never
-	// enqueued.
-	err := await(ctx, "there are claims without a task", patience, func(ctx context.Context) (bool, error) {
+	err := await(ctx, "there are claims and no task", patience, func(ctx context.Context) (bool, error) {
 		claimed, tasks, err := w.claimedAndQueued(ctx)
 		return claimed > 0 && tasks == 0, err
 	})
 	if err != nil {
 		return err
 	}
-	return w.killAndReplaceScheduler(ctx)
+	if err := w.killAndReplaceScheduler(ctx); err != nil {
+		return err
+	}
+	return w.allowFeeder(ctx, "~*")
 }
 
 // killWhileEnqueuing makes each call to Redis slow, so that the tasks of a claim
@@ -98,9 +99,6 @@ func killBeforeEnqueue(ctx context.Context, w *World) error {
 func killWhileEnqueuing(ctx context.Context, w *World) error {
 	if err := w.Progress(ctx, 0.1); err != nil {
 		return err
-	}
-	for _, s := range w.workers { // so that tasks stay where they are
-		s.expected = true
 	}
 	if err := w.SchedulerRedis.Add(delay(150*time.Millisecond, 0)); err != nil {
 		return err

@@ -38,6 +38,8 @@ type Suite struct {
 type SuiteConfig struct {
 	// Receipts is the number of customers with one receipt each.
 	Receipts int
+	// Binary is a program to attack in place of this module's.
+	Binary string
 	// Folder gets the logs of the programs; empty is a temporary folder, which
 	// Close removes.
 	Folder string
@@ -104,10 +106,12 @@ func (s *Suite) Close() error {
 }
 
 func (s *Suite) build(ctx context.Context) error {
-	s.binary = filepath.Join(s.folder, "revalidator")
-	output, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "revalidator/cmd/revalidator").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build the program: %w\n%s", err, output)
+	if s.binary = s.cfg.Binary; s.binary == "" {
+		s.binary = filepath.Join(s.folder, "revalidator")
+		output, err := exec.CommandContext(ctx, "go", "build", "-o", s.binary, "revalidator/cmd/revalidator").CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("build the program: %w\n%s", err, output)
+		}
 	}
 	keyset, err := exec.CommandContext(ctx, s.binary, "keys", "generate").Output()
 	if err != nil {
@@ -237,7 +241,7 @@ func (s *Suite) command(ctx context.Context, env []string, args ...string) error
 // lease is how long a claim holds in the scenarios: as short as the settings
 // allow, so that recovery is seen in seconds.
 const (
-	lease        = 6 * time.Second
+	lease        = 8 * time.Second
 	stopDeadline = 5 * time.Second
 )
 

@@ -41,6 +41,10 @@ type World struct {
 	workerEnv, feederEnv []string
 	rate                 float64
 	started              time.Time
+	// since is the last request before the run that is judged, and runs how many
+	// there must be: 1 where it is 0.
+	since int64
+	runs  int
 
 	workers, schedulers []*process
 	everything          []*process
@@ -99,7 +103,7 @@ func (w *World) serve(ctx context.Context) (err error) {
 	}
 	w.Redis = redis.NewClient(options)
 	w.defers(w.Redis.Close)
-	return nil
+	return w.allowFeeder(ctx, "~*")
 }
 
 // openDatabase copies the installation of the first night, in which a month
@@ -119,13 +123,14 @@ func (w *World) openDatabase(ctx context.Context) (err error) {
 	}
 	apps := len(applesim.DefaultApps(simSeed))
 	w.rate = float64(w.suite.cfg.Receipts) / float64(apps) / length.Seconds()
-	for _, statement := range []string{
-		fmt.Sprintf(`UPDATE apps SET rate_per_second = %g, burst = %d`, w.rate, burst),
-		`UPDATE receipts SET next_check_at = now() - interval '1 second', next_check_rule = 'renewal'`,
-	} {
-		if _, err := w.DB.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("make all due: %w", err)
-		}
+	_, err = w.DB.ExecContext(ctx, `UPDATE apps SET rate_per_second = $1, burst = $2`, w.rate, burst)
+	return errors.Join(err, w.makeAllDue(ctx))
+}
+
+func (w *World) makeAllDue(ctx context.Context) error {
+	const statement = `UPDATE receipts SET next_check_at = now() - interval '1 second', next_check_rule = 'renewal'`
+	if _, err := w.DB.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("make all due: %w", err)
 	}
 	return nil
 }
@@ -176,18 +181,18 @@ func (w *World) link() error {
 		}
 		w.defers(func() error { (*way.link).Cut(); return nil })
 	}
-	env := func(postgres, redis *Link, apple string) []string {
-		toPostgres, err := postgres.through(postgresURL)
-		toRedis, err2 := redis.through(redisURL)
-		if err := errors.Join(err, err2); err != nil {
-			panic(err) // they were read before
-		}
-		return append(w.suite.environment(toPostgres, toRedis, apple), w.scenario.Settings...)
+	feederURL, err := url.Parse(redisURL)
+	if err != nil {
+		return err
 	}
-	toApple, err := w.WorkerApple.through(appleURL)
-	w.workerEnv = env(w.WorkerPostgres, w.WorkerRedis, toApple)
-	w.feederEnv = env(w.SchedulerPostgres, w.SchedulerRedis, toApple)
-	return err
+	feederURL.User = url.UserPassword(feeder, rolePass)
+	env := func(postgres, redis *Link, redisURL string) []string {
+		return append(w.suite.environment(postgres.through(postgresURL), redis.through(redisURL), w.WorkerApple.through(appleURL)),
+			w.scenario.Settings...)
+	}
+	w.workerEnv = env(w.WorkerPostgres, w.WorkerRedis, redisURL)
+	w.feederEnv = env(w.SchedulerPostgres, w.SchedulerRedis, feederURL.String())
+	return nil
 }
 
 func (w *World) defers(f func() error) { w.closers = append(w.closers, f) }

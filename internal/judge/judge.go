@@ -9,6 +9,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 	"time"
 
 	"revalidator/internal/applesim"
@@ -61,8 +62,11 @@ type Verdict struct {
 	Complaints []string `json:"complaints"`
 }
 
-// examples is how many lines of a kind are told.
-const examples = 5
+// examples is how many lines of a kind are told, and exampleSize how much of each.
+const (
+	examples    = 3
+	exampleSize = 400
+)
 
 func (v *Verdict) complain(format string, args ...any) {
 	v.Complaints = append(v.Complaints, fmt.Sprintf(format, args...))
@@ -75,7 +79,7 @@ func (v *Verdict) complainAll(what string, lines []string) int {
 			v.complain("%s: and %d more", what, len(lines)-examples)
 			break
 		}
-		v.complain("%s: %s", what, line)
+		v.complain("%s: %.*s", what, exampleSize, strings.Join(strings.Fields(line), " "))
 	}
 	return len(lines)
 }

@@ -21,6 +21,9 @@ var (
 	ErrConflict = errors.New("exists already")
 	// ErrLostClaim is a claim that ran out or was made anew by somebody else.
 	ErrLostClaim = errors.New("claim lost")
+	// ErrUnavailable is a database that cannot do now what it could do at
+	// another time: it is away, full, read-only, or undoes what it was told.
+	ErrUnavailable = errors.New("database unavailable")
 )
 
 // App is one bundle id whose receipts are kept fresh.
