@@ -31,8 +31,8 @@ type options struct {
 	only                *regexp.Regexp
 	receipts            int
 	logs, binary        string
-	soak                int
-	nights              int
+	parallel            int
+	soak, nights        int
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
@@ -48,6 +48,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.IntVar(&o.receipts, "receipts", 0, "`number` of receipts in each scenario (default 1200, short 400)")
 	flags.StringVar(&o.logs, "logs", "", "keep what the programs log in this `folder`")
 	flags.StringVar(&o.binary, "binary", "", "attack this `program` in place of the one that is built here")
+	flags.IntVar(&o.parallel, "parallel", 3, "`number` of scenarios side by side; those that harm the Postgres of all run alone")
 	flags.IntVar(&o.soak, "soak", 0, "in place of the scenarios, ask about so many receipts each night with random faults")
 	flags.IntVar(&o.nights, "nights", 5, "`number` of nights of -soak")
 	flags.Func("run", "only the scenarios whose names match this regular `expression`", func(text string) (err error) {
@@ -60,7 +61,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		}
 		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if flags.NArg() > 0 || o.receipts < 0 || o.soak < 0 || o.nights < 2 {
+	if flags.NArg() > 0 || o.receipts < 0 || o.parallel < 1 || o.soak < 0 || o.nights < 2 {
 		flags.Usage()
 		return o, errUsage
 	}
@@ -73,7 +74,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	return o, nil
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
@@ -95,6 +96,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			fmt.Fprintf(stderr, "%5.0fs  "+format+"\n", append([]any{time.Since(began).Seconds()}, args...)...)
 		},
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	}
+	if o.soak > 0 {
+		return o.runSoak(ctx, cfg, stdout)
 	}
 	results, err := o.attack(ctx, cfg, chosen)
 	if err := errors.Join(err, o.print(stdout, results)); err != nil {
@@ -131,18 +135,12 @@ func (o options) attack(ctx context.Context, cfg faults.SuiteConfig, chosen []fa
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, suite.Close()) }()
-	for _, s := range chosen {
-		r, err := suite.Run(ctx, s)
-		if err != nil {
-			return results, err
-		}
-		results = append(results, r)
-		cfg.Say("%s: %s", s.Name, inWords(r))
+	return suite.RunAll(ctx, chosen, o.parallel, func(r faults.Result) {
+		cfg.Say("%s: %s", r.Name, inWords(r))
 		for _, complaint := range r.Complaints {
 			cfg.Say("    %s", complaint)
 		}
-	}
-	return results, nil
+	})
 }
 
 func inWords(r faults.Result) string {

@@ -19,6 +19,8 @@ type Scenario struct {
 	Name string
 	// Faults says what is done, in the words of the table.
 	Faults string
+	// Alone is whether it harms the server of the whole suite.
+	Alone bool
 	// Short is whether the scenario is part of the short suite.
 	Short bool
 	// Length is how long the run would take without a fault, which sets the

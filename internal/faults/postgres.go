@@ -11,7 +11,7 @@ import (
 func postgresScenarios() []Scenario {
 	return []Scenario{
 		{
-			Name: "Postgres restarted", Short: true, Faults: "immediate shutdown, started again after 3 s, twice",
+			Name: "Postgres restarted", Alone: true, Short: true, Faults: "immediate shutdown, started again after 3 s, twice",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				for range 2 {
 					if err := w.crashPostgres(ctx, 3*time.Second); err != nil {
@@ -25,13 +25,13 @@ func postgresScenarios() []Scenario {
 			}),
 		},
 		{
-			Name: "Postgres failing over", Faults: "connections ended, then read-only for 4 s",
+			Name: "Postgres failing over", Alone: true, Faults: "connections ended, then read-only for 4 s",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				return w.whileSet(ctx, "default_transaction_read_only = on", 4*time.Second)
 			}),
 		},
 		{
-			Name: "Postgres refuses", Faults: "no connection left for the role, for 4 s",
+			Name: "Postgres refuses", Alone: true, Faults: "no connection left for the role, for 4 s",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				if err := w.administer(ctx, `ALTER ROLE `+role+` CONNECTION LIMIT 0`); err != nil {
 					return err

@@ -20,7 +20,8 @@ type process struct {
 	log  string
 }
 
-func (w *World) start(env []string, kind string) (*process, error) {
+// start starts a part of the program: a command without arguments, or with some.
+func (w *World) start(env []string, kind string, args ...string) (*process, error) {
 	p := &process{name: fmt.Sprintf("%s %d", kind, len(w.everything)+1)}
 	p.log = filepath.Join(w.folder, fmt.Sprintf("%02d-%s.log", len(w.everything)+1, kind))
 	file, err := os.Create(p.log)
@@ -28,7 +29,7 @@ func (w *World) start(env []string, kind string) (*process, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // the process has it
-	c := exec.Command(w.suite.binary, kind)
+	c := exec.Command(w.suite.binary, append([]string{kind}, args...)...)
 	c.Env, c.Stdout, c.Stderr = env, file, file
 	if p.Program, err = devstack.StartProgram(c); err != nil {
 		return nil, err

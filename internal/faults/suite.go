@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -11,9 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	_ "github.com/lib/pq" // the harness and the judge read Postgres by themselves
+	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/devstack"
@@ -29,9 +32,9 @@ type Suite struct {
 	postgres *devstack.Postgres
 	redis    *devstack.Redis // of the first night
 	admin    *sql.DB         // to the maintenance database, as a superuser
-	password string
 	keyset   string
 	start    time.Time
+	copying  sync.Mutex // of the first night: one at a time
 }
 
 // SuiteConfig says how a suite is prepared.
@@ -40,6 +43,10 @@ type SuiteConfig struct {
 	Receipts int
 	// Binary is a program to attack in place of this module's.
 	Binary string
+	// Back is how long ago the first night is; 0 is 30 days. LogSize is how many
+	// requests the App Store remembers; 0 is 50 for each receipt.
+	Back    time.Duration
+	LogSize int
 	// Folder gets the logs of the programs; empty is a temporary folder, which
 	// Close removes.
 	Folder string
@@ -62,7 +69,7 @@ const (
 // NewSuite builds the program, starts Postgres and does the first night. Close
 // ends it.
 func NewSuite(ctx context.Context, cfg SuiteConfig) (s *Suite, err error) {
-	s = &Suite{cfg: cfg, folder: cfg.Folder, start: time.Now().Add(-away).UTC().Truncate(time.Second)}
+	s = &Suite{cfg: cfg, folder: cfg.Folder, start: time.Now().Add(-cmp.Or(cfg.Back, away)).UTC().Truncate(time.Second)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -85,6 +92,41 @@ func NewSuite(ctx context.Context, cfg SuiteConfig) (s *Suite, err error) {
 	}
 	cfg.Say("first night: %d receipts, no faults", cfg.Receipts)
 	return s, s.learn(ctx)
+}
+
+// RunAll runs scenarios, some of them side by side, and returns their results in
+// the order of the scenarios. Each is told as it ends. An error of the harness
+// ends them all.
+func (s *Suite) RunAll(ctx context.Context, scenarios []Scenario, parallel int, each func(Result)) ([]Result, error) {
+	results := make([]Result, len(scenarios))
+	var telling sync.Mutex
+	run := func(ctx context.Context, i int) error {
+		r, err := s.Run(ctx, scenarios[i])
+		telling.Lock()
+		defer telling.Unlock()
+		if results[i] = r; err == nil {
+			each(r)
+		}
+		return err
+	}
+	beside, ctxBeside := errgroup.WithContext(ctx)
+	beside.SetLimit(parallel)
+	for i := range scenarios {
+		if !scenarios[i].Alone {
+			beside.Go(func() error { return run(ctxBeside, i) })
+		}
+	}
+	if err := beside.Wait(); err != nil {
+		return nil, err
+	}
+	for i := range scenarios {
+		if scenarios[i].Alone {
+			if err := run(ctx, i); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return results, nil
 }
 
 // Close ends what NewSuite started.
@@ -159,7 +201,7 @@ func (s *Suite) newAppStore() (*applesim.Server, error) {
 	return applesim.New(applesim.Config{
 		Seed: simSeed, Customers: s.cfg.Receipts, Start: s.start,
 		LatestReceipt: applesim.LatestEcho, // signing each reply anew takes a millisecond
-		LogSize:       50 * s.cfg.Receipts,
+		LogSize:       cmp.Or(s.cfg.LogSize, 50*s.cfg.Receipts),
 	})
 }
 

@@ -45,6 +45,8 @@ type World struct {
 	// there must be: 1 where it is 0.
 	since int64
 	runs  int
+	// before is the last run that does not count for Done.
+	before int
 
 	workers, schedulers []*process
 	everything          []*process
@@ -57,7 +59,7 @@ type World struct {
 const burst = 5
 
 func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *World, err error) {
-	w = &World{suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
+	w = &World{before: 1, suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -137,6 +139,8 @@ func (w *World) makeAllDue(ctx context.Context) error {
 
 // createDatabase makes the database of the scenario where it is not there.
 func (w *World) createDatabase(ctx context.Context, tablespace string) error {
+	w.suite.copying.Lock()
+	defer w.suite.copying.Unlock()
 	var exists bool
 	err := w.suite.admin.QueryRowContext(ctx, `SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)`, w.database).Scan(&exists)
 	if err != nil || exists {
@@ -217,7 +221,7 @@ func (w *World) number(ctx context.Context, query string, args ...any) (n int, e
 
 // Done is how many receipts have a stored result in this night.
 func (w *World) Done(ctx context.Context) (int, error) {
-	return w.number(ctx, `SELECT coalesce(sum(done), 0) FROM run_apps WHERE run_id > 1`)
+	return w.number(ctx, `SELECT coalesce(sum(done), 0) FROM run_apps WHERE run_id > $1`, w.before)
 }
 
 // Progress waits until a part of the receipts is done.
@@ -239,7 +243,7 @@ func (w *World) Finished(ctx context.Context) (bool, error) {
 // count is how many receipts had a good answer, how many good answers there
 // were, and how many results are stored.
 func (w *World) count(ctx context.Context) (receipts, answers, done int, err error) {
-	for _, n := range w.judge.GoodAnswers(0) {
+	for _, n := range w.judge.GoodAnswers(w.since) {
 		receipts++
 		answers += n
 	}

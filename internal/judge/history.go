@@ -32,7 +32,10 @@ func (j *Judge) Watch(ctx context.Context) error {
 // history looks at every version that was ever written: whether it was true at
 // its time, whether it was newer than the one before, and whether it has the
 // events that tell of it.
-func (j *Judge) history(ctx context.Context, _ Case, v *Verdict) error {
+func (j *Judge) history(ctx context.Context, c Case, v *Verdict) error {
+	if c.Quick {
+		return nil
+	}
 	versions, err := j.versions(ctx)
 	if err != nil {
 		return err

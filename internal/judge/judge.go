@@ -40,6 +40,8 @@ type Case struct {
 	Rate      float64
 	Burst     int
 	RateSlack time.Duration
+	// Quick leaves out the history, which grows with each run.
+	Quick bool
 	// Late accepts states of an earlier moment of the App Store than now, as
 	// long as they were true then: its replies may have been old.
 	Late bool
