@@ -8,7 +8,7 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary lint fuzz demo simulate bench clean
+.PHONY: help build $(PROGRAMS) test binary lint fuzz demo simulate bench faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,13 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \
 	done
+
+# FAULTS=-short is a minute of it; see go run ./cmd/faults -h.
+faults: ## attack whole installations, and exit 1 where anything is lost or wrong
+	$(GO) run ./cmd/faults $(FAULTS)
+
+soak: ## 100,000 checks in five nights of random faults
+	$(GO) run ./cmd/faults -soak 20000 $(FAULTS)
 
 demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
 	@$(GO) build -trimpath -o bin/demo ./cmd/demo

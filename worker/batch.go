@@ -125,6 +125,7 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 		if !pause(ctx, awayPause) {
 			break
 		}
+		b.beat()
 		cancel()
 		saving, cancel = saveContext(ctx)
 		err = b.doAll(saving, batch)

@@ -45,7 +45,7 @@ const (
 	FaultBomb Fault = "bomb"
 	// FaultDrip sends the right answer a byte at a time.
 	FaultDrip Fault = "drip"
-	// FaultLength promises more of the right body than it sends.
+	// FaultLength ends the connection after half of the body that it promised.
 	FaultLength Fault = "length"
 )
 

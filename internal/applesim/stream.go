@@ -13,8 +13,6 @@ const (
 	bombSize = 128 << 20
 	// dripEvery is how long a drop takes: a reply of a kilobyte a minute and more.
 	dripEvery = 100 * time.Millisecond
-	// missing is how many bytes FaultLength promises and keeps.
-	missing = 1000
 )
 
 // sendOddly gives an answer whose fault is in how it is sent; false if it is no
@@ -32,8 +30,8 @@ func (a answer) sendOddly(w http.ResponseWriter, r *http.Request) bool {
 	case FaultDrip:
 		a.drip(w, r)
 	case FaultLength:
-		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)+missing))
-		_, _ = w.Write(a.body)
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+		_, _ = w.Write(a.body[:len(a.body)/2])
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler) // the rest never comes
 	default:

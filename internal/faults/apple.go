@@ -36,7 +36,7 @@ func appleScenarios() []Scenario {
 		distress("Apple 429 with time", "HTTP 429 with Retry-After of 3 s, for 8 s", false, httpStatus(http.StatusTooManyRequests, 3*time.Second)),
 		distress("replies cut", "cut in the status, within a key, a value, between records, at the end, for 8 s", false,
 			share(cut(0.0005), 5), share(cut(0.05), 4), share(cut(0.33), 3), share(cut(0.7), 2), cut(0.999)),
-		distress("replies of wrong length", "fewer bytes than promised, for 8 s", false, fault(applesim.FaultLength)),
+		distress("replies of wrong length", "half of the bytes that were promised, for 8 s", false, fault(applesim.FaultLength)),
 		distress("replies endless", "a reply without an end for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultEndless), 10)),
 		distress("replies are bombs", "128 MB in a small gzip for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultBomb), 10)),
 		distress("replies drip", "a byte every 100 ms for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultDrip), 10)),

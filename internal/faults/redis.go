@@ -39,7 +39,7 @@ func redisScenarios() []Scenario {
 		},
 		{
 			// For more than 30 s: then asynq's leases run out in the workers.
-			Name: "Redis unreachable", Faults: "connections refused for a minute", AsksAgain: true,
+			Name: "Redis unreachable", Faults: "connections refused for a minute",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				w.WorkerRedis.Cut()
 				w.SchedulerRedis.Cut()

@@ -1,0 +1,91 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"revalidator/internal/applesim"
+	"revalidator/internal/judge"
+)
+
+// TestJudgeObjects spoils what a good night has left, in one way after the
+// other: the judge finds each, and nothing where all is well.
+func TestJudgeObjects(t *testing.T) {
+	t.Parallel()
+	const (
+		customers = 150
+		rate      = 400.0
+		burst     = 20
+	)
+	n := newNight(t, applesim.Config{Seed: 15, Customers: customers}, rate, burst)
+	must(t, n.judge().Watch(t.Context()))
+	stop := n.beside(n.worker().Run)
+	run := n.run("a good night")
+	stop()
+	good := judge.Case{RunID: run.ID, Started: n.start, Rate: rate, Burst: burst, RateSlack: 750 * time.Millisecond}
+	n.keepTables()
+	const (
+		oneReceipt      = ` WHERE id = (SELECT min(id) FROM receipts)`
+		oneSubscription = ` WHERE original_transaction_id = (SELECT min(original_transaction_id) FROM subscriptions WHERE status = 'active')`
+	)
+	for _, test := range []struct {
+		name    string
+		spoil   string
+		without func(*judge.Case)
+		want    string // empty: nothing
+	}{
+		{"nothing", ``, nil, ""},
+		{"a result that is not stored", `UPDATE receipts SET last_checked_at = NULL` + oneReceipt, nil, "lost: receipt"},
+		{"a failure that stays", `UPDATE receipts SET last_error = 'timeout'` + oneReceipt, nil, "lost: receipt"},
+		{"a receipt that is never due again", `UPDATE receipts SET next_check_at = NULL, next_check_rule = 'renewal'` + oneReceipt, nil, "lost: receipt"},
+		{"a receipt that nobody asked about", `UPDATE receipts SET sha256 = sha256(sha256)` + oneReceipt, nil, "lost: receipt"},
+		{"a claim left behind", `UPDATE receipts SET claimed_until = now()` + oneReceipt, nil, "claim: receipt"},
+		{"a receipt left in the run", `UPDATE receipts SET run_id = 1` + oneReceipt, nil, "claim: receipt"},
+		{"a count too many", `UPDATE run_apps SET done = done + 1 WHERE bundle_id = (SELECT min(bundle_id) FROM apps)`, nil, "totals: run is finished"},
+		{"a change that is not counted", `UPDATE run_apps SET changed = changed - 1 WHERE bundle_id = (SELECT min(bundle_id) FROM apps)`, nil, "totals:"},
+		{"a state that never was", `UPDATE subscriptions SET status = 'revoked', as_of = as_of + interval '1 s'` + oneSubscription, nil, "version: subscriptions"},
+		{"an older state", `UPDATE subscriptions SET as_of = as_of - interval '1 ms'` + oneSubscription, nil, "went back"},
+		{"a subscription that is missing", `DELETE FROM subscriptions` + oneSubscription, nil, "is missing"},
+		{"an event that is missing", `DELETE FROM subscription_events WHERE id = (SELECT min(id) FROM subscription_events)`, nil, "has 0 events, want 1"},
+		{"an event twice", `INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after, as_of, recorded_at)
+			SELECT type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after, as_of, recorded_at
+			FROM subscription_events WHERE id = (SELECT min(id) FROM subscription_events)`, nil, "has 2 events, want 1"},
+		{"a rate that is exceeded", ``, func(c *judge.Case) { c.Rate, c.Burst = rate/20, 1 }, "ahead of its rate"},
+	} {
+		n.exec(test.spoil)
+		c := good
+		if test.without != nil {
+			test.without(&c)
+		}
+		v, err := n.judge().Judge(t.Context(), c)
+		must(t, err)
+		complaints := strings.Join(v.Complaints, "\n")
+		if test.want == "" && complaints != "" || !strings.Contains(complaints, test.want) {
+			t.Errorf("%s: got complaints %q, want %q", test.name, complaints, test.want)
+		}
+		n.restoreTables()
+	}
+}
+
+func spoiledTables() []string {
+	return []string{"receipts", "subscriptions", "subscription_events", "run_apps", "judge.history"}
+}
+
+func (n *night) keepTables() {
+	n.t.Helper()
+	for i, table := range spoiledTables() {
+		n.exec(fmt.Sprintf(`CREATE TABLE judge.kept_%d AS TABLE %s`, i, table))
+	}
+}
+
+// restoreTables makes the tables what they were, past every trigger.
+func (n *night) restoreTables() {
+	n.t.Helper()
+	statement := `SET session_replication_role = replica;`
+	for i, table := range spoiledTables() {
+		statement += fmt.Sprintf(`DELETE FROM %s; INSERT INTO %[1]s OVERRIDING SYSTEM VALUE SELECT * FROM judge.kept_%d;`, table, i)
+	}
+	n.exec(statement)
+}
