@@ -29,7 +29,7 @@ func appleScenarios() []Scenario {
 		distress("Apple 503", "HTTP 503 with HTML for everybody, for 8 s", true, httpStatus(http.StatusServiceUnavailable, 0)),
 		distress("Apple silent", "no answer after the body was sent, for 8 s", false, fault(applesim.FaultTimeout)),
 		distress("Apple resets", "connection reset before the answer, for 8 s", false, fault(applesim.FaultReset)),
-		distress("Apple 21002", "21002 for everybody, for 8 s", true, code(21002)),
+		distress("Apple 21002", "21002 for everybody, for 8 s", false, code(21002)),
 		distress("Apple 21005 21009 211xx", "a third of each for everybody, for 8 s", false,
 			share(code(21005), 3), share(code(21009), 2), code(21199)),
 		distress("Apple 429", "HTTP 429 without Retry-After, for 8 s", false, httpStatus(http.StatusTooManyRequests, 0)),

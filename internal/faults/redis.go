@@ -9,9 +9,13 @@ import (
 func redisScenarios() []Scenario {
 	return []Scenario{
 		{
-			Name: "Redis emptied", Short: true, Faults: "FLUSHALL 3 times, 3 s apart",
+			Name: "Redis emptied", Short: true, Faults: "FLUSHALL 3 times, 3 s apart", AsksAgain: true,
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				for range 3 {
+					// Calls on their way go on, under claims that are void now.
+					if err := w.lose(ctx); err != nil {
+						return err
+					}
 					if err := w.Redis.FlushAll(ctx).Err(); err != nil {
 						return err
 					}

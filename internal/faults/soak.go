@@ -219,7 +219,9 @@ func (s *soak) choose() (string, func(context.Context) error) {
 		{"scheduler killed", func(context.Context) error {
 			return errors.Join(s.KillScheduler(), s.StartScheduler())
 		}},
-		{"Redis emptied", func(ctx context.Context) error { return s.Redis.FlushAll(ctx).Err() }},
+		{"Redis emptied", func(ctx context.Context) error {
+			return errors.Join(s.lose(ctx), s.Redis.FlushAll(ctx).Err())
+		}},
 		{"Redis cut", func(ctx context.Context) error { return s.cut(ctx, s.WorkerRedis) }},
 		{"Postgres crashed", func(ctx context.Context) error { return s.crashPostgres(ctx, time.Second) }},
 		{"Apple cut", func(ctx context.Context) error { return s.cut(ctx, s.WorkerApple) }},

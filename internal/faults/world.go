@@ -51,7 +51,8 @@ type World struct {
 	workers, schedulers []*process
 	everything          []*process
 	inFlight            int
-	harm                time.Time // when the last of it happened
+	lag                 time.Duration // how late the machine was at worst
+	harm                time.Time     // when the last of it happened
 	closers             []func() error
 }
 
