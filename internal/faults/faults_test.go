@@ -1,0 +1,65 @@
+package faults
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/judge"
+)
+
+func TestScenariosAreComplete(t *testing.T) {
+	t.Parallel()
+	names, databases, short := map[string]bool{}, map[string]bool{}, 0
+	for _, s := range Scenarios() {
+		database := notInNames.ReplaceAllString(strings.ToLower(s.Name), "_")
+		if s.Name == "" || s.Faults == "" || s.Attack == nil || names[s.Name] || databases[database] {
+			t.Errorf("scenario %q: name, faults or attack is missing, or the name is given twice", s.Name)
+		}
+		if strings.Contains(s.Name+s.Faults, "|") {
+			t.Errorf("scenario %q would break the table", s.Name)
+		}
+		names[s.Name], databases[database] = true, true
+		if s.Short {
+			short++
+		}
+	}
+	if short < 4 || short > 8 {
+		t.Errorf("%d scenarios in the short suite", short)
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	var got strings.Builder
+	if err := WriteTable(&got, []Result{
+		{Name: "worker killed", Faults: "kill -9", Verdict: judge.Verdict{Receipts: 7, Asked: 6, Duplicates: 2, Lost: 1}, InFlight: 5, Recovery: 3210 * time.Millisecond},
+		{Name: "disk full", Faults: "no space", Skipped: "needs root"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := `| scenario | faults injected | receipts | asked | duplicates | lost | wrong | events off | recovery |
+|---|---|--:|--:|--:|--:|--:|--:|--:|
+| worker killed | kill -9 | 7 | 6 | 2 of 5 | 1 | 0 | 0 | 3.2 s |
+| disk full | no space | skipped: needs root | | | | | | |
+`
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("table (-want +got)\n%s", diff)
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	t.Parallel()
+	first := Use{Heap: 20 << 20, Resident: 60 << 20, Goroutines: 300, Files: 40, Postgres: 30, Redis: 60, Receipts: 10 << 20, Subscriptions: 9 << 20}
+	if got := growth(first, first); got != nil {
+		t.Errorf("nothing grew: got %q", got)
+	}
+	last := first
+	last.Goroutines, last.Receipts = 1000, 100<<20
+	want := []string{"goroutines grew from 300 to 1000", "bytes of receipts grew from 10485760 to 104857600"}
+	if diff := cmp.Diff(want, growth(first, last)); diff != "" {
+		t.Errorf("complaints (-want +got)\n%s", diff)
+	}
+}
