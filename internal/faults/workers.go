@@ -17,7 +17,7 @@ func workerScenarios() []Scenario {
 			Name:      "all workers killed",
 			Faults:    "kill -9 of both workers at once, others after 3 s",
 			AsksAgain: true, Recovered: claimsOfTheDeadAreFree,
-			Attack: func(ctx context.Context, w *World) error {
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				for range 2 {
 					if err := w.KillWorker(ctx); err != nil {
 						return err
@@ -27,7 +27,7 @@ func workerScenarios() []Scenario {
 					return err
 				}
 				return w.StartWorker()
-			},
+			}),
 		},
 		{
 			Name: "worker stopped", Short: true,
