@@ -22,9 +22,14 @@ func networkScenarios() []Scenario {
 	}
 	var all []Scenario
 	for _, way := range ways {
+		var settings []string
+		if way.name == "worker to Postgres" {
+			settings = []string{longLease}
+		}
 		all = append(all, Scenario{
-			Name:   way.name,
-			Faults: "way cut, then reset, swallowed, delayed, throttled, cut after 2 KB, 4 s each",
+			Name:     way.name,
+			Faults:   "way cut, then reset, swallowed, delayed, throttled, cut after 2 KB, 4 s each",
+			Settings: settings,
 			// What was held up comes in a bunch.
 			RateSlack: troubleTime + time.Second, AsksAgain: way.name == "worker to Apple", Length: 25 * time.Second,
 			Attack: afterAStart(func(ctx context.Context, w *World) error { return troubles(ctx, w, way.link(w)) }),
