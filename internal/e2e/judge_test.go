@@ -34,6 +34,22 @@ func (n *night) mustMatchTruth() {
 	}
 }
 
+// query runs a statement that returns one JSON document per row.
+func (n *night) query(statement string) [][]byte {
+	n.t.Helper()
+	rows, err := n.plainDB().QueryContext(n.t.Context(), statement)
+	must(n.t, err)
+	defer func() { _ = rows.Close() }()
+	var documents [][]byte
+	for rows.Next() {
+		var document []byte
+		must(n.t, rows.Scan(&document))
+		documents = append(documents, document)
+	}
+	must(n.t, rows.Err())
+	return documents
+}
+
 // count runs a statement that returns one number.
 func (n *night) count(statement string) int {
 	n.t.Helper()
