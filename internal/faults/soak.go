@@ -39,7 +39,7 @@ const (
 	soakRate = 300
 	// nightTime bounds a night of a soak for each thousand receipts, and a
 	// minute.
-	nightTime = 20 * time.Second
+	nightTime = 40 * time.Second
 )
 
 // Soak does nights in a row, and tells of each as it ends. Its error is one of
