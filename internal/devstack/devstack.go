@@ -27,6 +27,8 @@ type Config struct {
 	// away anyhow, and commits cost no disk write; benchmarks want it on.
 	// Redis has nothing to keep and ignores it.
 	Durable bool
+	// MaxConnections is how many clients Postgres takes; 0 is 200.
+	MaxConnections int
 	// Folders are searched for the server's programs in place of PATH and the
 	// folders where Debian, Homebrew and postgresql.org put them. With Folders
 	// set nothing is downloaded.

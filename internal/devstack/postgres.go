@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -50,7 +51,7 @@ func StartPostgres(ctx context.Context, cfg Config) (*Postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-	cluster := cluster{programs: programs, folder: folder.path, lock: folder.lock, who: who, durable: cfg.Durable, password: rand.Text()}
+	cluster := cluster{programs: programs, folder: folder.path, lock: folder.lock, who: who, durable: cfg.Durable, connections: cmp.Or(cfg.MaxConnections, defaultConnections), password: rand.Text()}
 	server, port, err := cluster.start(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start postgres from %s: %w", programs, err), folder.remove())
@@ -109,8 +110,13 @@ type cluster struct {
 	lock     *os.File // nil where the folder is not locked
 	who      *account
 	durable  bool
-	password string
+	// connections is max_connections.
+	connections int
+	password    string
 }
+
+// defaultConnections is enough for several test programs that share a server.
+const defaultConnections = 200
 
 func (c cluster) data() string { return filepath.Join(c.folder, "data") }
 func (c cluster) log() string  { return filepath.Join(c.folder, "postgres.log") }
@@ -193,7 +199,7 @@ func (c cluster) arguments(port int) []string {
 		"listen_addresses=127.0.0.1",
 		"port=" + strconv.Itoa(port),
 		"unix_socket_directories=", // Their paths have a limit of 107 bytes.
-		"max_connections=200",      // Several test programs share a server.
+		"max_connections=" + strconv.Itoa(c.connections),
 		"timezone=UTC",
 		"log_timezone=UTC",
 	}

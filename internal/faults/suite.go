@@ -58,11 +58,13 @@ type SuiteConfig struct {
 const (
 	// away is the simulated time between the first night and the one that is
 	// attacked, in which much changes.
-	away     = 30 * 24 * time.Hour
-	learned  = "learned" // the database after the first night
-	role     = "revalidator"
-	simSeed  = 21
-	rolePass = "of a throw-away server"
+	away = 30 * 24 * time.Hour
+	// connections are enough for the workers of several scenarios side by side.
+	connections = 1000
+	learned     = "learned" // the database after the first night
+	role        = "revalidator"
+	simSeed     = 21
+	rolePass    = "of a throw-away server"
 )
 
 // NewSuite builds the program, starts Postgres and does the first night. Close
@@ -165,7 +167,7 @@ func (s *Suite) build(ctx context.Context) error {
 // startPostgres starts a server that keeps what it has committed, and makes the
 // role of the program, which is no superuser.
 func (s *Suite) startPostgres(ctx context.Context) (err error) {
-	if s.postgres, err = devstack.StartPostgres(ctx, devstack.Config{Durable: true, Logger: s.cfg.Logger}); err != nil {
+	if s.postgres, err = devstack.StartPostgres(ctx, devstack.Config{Durable: true, MaxConnections: connections, Logger: s.cfg.Logger}); err != nil {
 		return err
 	}
 	if s.admin, err = sql.Open("postgres", s.postgres.URL); err != nil {
