@@ -2,6 +2,7 @@ package applesim
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -108,12 +109,16 @@ func (m mishap) mislead(q *question) {
 	case FaultWrongApp:
 		q.bundleID = "com.example.stranger"
 	case FaultStale:
-		age := millis(time.Duration(m.rule.Age).Milliseconds())
-		if age == 0 {
-			age = hour
-		}
-		q.now -= age
+		q.now -= millis(m.age().Milliseconds())
 	}
+}
+
+// age is how old an answer is.
+func (m mishap) age() time.Duration {
+	if m.rule == nil || m.rule.Fault != FaultStale {
+		return 0
+	}
+	return cmp.Or(time.Duration(m.rule.Age), time.Hour)
 }
 
 // ruin spoils the right answer.
@@ -152,7 +157,7 @@ func (a answer) send(w http.ResponseWriter, r *http.Request, now time.Time) {
 		a.breakOff(w, r)
 	}
 	header := w.Header()
-	header.Set("Date", now.UTC().Format(http.TimeFormat))
+	header.Set("Date", now.Add(-a.mishap.age()).UTC().Format(http.TimeFormat))
 	header.Set("Content-Type", a.contentType)
 	if a.sendOddly(w, r) {
 		return

@@ -77,6 +77,17 @@ func TestFaultsInTheAnswer(t *testing.T) {
 	}
 }
 
+// TestStaleAnswerIsDatedStale holds the one time that Apple tells with a
+// transaction receipt to the age of the answer.
+func TestStaleAnswerIsDatedStale(t *testing.T) {
+	t.Parallel()
+	s, a := oneCustomer(t, Rule{Fault: FaultStale, Rate: 1, Age: Duration(48 * time.Hour)})
+	want := start.Add(-48 * time.Hour).Format(http.TimeFormat)
+	if got := send(t, s, "production", a).Header().Get("Date"); got != want {
+		t.Errorf("date: got %s, want %s", got, want)
+	}
+}
+
 func TestReset(t *testing.T) {
 	t.Parallel()
 	s, a := oneCustomer(t, Rule{Fault: FaultReset, Rate: 1})
