@@ -64,7 +64,8 @@ const (
 // matches counts.
 func verdicts() []verdict {
 	return []verdict{
-		{context.Canceled, "stopped", giveBack, false, unclear}, // the worker is shutting down
+		{context.Canceled, "stopped", giveBack, false, unclear},          // the worker is shutting down
+		{ratelimit.ErrForgotten, "queue_lost", giveBack, false, unclear}, // the claim is void, or will be
 		// Before what an answer says: it came while the breaker was open.
 		{ratelimit.ErrOpen, "held_back", waitForLimit, false, unclear},
 		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false, unclear},

@@ -82,6 +82,7 @@ func verdictTests() []verdictTest {
 			want: ledger.Outcome{Failure: "held_back", Stays: true, NextCheck: iap.Check{At: noon.Add(20*time.Second + 20*time.Second/8), Rule: iap.RuleHeldBack}},
 		},
 		{name: "a panic", err: errPanicked, want: retried("panicked")},
+		{name: "queue lost while waiting", err: waited(ratelimit.ErrForgotten), notSent: true, want: ledger.Outcome{Stays: true}},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
 		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
 		{name: "no memory", err: errNoRoom, notSent: true, want: givenBack("memory_full", 5*time.Second)},

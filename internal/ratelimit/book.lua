@@ -6,8 +6,8 @@
 -- ARGV     tokens per second, burst, longest wait (microseconds), 1 where the
 --          caller knows that the budget existed, lifetime (milliseconds), good
 --          answers since the last call, patience with a probe (microseconds)
--- returns  {1, wait, slot, cut, probe} for a booked slot, where probe is 0 for
---          an ordinary one; {0, wait} where the next is too far away;
+-- returns  {1, wait, slot, cut, probe, born} for a booked slot, where probe is 0
+--          for an ordinary one; {0, wait} where the next is too far away;
 --          {2, wait} where the breaker is open
 local rate = tonumber(ARGV[1]) / second * share()
 local burst = tonumber(ARGV[2])
@@ -31,6 +31,7 @@ if budget.opened then
   budget.probes, probe = probes, budget['until']
 end
 
+if not budget.born then put('born', now) end
 local slot, tokens = budget.slot, budget.tokens
 local horizon = now + max_wait
 if not slot and ARGV[4] == '0' then
@@ -53,6 +54,7 @@ if tokens < 1 then
   tokens = math.max(1, tokens + pause * rate)
 end
 if next_slot - now > max_wait then
+  keep(ARGV[5])
   return {0, next_slot - now}
 end
 put('slot', next_slot)
@@ -62,4 +64,4 @@ if probe > 0 then
   put('probes', budget.probes + 1)
   put('probed', next_slot)
 end
-return {1, next_slot - now, next_slot, budget.cut or 0, probe}
+return {1, next_slot - now, next_slot, budget.cut or 0, probe, budget.born}

@@ -3,6 +3,8 @@
 -- KEYS[1]  the budget, a hash. All times in it are UNIX microseconds of the
 --          clock of Redis, the one clock that all workers share:
 --   slot, tokens       the last booked slot, and what was left right after it
+--   born               when the first slot was booked, by which a budget is told
+--                      from one that was lost with all of Redis
 --   blocked            nobody gets a slot before it
 --   cut                when the line was last broken up: who was booked before
 --                      books anew
@@ -32,7 +34,7 @@ local window, longest_window, least_calls = 10 * second, 300 * second, 20
 local first_pause, longest_pause = 30 * second, 600 * second
 local probes_needed = 3
 
-local names = {'slot', 'tokens', 'blocked', 'cut', 'share', 'share_at', 'from', 'calls', 'bad',
+local names = {'born', 'slot', 'tokens', 'blocked', 'cut', 'share', 'share_at', 'from', 'calls', 'bad',
   'opened', 'until', 'rounds', 'probes', 'good', 'probed'}
 local budget = {}
 for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(names))) do

@@ -24,6 +24,10 @@ var (
 	// ErrUnavailable says that Redis did not answer. Without it nobody knows
 	// what the others send, so there is no slot either.
 	ErrUnavailable = errors.New("rate limiter unavailable")
+	// ErrForgotten says that Redis was emptied or replaced while the slot was
+	// waited for. The queue is gone with it, and so, before long, is the claim of
+	// whoever waited: others may be asking already.
+	ErrForgotten = errors.New("redis was emptied meanwhile")
 )
 
 // BusyError is a refusal: the next free slot is further away than MaxWait, and
@@ -115,6 +119,7 @@ type Slot struct {
 	at    int64 // UNIX microseconds of the clock of Redis, as the others
 	cut   int64 // when the line was last broken up at the time of the booking
 	probe int64 // names the pause of the breaker after which it is a probe
+	born  int64 // names the budget among those of the same key that were lost
 }
 
 // IsProbe reports whether the call tells if an open breaker may close.
@@ -123,8 +128,8 @@ func (s Slot) IsProbe() bool { return s.probe != 0 }
 // Wait books the next free slot of the budget key and sleeps until it comes.
 // What is heard of the call is to be told with Report. Its errors are a
 // *BusyError where that slot is further away than MaxWait, an *OpenError while
-// the breaker is open, ErrUnavailable where Redis does not answer, and the error
-// of ctx as such. A slot that was booked when ctx ends is lost.
+// the breaker is open, ErrUnavailable where Redis does not answer, ErrForgotten
+// where it has been emptied, and the error of ctx as such. A slot that was booked when ctx ends is lost.
 func (l *Limiter) Wait(ctx context.Context, key string, r Rate) (Slot, error) {
 	if err := r.Validate(); err != nil {
 		return Slot{}, err

@@ -67,7 +67,7 @@ func (l *Limiter) book(ctx context.Context, key string, r Rate) (Slot, time.Dura
 		return Slot{}, 0, &OpenError{RetryAfter: wait}
 	}
 	l.remember(key)
-	slot := Slot{at: reply[2], cut: reply[3], probe: reply[4]}
+	slot := Slot{at: reply[2], cut: reply[3], probe: reply[4], born: reply[5]}
 	if slot.IsProbe() {
 		// Until it is heard of, other work would come for nothing.
 		l.hold(ctx, key, time.UnixMicro(slot.at).Add(probeHold))
@@ -76,14 +76,16 @@ func (l *Limiter) book(ctx context.Context, key string, r Rate) (Slot, time.Dura
 }
 
 // stands reports whether a slot is good after a sleep: a Block may have come
-// meanwhile, or the line was broken up, and both are for the sleepers too. An
-// emptied Redis says neither.
+// meanwhile, or the line was broken up, and both are for the sleepers too.
 func (l *Limiter) stands(ctx context.Context, key string, s Slot) (bool, error) {
-	values, err := l.redis.HMGet(ctx, redisKey(key), "blocked", "cut").Result()
+	values, err := l.redis.HMGet(ctx, redisKey(key), "blocked", "cut", "born").Result()
 	if err != nil {
 		return false, unavailable(ctx, "confirm", key, err)
 	}
-	blocked, cut := microseconds(values[0]), microseconds(values[1])
+	blocked, cut, born := microseconds(values[0]), microseconds(values[1]), microseconds(values[2])
+	if born != s.born {
+		return false, fmt.Errorf("confirm a slot of %s: %w", key, ErrForgotten)
+	}
 	return blocked <= s.at && cut <= s.cut, nil
 }
 

@@ -157,3 +157,34 @@ func TestRedisDownFailsClosed(t *testing.T) {
 		t.Errorf("Block: got %v, want ErrUnavailable", err)
 	}
 }
+
+// TestEmptiedRedisWakesTheSleepers holds whoever slept while Redis was emptied
+// to not asking: with the queue went the claim.
+func TestEmptiedRedisWakesTheSleepers(t *testing.T) {
+	t.Parallel()
+	r := Rate{PerSecond: 0.1, Burst: 1}
+	for name, meanwhile := range map[string]func(context.Context, *Limiter) error{
+		"and nobody has booked since": func(context.Context, *Limiter) error { return nil },
+		"and others have booked since": func(ctx context.Context, other *Limiter) error {
+			_, _, err := other.book(ctx, key, r)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := connect(t, redistest.Start(t))
+			other := newLimiter(t, Config{Redis: client, MaxWait: time.Hour})
+			limiter := newLimiter(t, Config{Redis: client, MaxWait: time.Hour,
+				Sleep: func(ctx context.Context, _ time.Duration) error {
+					if err := client.FlushAll(ctx).Err(); err != nil {
+						return err
+					}
+					return meanwhile(ctx, other)
+				}})
+			mustBook(t, limiter, key, r, 1)
+			if _, err := limiter.Wait(t.Context(), key, r); !errors.Is(err, ErrForgotten) {
+				t.Errorf("got %v, want %v", err, ErrForgotten)
+			}
+		})
+	}
+}
