@@ -111,7 +111,7 @@ func TestPostgresOnTakenPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer folder.remove()
-	cluster := cluster{programs: programs, folder: folder.path, who: who, password: rand.Text()}
+	cluster := cluster{programs: programs, folder: folder.path, who: who, connections: defaultConnections, password: rand.Text()}
 	if err := cluster.initialize(t.Context()); err != nil {
 		t.Fatal(err)
 	}
