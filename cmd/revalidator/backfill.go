@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -107,7 +108,7 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 		return err
 	}
 	defer parts.close()
-	if err := parts.knowsApps(ctx, filter.BundleIDs); err != nil {
+	if err := parts.knowsApps(ctx, filter.BundleIDs...); err != nil {
 		return err
 	}
 	if o.dryRun {
@@ -116,9 +117,9 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 	return p.startBackfill(ctx, parts, filter, o)
 }
 
-// knowsApps refuses apps that there are not.
-func (s *parts) knowsApps(ctx context.Context, bundleIDs []string) error {
-	if len(bundleIDs) == 0 {
+// knowsApps refuses apps that there are not. An empty one is none, and is known.
+func (s *parts) knowsApps(ctx context.Context, bundleIDs ...string) error {
+	if strings.Join(bundleIDs, "") == "" {
 		return nil
 	}
 	apps, err := s.db.Apps(ctx)
@@ -130,7 +131,7 @@ func (s *parts) knowsApps(ctx context.Context, bundleIDs []string) error {
 		known[i] = a.BundleID
 	}
 	for _, id := range bundleIDs {
-		if !slices.Contains(known, id) {
+		if id != "" && !slices.Contains(known, id) {
 			return usage(fmt.Errorf("--app: there is no app %q, but %s", id, orNone(known)))
 		}
 	}

@@ -77,10 +77,8 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 		return err
 	}
 	defer parts.close()
-	if q.BundleID != "" {
-		if err := parts.knowsApps(ctx, []string{q.BundleID}); err != nil {
-			return err
-		}
+	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+		return err
 	}
 	limit := q.Limit
 	q.Limit++ // one more tells whether there is a next page

@@ -50,10 +50,8 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 		return err
 	}
 	defer parts.close()
-	if app != "" {
-		if err := parts.knowsApps(ctx, []string{app}); err != nil {
-			return err
-		}
+	if err := parts.knowsApps(ctx, app); err != nil {
+		return err
 	}
 	found, err := parts.db.StoredReceipts(ctx, repository.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
 	if err != nil {

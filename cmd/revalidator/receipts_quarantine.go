@@ -61,6 +61,9 @@ func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery)
 		return err
 	}
 	defer parts.close()
+	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+		return err
+	}
 	counts, err := parts.db.QuarantineCounts(ctx, q)
 	if err != nil {
 		return err
@@ -179,6 +182,9 @@ func (p *program) release(ctx context.Context, q repository.QuarantineQuery) err
 		return err
 	}
 	defer parts.close()
+	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+		return err
+	}
 	if len(q.IDs) > 0 {
 		chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
 		found, err := parts.db.StoredReceipts(ctx, chosen)

@@ -61,7 +61,7 @@ func TestQuarantine(t *testing.T) {
 	s.must(t, "receipts", "release", "--all")
 	for _, args := range [][]string{
 		{"quarantined", "--limit", "0"}, {"release"}, {"release", "1", "--all"}, {"release", "--all", "--app", readerApp},
-		{"release", "x"}, {"release", "1", "999"},
+		{"release", "x"}, {"release", "1", "999"}, {"release", "--app", "com.example.raeder"}, {"quarantined", "--app", "com.example.raeder"},
 	} {
 		if o := s.run(t, append([]string{"receipts"}, args...)...); o.code != exitUsage && o.code != exitFailure || o.stdout != "" {
 			t.Errorf("%q: got exit code %d and %q on standard output", args, o.code, o.stdout)
