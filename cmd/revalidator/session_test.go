@@ -104,9 +104,12 @@ func (s *session) run(t *testing.T, args ...string) outcome {
 
 func (s *session) runWith(t *testing.T, stdin string, args ...string) outcome {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	code := execute(t, args, stdin, &stdout, &stderr, s.env)
-	o := outcome{code, stdout.String(), stderr.String()}
+	// The Redis client has one log for the whole process, and may write to it
+	// when the command has ended.
+	var stdout bytes.Buffer
+	stderr := newOutput()
+	code := execute(t, args, stdin, &stdout, stderr, s.env)
+	o := outcome{code, stdout.String(), stderr.text()}
 	s.record(args, o)
 	return o
 }
