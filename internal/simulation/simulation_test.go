@@ -40,7 +40,8 @@ func TestAnswersMeanWhatHappened(t *testing.T) {
 			if end <= ph.from {
 				t.Fatalf("life %d: phase %d ends before it begins", id, i)
 			}
-			for _, at := range []moment{ph.from, (ph.from + end) / 2, end - 1} {
+			// Apple tells times in milliseconds.
+			for _, at := range []moment{ph.from, (ph.from + end) / 2, end - time.Millisecond} {
 				s := h.conclusion(i, at).Subscriptions[0]
 				if s.Status != ph.status {
 					t.Fatalf("life %d, phase %d, at %s: Derive says %s, want %s", id, i, at, s.Status, ph.status)
