@@ -27,6 +27,13 @@ type outcomeRow struct {
 	NextCheckRule iap.Rule         `json:"next_check_rule,omitempty"`
 }
 
+// byKeyOnly is for a transaction that finds all rows by their keys. Where a table
+// was vacuumed while it was empty, Postgres would plan the checks of the foreign
+// keys that point to it as walks through the whole table, and keep these plans
+// until the next ANALYZE, however many rows come: a first night would save ever
+// more slowly.
+const byKeyOnly = `SET LOCAL enable_seqscan = off`
+
 // SaveOutcomes stores what became of claims, in one transaction: the receipts,
 // what Apple's facts change about subscriptions and purchases, an event for
 // each change, and the totals of the runs. saved[i] is false where the claim of
@@ -35,6 +42,9 @@ type outcomeRow struct {
 // a later try may do better.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []bool, err error) {
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
+			return err
+		}
 		held, err := endClaims(ctx, tx, outcomes)
 		if err != nil {
 			return err
