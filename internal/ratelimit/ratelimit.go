@@ -91,6 +91,8 @@ type Limiter struct {
 	met map[string]bool // budgets that exist unless Redis was emptied
 	// good are answers that the budgets have not been told of.
 	good map[string]int64
+	// lines are those who wait for a booking; one that is here is served.
+	lines map[line][]chan<- booking
 }
 
 // defaultPatience is longer than a call to Apple takes that runs into its
@@ -111,6 +113,7 @@ func New(c Config) (*Limiter, error) {
 	return &Limiter{
 		redis: c.Redis, maxWait: c.MaxWait, patience: cmp.Or(c.Patience, defaultPatience), sleep: c.Sleep,
 		met: make(map[string]bool), good: make(map[string]int64),
+		lines: make(map[line][]chan<- booking),
 	}, nil
 }
 

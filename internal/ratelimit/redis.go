@@ -46,35 +46,6 @@ const lifetime = 24 * time.Hour
 // about one budget on one shard.
 func redisKey(key string) string { return "revalidator:rate:{" + key + "}" }
 
-// What book.lua may answer.
-const (
-	bookedBusy = iota
-	bookedSlot
-	bookedOpen
-)
-
-func (l *Limiter) book(ctx context.Context, key string, r Rate) (Slot, time.Duration, error) {
-	reply, err := bookScript.Run(ctx, l.redis, []string{redisKey(key)}, r.PerSecond, r.Burst, l.maxWait.Microseconds(),
-		l.knows(key), lifetime.Milliseconds(), l.untold(key), l.patience.Microseconds()).Int64Slice()
-	if err != nil {
-		return Slot{}, 0, unavailable(ctx, "book", key, err)
-	}
-	wait := time.Duration(reply[1]) * time.Microsecond
-	switch reply[0] {
-	case bookedBusy:
-		return Slot{}, 0, &BusyError{RetryAfter: wait}
-	case bookedOpen:
-		return Slot{}, 0, &OpenError{RetryAfter: wait}
-	}
-	l.remember(key)
-	slot := Slot{at: reply[2], cut: reply[3], probe: reply[4], born: reply[5]}
-	if slot.IsProbe() {
-		// Until it is heard of, other work would come for nothing.
-		l.hold(ctx, key, time.UnixMicro(slot.at).Add(probeHold))
-	}
-	return slot, wait, nil
-}
-
 // stands reports whether a slot is good after a sleep: a Block may have come
 // meanwhile, or the line was broken up, and both are for the sleepers too.
 func (l *Limiter) stands(ctx context.Context, key string, s Slot) (bool, error) {
