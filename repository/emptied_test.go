@@ -23,7 +23,8 @@ func TestSaveFindsRowsByTheirKeys(t *testing.T) {
 	}
 	o.must(o.Close()) // which has Postgres count what the connection did
 	const query = `SELECT seq_tup_read, idx_scan FROM pg_stat_user_tables WHERE relname = 'subscriptions'`
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for poll := time.NewTicker(10 * time.Millisecond); ; <-poll.C {
 		var walked, found int
 		if err := o.raw.QueryRowContext(t.Context(), query).Scan(&walked, &found); err != nil {
 			t.Fatal(err)
