@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,16 +74,19 @@ func (db *DB) ExplainClaim(ctx context.Context, r ledger.ClaimRequest) ([]string
 }
 
 func claimArgs(r ledger.ClaimRequest) []any {
-	apps, shares, held := inForce(r.Shares)
-	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, held, leasePerByte}
+	apps, shares, stopped := inForce(r.Shares)
+	holders, held := slices.Sorted(maps.Keys(r.Held)), make([]int64, 0, len(r.Held))
+	for _, bundleID := range holders {
+		held = append(held, int64(r.Held[bundleID]))
+	}
+	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, stopped, leasePerByte,
+		pq.Array(holders), pq.Array(held)}
 }
 
 const claimQuery = `
-	WITH claimed AS (
-		SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id
-	), wanted AS (
+	WITH wanted AS (
 		SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
-		FROM apps a LEFT JOIN claimed c USING (bundle_id)
+		FROM apps a LEFT JOIN unnest($11::text[], $12::bigint[]) AS c(bundle_id, n) USING (bundle_id)
 		     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
 		WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND EXISTS (
 			SELECT 1 FROM receipts
@@ -115,29 +119,32 @@ const leasePerByte = float64(ledger.LeasePerByte) / float64(time.Second)
 func countEnqueued(ctx context.Context, tx *sqlx.Tx, runID int64, claims []ledger.Claim) error {
 	const query = `
 		INSERT INTO run_apps AS t (run_id, bundle_id, enqueued)
-		SELECT $1, bundle_id, count(*) FROM receipts
-		WHERE id = ANY($2) GROUP BY bundle_id ORDER BY bundle_id
+		SELECT $1, bundle_id, count(*) FROM unnest($2::text[]) AS c(bundle_id)
+		GROUP BY bundle_id ORDER BY bundle_id
 		ON CONFLICT (run_id, bundle_id) DO UPDATE SET enqueued = t.enqueued + excluded.enqueued`
-	_, err := tx.ExecContext(ctx, query, runID, claimIDs(claims))
+	apps := make([]string, len(claims))
+	for i, c := range claims {
+		apps[i] = c.BundleID
+	}
+	_, err := tx.ExecContext(ctx, query, runID, pq.Array(apps))
 	return err
 }
 
-func claimIDs(claims []ledger.Claim) any {
-	ids := make([]int64, len(claims))
-	for i, c := range claims {
-		ids[i] = c.ReceiptID
-	}
-	return pq.Array(ids)
-}
-
 // ClaimedCount is how many receipts are with the workers, of all runs.
-func (db *DB) ClaimedCount(ctx context.Context) (int, error) {
-	const query = `SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL`
-	var n int
-	if err := db.db.GetContext(ctx, &n, query); err != nil {
-		return 0, fmt.Errorf("count claims: %w", err)
+func (db *DB) ClaimedCount(ctx context.Context) (ledger.Held, error) {
+	const query = `SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id`
+	var counts []struct {
+		BundleID string `db:"bundle_id"`
+		N        int    `db:"n"`
 	}
-	return n, nil
+	if err := db.db.SelectContext(ctx, &counts, query); err != nil {
+		return nil, fmt.Errorf("count claims: %w", err)
+	}
+	held := make(ledger.Held, len(counts))
+	for _, c := range counts {
+		held[c.BundleID] = c.N
+	}
+	return held, nil
 }
 
 // ReleaseExpired ends every claim whose lease has run out, and returns how many:

@@ -74,8 +74,10 @@ func (f fixture) run() ledger.Run {
 
 func (f fixture) claim(run ledger.Run, limit int) []ledger.Claim {
 	f.t.Helper()
+	held, err := f.ClaimedCount(f.t.Context())
+	f.must(err)
 	claims, err := f.Claim(f.t.Context(), ledger.ClaimRequest{
-		RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: limit,
+		RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: limit, Held: held,
 	})
 	f.must(err)
 	return claims

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"maps"
 	"log/slog"
 	"slices"
 	"sync"
@@ -126,6 +127,7 @@ func (s *fakeStore) Claim(_ context.Context, r ledger.ClaimRequest) ([]ledger.Cl
 	if s.claims == nil {
 		s.claims, s.until = make(map[int64]ledger.Claim), make(map[int64]time.Time)
 	}
+	r.Held = maps.Clone(r.Held) // the caller goes on counting
 	s.requests = append(s.requests, r)
 	var claims []ledger.Claim
 	for i, size := range s.receipts {
@@ -142,12 +144,16 @@ func (s *fakeStore) Claim(_ context.Context, r ledger.ClaimRequest) ([]ledger.Cl
 	return claims, nil
 }
 
-func (s *fakeStore) ClaimedCount(context.Context) (int, error) {
+func (s *fakeStore) ClaimedCount(context.Context) (ledger.Held, error) {
 	if err := s.begin("ClaimedCount"); err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer s.mu.Unlock()
-	return len(s.until), nil
+	held := ledger.Held{}
+	for id := range s.until {
+		held[s.claims[id].BundleID]++
+	}
+	return held, nil
 }
 
 func (s *fakeStore) ReleaseExpired(_ context.Context, now time.Time) (int64, error) {

@@ -131,7 +131,7 @@ func (s *Scheduler) tidy(ctx context.Context, now time.Time) error {
 }
 
 // claim claims receipts of a run, about limit of them at most.
-func (s *Scheduler) claim(ctx context.Context, run ledger.Run, limit int) ([]ledger.Claim, error) {
+func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held, limit int) ([]ledger.Claim, error) {
 	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, limit int) ([]led
 	request := ledger.ClaimRequest{
 		RunID: run.ID, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease),
-		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Shares: shares,
+		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Shares: shares,
 	}
 	if run.Kind == ledger.RunBackfill {
 		return s.cfg.Store.ClaimItems(ctx, request)

@@ -15,7 +15,9 @@ const pageSize = 2000
 
 // fill claims receipts of a run until as many are with the workers as may be, or
 // no more are to be had, and returns how many it claimed. While the tasks of one
-// page are on their way to Redis, the next is claimed.
+// page are on their way to Redis, the next is claimed. What the workers hold is
+// counted once, because that takes the longer the more it is; what they end
+// meanwhile is room for the next time.
 func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err error) {
 	held, err := s.cfg.Store.ClaimedCount(ctx)
 	if err != nil {
@@ -25,13 +27,14 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 	enough := s.cfg.Now().Add(s.cfg.Feed.OwnerLease / 3)
 	enqueueing, ctx := errgroup.WithContext(ctx) // the first that fails ends it
 	enqueueing.SetLimit(1)
-	for room := s.cfg.Feed.Depth - held; room > claimed && s.cfg.Now().Before(enough); {
+	for room := s.cfg.Feed.Depth - held.Total(); room > claimed && s.cfg.Now().Before(enough); {
 		limit := min(room-claimed, pageSize)
 		var claims []ledger.Claim
-		if claims, err = s.claim(ctx, run, limit); err != nil || len(claims) == 0 {
+		if claims, err = s.claim(ctx, run, held, limit); err != nil || len(claims) == 0 {
 			break
 		}
 		claimed += len(claims)
+		held.Add(claims)
 		enqueueing.Go(func() error { return s.enqueue(ctx, run, claims) })
 		// Shares and rounding leave a page a little short also where there is more.
 		if len(claims) < limit/2 || limit < pageSize {

@@ -114,7 +114,7 @@ func (s *services) handle(ctx context.Context, task *asynq.Task) error {
 		return err
 	}
 	s.mu.Lock()
-	s.most = max(s.most, claims)
+	s.most = max(s.most, claims.Total())
 	s.mu.Unlock()
 	_, err = s.db.SaveOutcomes(ctx, []ledger.Outcome{{
 		ReceiptID: v.ReceiptID, Generation: v.Generation, RunID: v.RunID, BundleID: v.BundleID, At: s.now(),
@@ -214,7 +214,7 @@ func TestRunOfADeadSchedulerIsFinished(t *testing.T) {
 	dead := s.scheduler("dead", func(c *Config) { c.Feed.Depth = 20 })
 	run, err := dead.Open(t.Context())
 	s.must(err)
-	claims, err := dead.claim(t.Context(), run, 20)
+	claims, err := dead.claim(t.Context(), run, nil, 20)
 	s.must(err)
 	if len(claims) != 20 {
 		t.Fatalf("claimed %d, want 20", len(claims))

@@ -32,7 +32,7 @@ type Store interface {
 	ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, now time.Time) (ledger.Run, error)
 
 	Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error)
-	ClaimedCount(ctx context.Context) (int, error)
+	ClaimedCount(ctx context.Context) (ledger.Held, error)
 	ReleaseExpired(ctx context.Context, now time.Time) (int64, error)
 	FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error)
 }

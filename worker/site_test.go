@@ -297,7 +297,7 @@ func (s *site) claims() int {
 	s.t.Helper()
 	n, err := s.db.ClaimedCount(s.t.Context())
 	must(s.t, err)
-	return n
+	return n.Total()
 }
 
 // calls is how many requests the App Store got.

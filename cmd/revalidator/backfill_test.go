@@ -153,7 +153,7 @@ func (s *session) awaitClaims(t *testing.T, n int) {
 	db := s.db(t)
 	eventually(t, fmt.Sprintf("%d receipts are claimed", n), func() bool {
 		claimed, err := db.ClaimedCount(t.Context())
-		return err == nil && claimed == n
+		return err == nil && claimed.Total() == n
 	})
 }
 

@@ -152,7 +152,7 @@ func TestRunInterrupted(t *testing.T) {
 	db := s.db(t)
 	eventually(t, "receipts are claimed", func() bool {
 		claimed, err := db.ClaimedCount(t.Context())
-		return err == nil && claimed == 4
+		return err == nil && claimed.Total() == 4
 	})
 	if code := run.stop(t); code != exitFailure {
 		t.Errorf("exit code: got %d, want %d", code, exitFailure)

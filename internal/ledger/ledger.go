@@ -85,6 +85,24 @@ type Claim struct {
 	DueAt      time.Time `db:"next_check_at"`
 }
 
+// Held is how many receipts of each app are with the workers.
+type Held map[string]int
+
+// Total is how many that are over all apps.
+func (h Held) Total() (n int) {
+	for _, held := range h {
+		n += held
+	}
+	return n
+}
+
+// Add counts claims as held.
+func (h Held) Add(claims []Claim) {
+	for _, c := range claims {
+		h[c.BundleID]++
+	}
+}
+
 // ClaimRequest says which receipts a run wants to claim.
 type ClaimRequest struct {
 	RunID  int64
@@ -98,6 +116,9 @@ type ClaimRequest struct {
 	// Limit is about how many receipts to claim at most: rounding may add one
 	// for each app.
 	Limit int
+	// Held is what is with the workers already, and counts against Ahead. A
+	// backfill finds it out for itself.
+	Held Held
 	// Shares are the parts of the rate that are in force, by App.Budget, where
 	// that is not all of it; 0 is that nobody asks now. Without Production an app
 	// waits as a whole, because that is asked first.
