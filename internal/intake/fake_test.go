@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
@@ -26,9 +27,9 @@ type memory struct {
 	calls int
 	dates []time.Time
 
-	// before, if set, is called with the number of the call, from 1; its
-	// error fails the batch.
-	before func(call int) error
+	// before, if set, is called with the customer of the first receipt of each
+	// batch; its error fails the batch.
+	before func(first string) error
 }
 
 func (m *memory) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Time) ([]bool, error) {
@@ -37,7 +38,7 @@ func (m *memory) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.
 	m.calls++
 	m.dates = append(m.dates, now)
 	if m.before != nil {
-		if err := m.before(m.calls); err != nil {
+		if err := m.before(batch[0].CustomerRef); err != nil {
 			return nil, err
 		}
 	}
@@ -59,7 +60,7 @@ func (m *memory) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.
 	return added, nil
 }
 
-// customers lists whose receipts were stored, in order.
+// customers lists whose receipts were stored.
 func (m *memory) customers() []string {
 	var refs []string
 	for _, r := range m.rows {
@@ -67,6 +68,9 @@ func (m *memory) customers() []string {
 	}
 	return refs
 }
+
+// anyOrder is for the order of what is stored, which nobody promises.
+var anyOrder = cmpopts.SortSlices(strings.Compare)
 
 const app = "com.example.app"
 

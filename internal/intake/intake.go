@@ -20,7 +20,8 @@ import (
 
 // Store is where receipts are kept.
 type Store interface {
-	// AddReceipts stores a batch in one transaction, due at once. added[i] is
+	// AddReceipts stores a batch in one transaction, due at once. Two are stored
+	// at a time. added[i] is
 	// false where the same receipt of the same customer was there already,
 	// also earlier in the batch.
 	AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Time) (added []bool, err error)
@@ -38,8 +39,8 @@ type Config struct {
 	Rejects io.Writer
 
 	// BatchRows and BatchBytes end a batch at whichever comes first: that many
-	// lines (500) or that many bytes of input (4 MiB). Larger ones save round
-	// trips and cost memory: up to about eight times BatchBytes is in use, and
+	// lines (500) or that many bytes of input (2 MiB). Larger ones save round
+	// trips and cost memory: up to about sixteen times BatchBytes is in use, and
 	// about twenty times a line that is larger than BatchBytes.
 	BatchRows, BatchBytes int
 	// MaxLineBytes is the longest line that is read (32 MiB); in CSV, the
@@ -97,7 +98,7 @@ func Run(ctx context.Context, r io.Reader, format Format, cfg Config) (Result, e
 	feed := feeder{
 		records:  records,
 		weight:   int64(cfg.BatchBytes),
-		inFlight: semaphore.NewWeighted(2 * int64(cfg.BatchBytes)),
+		inFlight: semaphore.NewWeighted((storing + 2) * int64(cfg.BatchBytes)),
 		work:     make(chan *item),
 		ordered:  make(chan *item, cfg.BatchRows),
 	}
@@ -123,7 +124,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("import: Store, HasApp and Rejects must be set")
 	}
 	orDefault(&c.BatchRows, 500)
-	orDefault(&c.BatchBytes, 4<<20)
+	orDefault(&c.BatchBytes, 2<<20)
 	orDefault(&c.MaxLineBytes, 32<<20)
 	orDefault(&c.Workers, min(runtime.GOMAXPROCS(0), 4))
 	if c.StoreTimeout <= 0 {

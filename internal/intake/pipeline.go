@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -29,9 +30,9 @@ type item struct {
 type feeder struct {
 	records  records
 	inFlight *semaphore.Weighted
-	// weight is the most that one record weighs. It is half of what may be in
-	// flight and more than an unfinished batch holds, so that a record of any
-	// size gets through while the batch before it waits for more.
+	// weight is the most that one record weighs. It is no more than half of what
+	// may be in flight and more than an unfinished batch holds, so that a record
+	// of any size gets through while the batch before it waits for more.
 	weight  int64
 	work    chan *item // to any worker
 	ordered chan *item // to the collector
@@ -78,26 +79,59 @@ func (c Config) decodeAll(work <-chan *item) {
 	}
 }
 
-// A collector puts items into batches: runs of lines whose receipts are stored
-// and whose rejects are written together.
+// A batch is a run of lines whose receipts are stored and whose rejects are
+// written together.
+type batch struct {
+	items    []*item
+	receipts []iap.Receipt
+	bytes    int
+
+	stored chan struct{} // closed once added or err is set
+	added  []bool
+	err    error
+}
+
+func (b *batch) add(it *item) {
+	b.items = append(b.items, it)
+	b.bytes += it.record.size
+	if it.refused == nil {
+		b.receipts = append(b.receipts, it.receipt)
+	}
+}
+
+func (b *batch) first() record { return b.items[0].record }
+func (b *batch) last() record  { return b.items[len(b.items)-1].record }
+
+// storing is how many batches are on their way to the Store at a time: while one
+// waits for its commit, the next is written.
+const storing = 2
+
+// A collector puts items into batches, has several of these stored at once, and
+// settles them in the order of the input.
 type collector struct {
 	cfg      Config
 	inFlight *semaphore.Weighted
 	result   Result
 
-	items    []*item
-	receipts []iap.Receipt
-	bytes    int
+	batch   *batch   // that is not full yet
+	storing []*batch // from the oldest on
+	failed  bool     // a batch did; those after it do not count
 }
 
 func (c *collector) run(ctx context.Context, ordered <-chan *item) error {
+	err := c.collect(ctx, ordered)
+	return errors.Join(c.settle(0), err)
+}
+
+func (c *collector) collect(ctx context.Context, ordered <-chan *item) error {
+	c.batch = new(batch)
 	for it := range ordered {
 		<-it.done
 		if it.err != nil {
-			return errors.Join(c.flush(ctx), it.err)
+			return errors.Join(c.flush(ctx), c.settle(0), it.err)
 		}
-		c.add(it)
-		if len(c.items) < c.cfg.BatchRows && c.bytes < c.cfg.BatchBytes {
+		c.batch.add(it)
+		if len(c.batch.items) < c.cfg.BatchRows && c.batch.bytes < c.cfg.BatchBytes {
 			continue
 		}
 		if err := c.flush(ctx); err != nil {
@@ -107,57 +141,78 @@ func (c *collector) run(ctx context.Context, ordered <-chan *item) error {
 	return c.flush(ctx)
 }
 
-func (c *collector) add(it *item) {
-	c.items = append(c.items, it)
-	c.bytes += it.record.size
-	if it.refused == nil {
-		c.receipts = append(c.receipts, it.receipt)
-	}
-}
-
-// flush ends the batch. The counts move last, when all of it is in the Store
-// and among the rejects.
+// flush ends the batch and sends it to the Store, as soon as there is room.
 func (c *collector) flush(ctx context.Context) error {
-	if len(c.items) == 0 {
+	if len(c.batch.items) == 0 {
 		return nil
+	}
+	if err := c.settle(storing - 1); err != nil {
+		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	added, err := c.store(ctx)
-	if err != nil {
-		return fmt.Errorf("store lines %d to %d: %w", c.items[0].record.line, c.last().lastLine, err)
+	b, now := c.batch, c.cfg.Now()
+	b.stored = make(chan struct{})
+	go func() {
+		defer close(b.stored)
+		b.added, b.err = c.cfg.store(ctx, b.receipts, now)
+	}()
+	c.storing, c.batch = append(c.storing, b), new(batch)
+	return nil
+}
+
+// store lets a batch that has begun finish when ctx ends: whether a cancelled
+// transaction was committed could not be told.
+func (c Config) store(ctx context.Context, receipts []iap.Receipt, now time.Time) ([]bool, error) {
+	if len(receipts) == 0 {
+		return nil, nil
 	}
-	if err := c.writeRejects(); err != nil {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.StoreTimeout)
+	defer cancel()
+	added, err := c.Store.AddReceipts(ctx, receipts, now)
+	if err == nil && len(added) != len(receipts) {
+		err = fmt.Errorf("the store answers for %d of %d receipts", len(added), len(receipts))
+	}
+	return added, err
+}
+
+// settle waits until no more than so many batches are on their way, and ends
+// each in its turn. After one that failed, what the others have stored does not
+// count: it is known already when the input comes again.
+func (c *collector) settle(most int) (err error) {
+	for len(c.storing) > most {
+		b := c.storing[0]
+		c.storing = c.storing[1:]
+		if <-b.stored; c.failed {
+			continue
+		}
+		if err = c.end(b); err != nil {
+			c.failed = true
+		}
+	}
+	return err
+}
+
+// end ends a batch. The counts move last, when all of it is in the Store and
+// among the rejects.
+func (c *collector) end(b *batch) error {
+	if b.err != nil {
+		return fmt.Errorf("store lines %d to %d: %w", b.first().line, b.last().lastLine, b.err)
+	}
+	if err := c.cfg.writeRejects(b); err != nil {
 		return err
 	}
-	c.count(added)
+	c.count(b)
 	if c.cfg.Progress != nil {
 		c.cfg.Progress(c.result.Counts)
 	}
 	return nil
 }
 
-func (c *collector) last() record { return c.items[len(c.items)-1].record }
-
-// store lets a batch that has begun finish when ctx ends: whether a cancelled
-// transaction was committed could not be told.
-func (c *collector) store(ctx context.Context) ([]bool, error) {
-	if len(c.receipts) == 0 {
-		return nil, nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.StoreTimeout)
-	defer cancel()
-	added, err := c.cfg.Store.AddReceipts(ctx, c.receipts, c.cfg.Now())
-	if err == nil && len(added) != len(c.receipts) {
-		err = fmt.Errorf("the store answers for %d of %d receipts", len(added), len(c.receipts))
-	}
-	return added, err
-}
-
-func (c *collector) writeRejects() error {
+func (c Config) writeRejects(b *batch) error {
 	var lines []byte
-	for _, it := range c.items {
+	for _, it := range b.items {
 		if it.refused == nil {
 			continue
 		}
@@ -170,34 +225,31 @@ func (c *collector) writeRejects() error {
 	if len(lines) == 0 {
 		return nil
 	}
-	if _, err := c.cfg.Rejects.Write(lines); err != nil {
-		return fmt.Errorf("write the rejects of lines %d to %d: %w", c.items[0].record.line, c.last().lastLine, err)
+	if _, err := c.Rejects.Write(lines); err != nil {
+		return fmt.Errorf("write the rejects of lines %d to %d: %w", b.first().line, b.last().lastLine, err)
 	}
 	return nil
 }
 
-// count adds the batch to the result and begins the next one.
-func (c *collector) count(added []bool) {
-	for i, isNew := range added {
+// count adds a batch to the result, and makes room for others.
+func (c *collector) count(b *batch) {
+	for i, isNew := range b.added {
 		if isNew {
 			c.result.Added++
 		} else {
 			c.result.Known++
 		}
-		c.result.ByKind[c.receipts[i].Kind]++
+		c.result.ByKind[b.receipts[i].Kind]++
 	}
 	var weight int64
-	for _, it := range c.items {
+	for _, it := range b.items {
 		weight += it.weight
 		if it.refused != nil {
 			c.result.Rejected++
 			c.result.ByReason[it.refused.Reason]++
 		}
 	}
-	c.result.Lines += int64(len(c.items))
-	c.result.Bytes, c.result.LastLine = c.last().end, c.last().lastLine
-	clear(c.items) // so that the receipts can be freed
-	clear(c.receipts)
-	c.items, c.receipts, c.bytes = c.items[:0], c.receipts[:0], 0
+	c.result.Lines += int64(len(b.items))
+	c.result.Bytes, c.result.LastLine = b.last().end, b.last().lastLine
 	c.inFlight.Release(weight)
 }

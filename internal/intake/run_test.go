@@ -71,7 +71,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // TestRunTwice imports the same input in batches of every small size, and once
-// more: the second time everything is known, and the order never changes.
+// more: the second time everything is known.
 func TestRunTwice(t *testing.T) {
 	t.Parallel()
 	const n = 20
@@ -91,7 +91,7 @@ func TestRunTwice(t *testing.T) {
 			for i := range n {
 				want = append(want, fmt.Sprintf("c%d", i+1))
 			}
-			if diff := cmp.Diff(want, store.customers()); diff != "" {
+			if diff := cmp.Diff(want, store.customers(), anyOrder); diff != "" {
 				t.Errorf("customers (-want +got):\n%s", diff)
 			}
 			if !slices.Equal(store.dates, slices.Repeat([]time.Time{now}, store.calls)) {
@@ -156,8 +156,8 @@ func TestRunStops(t *testing.T) {
 		"store": {
 			strings.NewReader(good),
 			func(_ *Config, m *memory) {
-				m.before = func(call int) error {
-					if call == 3 {
+				m.before = func(first string) error {
+					if first == "c7" {
 						return errStore
 					}
 					return nil
@@ -166,9 +166,9 @@ func TestRunStops(t *testing.T) {
 			errStore, 6, Counts{LastLine: 6, Lines: 6, Added: 6}, "store lines 7 to 9",
 		},
 		"rejects": {
-			strings.NewReader(goodLines(4) + "bad\n" + good),
+			strings.NewReader(goodLines(4) + "bad\n" + good[len(goodLines(4)):]),
 			func(c *Config, _ *memory) { c.Rejects = failing{} },
-			errDisk, 4, Counts{LastLine: 3, Lines: 3, Added: 3}, "write the rejects of lines 4 to 6",
+			errDisk, 5, Counts{LastLine: 3, Lines: 3, Added: 3}, "write the rejects of lines 4 to 6",
 		},
 		"input": { // what was read before is stored, also in a batch that is not full
 			io.MultiReader(strings.NewReader(goodLines(5)), iotest.ErrReader(errRead)),
@@ -196,13 +196,14 @@ func TestRunStops(t *testing.T) {
 			if diff := cmp.Diff(test.counts, result.Counts); diff != "" {
 				t.Errorf("counts (-want +got):\n%s", diff)
 			}
-			if len(store.rows) != test.stored {
-				t.Errorf("%d stored, want %d", len(store.rows), test.stored)
+			stored := len(store.rows) // the batch after one that failed may be
+			if stored < test.stored || stored > test.stored+cfg.BatchRows {
+				t.Errorf("%d stored, want %d", stored, test.stored)
 			}
 			store.before, cfg.Rejects = nil, &rejects
 			again := run(t, good, NDJSON, cfg)
-			if again.Known != int64(test.stored) || again.Added != int64(10-test.stored) {
-				t.Errorf("run again: %+v, want %d known and the rest added", again.Counts, test.stored)
+			if again.Known != int64(stored) || again.Added != int64(10-stored) {
+				t.Errorf("run again: %+v, want %d known and the rest added", again.Counts, stored)
 			}
 		})
 	}
@@ -214,9 +215,9 @@ func TestRunCancelled(t *testing.T) {
 	interrupted := errors.New("interrupted")
 	var store memory
 	var rejects strings.Builder
-	store.before = func(call int) error {
-		if call == 2 {
-			cancel(interrupted) // the batch that is under way still ends well
+	store.before = func(first string) error {
+		if first == "c4" {
+			cancel(interrupted) // batches that are under way still end well
 		}
 		return nil
 	}
@@ -224,8 +225,9 @@ func TestRunCancelled(t *testing.T) {
 	if !errors.Is(err, interrupted) {
 		t.Fatalf("error %v, want %v", err, interrupted)
 	}
-	if result.Added != 6 || result.LastLine != 6 || len(store.rows) != 6 {
-		t.Errorf("%+v with %d stored, want the 6 lines of two batches", result.Counts, len(store.rows))
+	stored := int64(len(store.rows))
+	if result.Added != stored || result.LastLine != stored || stored < 6 || stored > 9 {
+		t.Errorf("%+v with %d stored, want the lines of two batches, or three", result.Counts, stored)
 	}
 }
 

@@ -21,6 +21,9 @@ func DecodeBase64(text []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if data, ok := decodeCanonical(text); ok {
+		return data, nil
+	}
 	digits, bad := compact(text)
 	switch {
 	case bad >= 0:
@@ -35,6 +38,13 @@ func DecodeBase64(text []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNotBase64, err)
 	}
 	return data, nil
+}
+
+// decodeCanonical decodes what most texts are, without a look at each digit.
+func decodeCanonical(text []byte) (data []byte, ok bool) {
+	data = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(data, text)
+	return data[:n], err == nil && n > 0
 }
 
 // unwrap takes off a JSON string's quotes and a data URL's prefix.
