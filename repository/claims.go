@@ -63,11 +63,11 @@ func inForce(budgets map[string]float64) (apps, shares, held any) {
 	return pq.Array(production), pq.Array(parts), pq.Array(sandbox)
 }
 
-// ExplainClaim is how Postgres would go about a claim, line by line, for those
-// who measure it. Nothing is claimed.
+// ExplainClaim is a claim, and how Postgres went about it, line by line, for
+// those who measure it. What is claimed runs out, and is not counted.
 func (db *DB) ExplainClaim(ctx context.Context, r ledger.ClaimRequest) ([]string, error) {
 	var plan []string
-	if err := db.db.SelectContext(ctx, &plan, `EXPLAIN `+claimQuery, claimArgs(r)...); err != nil {
+	if err := db.db.SelectContext(ctx, &plan, `EXPLAIN (ANALYZE, BUFFERS) `+claimQuery, claimArgs(r)...); err != nil {
 		return nil, fmt.Errorf("explain a claim: %w", err)
 	}
 	return plan, nil

@@ -3,8 +3,8 @@ package scheduler
 import (
 	"context"
 	"fmt"
-	"maps"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
