@@ -27,10 +27,14 @@ type stack struct {
 	close func() error
 }
 
+// memory is what a Postgres on a small server of its own is given, in place of
+// the 128 MB that it takes unless told.
+var memory = []string{"shared_buffers=1GB", "max_wal_size=4GB"}
+
 // newStack starts one. durable has each commit reach the disk, as in
 // production.
 func (b *bench) newStack(ctx context.Context, durable bool, settings ...string) (*stack, error) {
-	cfg := devstack.Config{Durable: durable, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	cfg := devstack.Config{Durable: durable, Settings: memory, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
 	postgres, err := devstack.StartPostgres(ctx, cfg)
 	if err != nil {
 		return nil, err

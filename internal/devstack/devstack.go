@@ -29,6 +29,8 @@ type Config struct {
 	Durable bool
 	// MaxConnections is how many clients Postgres takes; 0 is 200.
 	MaxConnections int
+	// Settings are more settings of Postgres, as name=value.
+	Settings []string
 	// Folders are searched for the server's programs in place of PATH and the
 	// folders where Debian, Homebrew and postgresql.org put them. With Folders
 	// set nothing is downloaded.

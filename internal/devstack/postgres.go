@@ -51,7 +51,7 @@ func StartPostgres(ctx context.Context, cfg Config) (*Postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-	cluster := cluster{programs: programs, folder: folder.path, lock: folder.lock, who: who, durable: cfg.Durable, connections: cmp.Or(cfg.MaxConnections, defaultConnections), password: rand.Text()}
+	cluster := cluster{programs: programs, folder: folder.path, lock: folder.lock, who: who, durable: cfg.Durable, connections: cmp.Or(cfg.MaxConnections, defaultConnections), settings: cfg.Settings, password: rand.Text()}
 	server, port, err := cluster.start(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start postgres from %s: %w", programs, err), folder.remove())
@@ -112,6 +112,7 @@ type cluster struct {
 	durable  bool
 	// connections is max_connections.
 	connections int
+	settings    []string
 	password    string
 }
 
@@ -207,7 +208,7 @@ func (c cluster) arguments(port int) []string {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
 	arguments := []string{"-D", c.data()}
-	for _, setting := range settings {
+	for _, setting := range append(settings, c.settings...) {
 		arguments = append(arguments, "-c", setting)
 	}
 	return arguments
