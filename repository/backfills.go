@@ -165,6 +165,7 @@ type item struct {
 	Fresh bool `db:"fresh"`
 }
 
+// claimItems claims a page; for the array in its update see claimQuery.
 func claimItems(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms []room) ([]item, error) {
 	const query = `
 		WITH picked AS (
@@ -187,7 +188,7 @@ func claimItems(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms [
 		UPDATE receipts r
 		SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $8::float8)), run_id = $1
 		FROM picked
-		WHERE r.id = picked.id AND r.claimed_until IS NULL
+		WHERE r.id = picked.id AND r.id = ANY(ARRAY(SELECT id FROM picked)) AND r.claimed_until IS NULL
 		RETURNING r.id, r.generation, r.bundle_id, r.byte_size, coalesce(r.next_check_at, $3) AS next_check_at, picked.fresh`
 	apps, reached, n := make([]string, len(rooms)), make([]int64, len(rooms)), make([]int64, len(rooms))
 	for i, w := range rooms {

@@ -83,6 +83,9 @@ func claimArgs(r ledger.ClaimRequest) []any {
 		pq.Array(holders), pq.Array(held)}
 }
 
+// What is due becomes an array before it is updated: Postgres takes a limit that it
+// does not know for a tenth of the rows, and where a million is due would read the
+// whole table to join it with a page.
 const claimQuery = `
 	WITH wanted AS (
 		SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
@@ -108,8 +111,7 @@ const claimQuery = `
 	)
 	UPDATE receipts r
 	SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $10::float8)), run_id = $1
-	FROM due
-	WHERE r.id = due.id AND r.claimed_until IS NULL
+	WHERE r.id = ANY(ARRAY(SELECT id FROM due)) AND r.claimed_until IS NULL
 	RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at`
 
 // leasePerByte is how much longer a claim lasts for each byte of its receipt, in
