@@ -11,7 +11,7 @@ const (
 	// share of the processor.
 	collectAt = 200
 	// idleBytes is what a worker takes without any receipt in hand.
-	idleBytes = 4 << 20
+	idleBytes = 1 << 20
 )
 
 // boundMemory has the garbage collector keep a worker within its budget of

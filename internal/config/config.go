@@ -139,7 +139,7 @@ type Worker struct {
 	// MemoryBytes bounds the memory of a worker, together with some 32 MiB that
 	// it takes without any receipt. Too small a value leaves it idle: a small
 	// receipt takes 96 KiB, one of 2.2 MB 630 KiB.
-	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"58720256" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"55574528" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
