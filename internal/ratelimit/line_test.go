@@ -77,7 +77,8 @@ func TestThoseWhoWaitShareABooking(t *testing.T) {
 // until polls for a condition.
 func until(t *testing.T, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for poll := time.NewTicker(time.Millisecond); !holds(); <-poll.C {
 		if time.Now().After(deadline) {
 			t.Fatal("waited in vain")
 		}
