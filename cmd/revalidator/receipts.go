@@ -86,11 +86,8 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 	if err != nil {
 		return err
 	}
-	page := receiptPage{Receipts: append([]repository.StoredReceipt{}, found...)}
-	if len(found) > limit {
-		page.Receipts = page.Receipts[:limit]
-		page.NextAfter = &page.Receipts[limit-1].ID
-	}
+	var page receiptPage
+	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.StoredReceipt) int64 { return r.ID })
 	if err := p.printer().print(page, page.text); err != nil {
 		return err
 	}
@@ -103,6 +100,25 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 	return nil
 }
 
+// onePage is up to limit of what was found, and the id after which the next page
+// begins: nil where nothing is left.
+func onePage[T any](found []T, limit int, id func(T) int64) (page []T, nextAfter *int64) {
+	page = list(found)
+	if len(page) > limit {
+		page = page[:limit]
+		nextAfter = new(id(page[limit-1]))
+	}
+	return page, nextAfter
+}
+
+// orNever is the time of a next look in a column of a table.
+func orNever(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return t.UTC().Format("01-02 15:04")
+}
+
 func (l receiptPage) text(out io.Writer) error {
 	if len(l.Receipts) == 0 {
 		return nil
@@ -110,11 +126,7 @@ func (l receiptPage) text(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
 	for _, r := range l.Receipts {
-		next := "never"
-		if r.NextCheckAt != nil {
-			next = r.NextCheckAt.UTC().Format("01-02 15:04")
-		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(string(r.State)), 17), next)
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(string(r.State)), 17), orNever(r.NextCheckAt))
 	}
 	return table.Flush()
 }

@@ -74,11 +74,8 @@ func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery)
 	if err != nil {
 		return err
 	}
-	page := quarantinePage{Counts: list(counts), Receipts: list(found)}
-	if len(found) > limit {
-		page.Receipts = page.Receipts[:limit]
-		page.NextAfter = &page.Receipts[limit-1].ID
-	}
+	page := quarantinePage{Counts: list(counts)}
+	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.QuarantinedReceipt) int64 { return r.ID })
 	if err := p.printer().print(page, page.text); err != nil {
 		return err
 	}
@@ -102,11 +99,7 @@ func (l quarantinePage) text(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
 	for _, r := range l.Receipts {
-		next := "never"
-		if r.NextCheckAt != nil {
-			next = r.NextCheckAt.UTC().Format("01-02 15:04")
-		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(r.Reason), 17), next)
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(r.Reason), 17), orNever(r.NextCheckAt))
 	}
 	return table.Flush()
 }
