@@ -103,8 +103,6 @@ func (d *decoder) transactionField(r *record, where string, name []byte) {
 		r.TransactionID = d.text()
 	case "original_transaction_id":
 		r.OriginalTransactionID = d.shared()
-	case "web_order_line_item_id":
-		r.WebOrderLineItemID = d.text()
 	case "product_id":
 		r.ProductID = d.shared()
 	case "subscription_group_identifier":
@@ -149,7 +147,7 @@ func (d *decoder) ignored(where string, name []byte) {
 	switch string(name) {
 	case "purchase_date", "purchase_date_pst", "original_purchase_date", "original_purchase_date_pst",
 		"expires_date_pst", "expires_date_formatted", "expires_date_formatted_pst",
-		"cancellation_date_pst",
+		"cancellation_date_pst", "web_order_line_item_id",
 		"bid", "bvrs", "item_id", "app_item_id", "version_external_identifier",
 		"unique_identifier", "unique_vendor_identifier":
 	default:

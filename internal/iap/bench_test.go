@@ -16,7 +16,7 @@ func renewed(periods int) *iap.Facts {
 		start := now.Add(time.Duration(i-periods) * 30 * 24 * time.Hour)
 		t := iap.Transaction{
 			TransactionID: strconv.Itoa(2_000_000_000_000_000 + i), OriginalTransactionID: "2000000000000000",
-			WebOrderLineItemID: strconv.Itoa(3_000_000_000_000_000 + i), ProductID: "com.example.reader.monthly", Quantity: 1,
+			ProductID: "com.example.reader.monthly", Quantity: 1,
 			PurchaseDate: start, ExpiresDate: start.Add(30 * 24 * time.Hour), InAppOwnershipType: iap.OwnershipPurchased,
 		}
 		f.AddTransaction(t, iap.ListReceipt)

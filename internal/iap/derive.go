@@ -18,82 +18,73 @@ type Conclusion struct {
 // facts alone, and the order in which the facts came does not matter. What
 // older facts told beside these is added by Settle.
 func Derive(f *Facts) Conclusion {
-	chains := make(map[string]*chain)
+	seen := &f.sightings
+	chains := make(map[idNumber]*chain)
 	var c Conclusion
-	for t, isCurrent := range f.sightings.all() {
-		if t.IsSubscription() {
-			known := chains[t.OriginalTransactionID]
-			if known == nil {
-				known = &chain{shown: make(map[string]bool)}
-				chains[t.OriginalTransactionID] = known
-			}
-			known.meet(t, isCurrent)
-		} else {
-			c.Purchases = append(c.Purchases, purchase(f, t, !isCurrent && f.hasCurrent))
+	for p := range seen.records() {
+		if !p.isSubscription() {
+			c.Purchases = append(c.Purchases, purchase(f, seen.unpack(p), !seen.isCurrent(p) && f.hasCurrent))
+			continue
 		}
+		id := seen.originalID(p)
+		if chains[id] == nil {
+			chains[id] = &chain{seen: seen, bought: noTime}
+		}
+		chains[id].meet(p)
 	}
 	// Once more, instead of holding thousands of periods.
-	for t, isCurrent := range f.sightings.all() {
-		if known := chains[t.OriginalTransactionID]; known != nil && t.IsSubscription() {
-			known.weigh(t, isCurrent)
+	for p := range seen.records() {
+		if p.isSubscription() {
+			chains[seen.originalID(p)].weigh(p)
 		}
 	}
-	renewals := matchRenewals(f.renewals, chains)
-	for _, id := range slices.Sorted(maps.Keys(chains)) {
+	renewals := matchRenewals(f, chains)
+	for _, id := range slices.SortedFunc(maps.Keys(chains), seen.compare) {
 		c.Subscriptions = append(c.Subscriptions, subscription(f, chains[id], renewals[id]))
 	}
 	return c
 }
 
-// chain is one subscription: those of its periods that its state depends on. A
-// zero Transaction means that there is none of the kind.
+// chain is one subscription: those of its periods that its state depends on.
 type chain struct {
+	seen *sightings
 	// latest expires last of all periods that no upgrade replaced, paid last
 	// of those that were not revoked either, and newest was bought last.
-	latest, paid, newest Transaction
+	latest, paid, newest packed
 	// upgraded expires last of the periods that an upgrade replaced.
-	upgraded Transaction
-	// token is the newest app account token that any period carries.
-	token Transaction
+	upgraded packed
+	// token is the newest period that carries an app account token.
+	token packed
 	// bought is when the newest of the periods that are shown as they are now
-	// was bought; zero where none is.
-	bought time.Time
-	// shown and revoked are what Evidence and Revocations are made of.
-	shown   map[string]bool
-	revoked []revoked
-}
-
-// revoked is a revocation, and whether it is shown as it is now.
-type revoked struct {
-	Revocation
-	isCurrent bool
+	// was bought; noTime where none is.
+	bought  microseconds
+	revoked []packed
 }
 
 // meet takes note of a period, before any is weighed.
-func (c *chain) meet(t Transaction, isCurrent bool) {
-	if isCurrent {
-		c.bought = latest(c.bought, t.PurchaseDate)
+func (c *chain) meet(p packed) {
+	if c.seen.isCurrent(p) {
+		c.bought = max(c.bought, p.purchaseDate)
 	}
 }
 
 // weigh keeps a period if it counts.
-func (c *chain) weigh(t Transaction, isCurrent bool) {
-	c.shown[t.TransactionID] = isCurrent && !t.IsRevoked()
-	if t.IsRevoked() && !t.IsUpgraded {
-		r := Revocation{t.TransactionID, t.ProductID, t.CancellationDate, t.CancellationReason}
-		c.revoked = append(c.revoked, revoked{r, isCurrent})
+func (c *chain) weigh(p packed) {
+	k := c.seen.kindOf(p)
+	if c.seen.isRevoked(p) && !k.upgraded {
+		c.revoked = append(c.revoked, p)
 	}
-	if t.AppAccountToken != "" {
-		c.token = later(c.token, t)
+	if k.token != "" {
+		c.token = c.later(c.token, p)
 	}
-	if t.IsUpgraded || c.replaced(t, isCurrent) {
-		c.upgraded = later(c.upgraded, t)
+	if k.upgraded || c.replaced(p) {
+		c.upgraded = c.later(c.upgraded, p)
 		return
 	}
-	c.latest = later(c.latest, t)
-	c.newest = newer(c.newest, t)
-	if !t.IsRevoked() {
-		c.paid = later(c.paid, t)
+	c.latest = c.later(c.latest, p)
+	c.newest = c.newer(c.newest, p)
+	if !c.seen.isRevoked(p) {
+		c.paid = c.later(c.paid, p)
 	}
 }
 
@@ -101,44 +92,44 @@ func (c *chain) weigh(t Transaction, isCurrent bool) {
 // that was signed, has been upgraded since: another one was bought before it
 // ended. The receipt does not tell of upgrades, and a reply without old
 // transactions does not show the old period otherwise.
-func (c *chain) replaced(t Transaction, isCurrent bool) bool {
-	return !isCurrent && t.PurchaseDate.Before(c.bought) && t.ExpiresDate.After(c.bought)
+func (c *chain) replaced(p packed) bool {
+	return !c.seen.isCurrent(p) && p.purchaseDate < c.bought && p.expiresDate > c.bought
 }
 
-// later is the transaction that expires later; of two that expire together, the
-// one bought later, because it replaced the other.
-func later(a, b Transaction) Transaction {
-	after := cmp.Or(
-		a.ExpiresDate.Compare(b.ExpiresDate),
-		a.PurchaseDate.Compare(b.PurchaseDate),
-		cmp.Compare(a.TransactionID, b.TransactionID),
-	)
-	if after >= 0 {
+// later is the period that expires later; of two that expire together, the one
+// bought later, because it replaced the other. Either may be none.
+func (c *chain) later(a, b packed) packed {
+	if a.id == 0 {
+		return b
+	}
+	after := cmp.Or(cmp.Compare(a.expiresDate, b.expiresDate), cmp.Compare(a.purchaseDate, b.purchaseDate))
+	if after > 0 || after == 0 && (b.id == 0 || c.seen.compare(a.id, b.id) >= 0) {
 		return a
 	}
 	return b
 }
 
-// newer is the transaction that was bought later; of two that were bought
-// together, the one that expires later. Apple gives some dates in whole seconds.
-func newer(a, b Transaction) Transaction {
-	if after := a.PurchaseDate.Truncate(time.Second).Compare(b.PurchaseDate.Truncate(time.Second)); after != 0 {
-		if after > 0 {
-			return a
-		}
+// newer is the period that was bought later; of two that were bought together,
+// the one that expires later. Apple gives some dates in whole seconds. The first
+// may be none.
+func (c *chain) newer(a, b packed) packed {
+	switch bought := cmp.Compare(a.purchaseDate.second(), b.purchaseDate.second()); {
+	case a.id == 0 || bought < 0:
 		return b
+	case bought > 0:
+		return a
 	}
-	return later(a, b)
+	return c.later(a, b)
 }
 
 // decisive is the period that the status follows from.
-func (c *chain) decisive(asOf time.Time) Transaction {
+func (c *chain) decisive(asOf time.Time) packed {
 	switch {
-	case c.latest.TransactionID == "":
+	case c.latest.id == 0:
 		return c.upgraded
-	case !c.latest.IsRevoked():
+	case !c.seen.isRevoked(c.latest):
 		return c.latest
-	case c.paid.ExpiresDate.After(asOf):
+	case c.paid.id != 0 && c.paid.expiresDate > micros(asOf):
 		// The longest period was refunded, but another one is paid for.
 		return c.paid
 	}
@@ -149,20 +140,20 @@ func (c *chain) decisive(asOf time.Time) Transaction {
 // revocations lists the refunded and withdrawn periods. An upgrade dates the
 // end of the old period as a refund is dated, and is none; so is a date in the
 // receipt alone no news, beside a list of what is true now.
-func (c *chain) revocations(decisive string) []Revocation {
+func (c *chain) revocations(decisive packed) []Revocation {
 	var all []Revocation
-	for _, r := range c.revoked {
-		if r.isCurrent || c.bought.IsZero() || r.TransactionID == decisive {
-			all = append(all, r.Revocation)
+	for _, p := range c.revoked {
+		if c.seen.isCurrent(p) || c.bought == noTime || p.id == decisive.id {
+			t := c.seen.unpack(p)
+			all = append(all, Revocation{t.TransactionID, t.ProductID, t.CancellationDate, t.CancellationReason})
 		}
 	}
 	return all
 }
 
-func (c *chain) evidence(f *Facts) Evidence { return Evidence{c.shown, f.TransactionStyle} }
-
 func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
-	t := c.decisive(f.AsOf)
+	decisive := c.decisive(f.AsOf)
+	t, token := c.seen.unpack(decisive), c.seen.unpack(c.token).AppAccountToken
 	s := Subscription{
 		SubscriptionKey:             SubscriptionKey{f.BundleID, f.Environment, t.OriginalTransactionID},
 		ProductID:                   t.ProductID,
@@ -180,11 +171,11 @@ func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
 		InAppOwnershipType:          t.InAppOwnershipType,
 		PriceConsentStatus:          r.PriceConsentStatus,
 		PriceIncreaseStatus:         r.PriceIncreaseStatus,
-		AppAccountToken:             cmp.Or(t.AppAccountToken, c.token.AppAccountToken),
-		Revocations:                 c.revocations(t.TransactionID),
-		IsUpgraded:                  c.latest.TransactionID == "",
+		AppAccountToken:             cmp.Or(t.AppAccountToken, token),
+		Revocations:                 c.revocations(decisive),
+		IsUpgraded:                  c.latest.id == 0,
 		AsOf:                        f.AsOf,
-		Evidence:                    c.evidence(f),
+		Evidence:                    Evidence{TransactionStyle: f.TransactionStyle, seen: c.seen, subscription: c.seen.originalID(decisive)},
 	}
 	s.OfferType, s.OfferID = offer(t)
 	if !s.IsUpgraded {

@@ -60,8 +60,8 @@ func (f *Facts) AddRenewalInfo(r RenewalInfo) { f.renewals = append(f.renewals, 
 // Transactions lists every transaction once, ordered by TransactionID.
 func (f *Facts) Transactions() []Transaction {
 	all := make([]Transaction, 0, f.sightings.n)
-	for t := range f.sightings.all() {
-		all = append(all, t)
+	for p := range f.sightings.records() {
+		all = append(all, f.sightings.unpack(p))
 	}
 	return all
 }

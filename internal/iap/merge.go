@@ -1,82 +1,102 @@
 package iap
 
-import (
-	"cmp"
-	"time"
-)
-
-// sighting is one transaction as each list shows it.
-type sighting [ListLatest + 1]Transaction
-
-// isCurrent reports whether the transaction is shown as it is now, and not only
-// as it was when the receipt was signed.
-func (s *sighting) isCurrent() bool { return s[ListLatest].TransactionID != "" }
-
-// merged makes one record of what the lists show. A record that names no
-// original transaction is one.
-func (s *sighting) merged() Transaction {
-	t := s[ListReceipt]
-	if s.isCurrent() {
-		t = fill(s[ListLatest], t)
-	}
-	t.OriginalTransactionID = cmp.Or(t.OriginalTransactionID, t.TransactionID)
-	return t
-}
+import "cmp"
 
 // combine makes one record of two that the same list shows: of each field the
 // greater value, so that a refund, an extension or an upgrade that one of them
 // knows is kept, and their order does not matter.
-func combine(a, b Transaction) Transaction {
-	return Transaction{
-		TransactionID:               max(a.TransactionID, b.TransactionID),
-		OriginalTransactionID:       max(a.OriginalTransactionID, b.OriginalTransactionID),
-		WebOrderLineItemID:          max(a.WebOrderLineItemID, b.WebOrderLineItemID),
-		ProductID:                   max(a.ProductID, b.ProductID),
-		SubscriptionGroupIdentifier: max(a.SubscriptionGroupIdentifier, b.SubscriptionGroupIdentifier),
-		Quantity:                    max(a.Quantity, b.Quantity),
-		PurchaseDate:                latest(a.PurchaseDate, b.PurchaseDate),
-		OriginalPurchaseDate:        latest(a.OriginalPurchaseDate, b.OriginalPurchaseDate),
-		ExpiresDate:                 latest(a.ExpiresDate, b.ExpiresDate),
-		CancellationDate:            latest(a.CancellationDate, b.CancellationDate),
-		CancellationReason:          max(a.CancellationReason, b.CancellationReason),
-		IsTrialPeriod:               a.IsTrialPeriod || b.IsTrialPeriod,
-		IsInIntroOfferPeriod:        a.IsInIntroOfferPeriod || b.IsInIntroOfferPeriod,
-		IsUpgraded:                  a.IsUpgraded || b.IsUpgraded,
-		InAppOwnershipType:          max(a.InAppOwnershipType, b.InAppOwnershipType),
-		PromotionalOfferID:          max(a.PromotionalOfferID, b.PromotionalOfferID),
-		OfferCodeRefName:            max(a.OfferCodeRefName, b.OfferCodeRefName),
-		AppAccountToken:             max(a.AppAccountToken, b.AppAccountToken),
+func (s *sightings) combine(a, b packed) packed {
+	return packed{
+		id:           a.id,
+		purchaseDate: max(a.purchaseDate, b.purchaseDate),
+		expiresDate:  max(a.expiresDate, b.expiresDate),
+		origin:       s.combineOrigins(a.origin, b.origin),
+		kind:         s.combineKinds(a.kind, b.kind),
 	}
 }
 
-// fill completes what the fresher record lacks. A refund that only the staler
-// one knows is not filled in, because a refund can be reversed.
-func fill(fresh, stale Transaction) Transaction {
-	return Transaction{
-		TransactionID:               fresh.TransactionID,
-		OriginalTransactionID:       cmp.Or(fresh.OriginalTransactionID, stale.OriginalTransactionID),
-		WebOrderLineItemID:          cmp.Or(fresh.WebOrderLineItemID, stale.WebOrderLineItemID),
-		ProductID:                   cmp.Or(fresh.ProductID, stale.ProductID),
-		SubscriptionGroupIdentifier: cmp.Or(fresh.SubscriptionGroupIdentifier, stale.SubscriptionGroupIdentifier),
-		Quantity:                    cmp.Or(fresh.Quantity, stale.Quantity),
-		PurchaseDate:                cmp.Or(fresh.PurchaseDate, stale.PurchaseDate),
-		OriginalPurchaseDate:        cmp.Or(fresh.OriginalPurchaseDate, stale.OriginalPurchaseDate),
-		ExpiresDate:                 cmp.Or(fresh.ExpiresDate, stale.ExpiresDate),
-		CancellationDate:            fresh.CancellationDate,
-		CancellationReason:          fresh.CancellationReason,
-		IsTrialPeriod:               fresh.IsTrialPeriod || stale.IsTrialPeriod,
-		IsInIntroOfferPeriod:        fresh.IsInIntroOfferPeriod || stale.IsInIntroOfferPeriod,
-		IsUpgraded:                  fresh.IsUpgraded || stale.IsUpgraded,
-		InAppOwnershipType:          cmp.Or(fresh.InAppOwnershipType, stale.InAppOwnershipType),
-		PromotionalOfferID:          cmp.Or(fresh.PromotionalOfferID, stale.PromotionalOfferID),
-		OfferCodeRefName:            cmp.Or(fresh.OfferCodeRefName, stale.OfferCodeRefName),
-		AppAccountToken:             cmp.Or(fresh.AppAccountToken, stale.AppAccountToken),
-	}
-}
-
-func latest(a, b time.Time) time.Time {
-	if b.After(a) {
+func (s *sightings) greater(a, b idNumber) idNumber {
+	if s.compare(a, b) < 0 {
 		return b
 	}
 	return a
+}
+
+func (s *sightings) combineOrigins(i, j uint32) uint32 {
+	a, b := s.origins.values[i], s.origins.values[j]
+	return s.origins.number(origin{s.greater(a.id, b.id), max(a.purchaseDate, b.purchaseDate)})
+}
+
+func (s *sightings) combineKinds(i, j uint32) uint32 {
+	a, b := s.kinds.values[i], s.kinds.values[j]
+	return s.kinds.number(kind{
+		productID:    max(a.productID, b.productID),
+		group:        max(a.group, b.group),
+		cancellation: max(a.cancellation, b.cancellation),
+		reason:       max(a.reason, b.reason),
+		promotion:    max(a.promotion, b.promotion),
+		offer:        max(a.offer, b.offer),
+		token:        max(a.token, b.token),
+		ownership:    max(a.ownership, b.ownership),
+		quantity:     max(a.quantity, b.quantity),
+		trial:        a.trial || b.trial,
+		intro:        a.intro || b.intro,
+		upgraded:     a.upgraded || b.upgraded,
+		list:         a.list,
+	})
+}
+
+// fill completes what the fresher record lacks; either may be none. A refund
+// that only the staler one knows is not filled in, because a refund can be
+// reversed.
+func (s *sightings) fill(fresh, stale packed) packed {
+	switch {
+	case fresh.id == 0:
+		return stale
+	case stale.id == 0:
+		return fresh
+	}
+	return packed{
+		id:           fresh.id,
+		purchaseDate: fresh.purchaseDate.or(stale.purchaseDate),
+		expiresDate:  fresh.expiresDate.or(stale.expiresDate),
+		origin:       s.fillOrigin(fresh.origin, stale.origin),
+		kind:         s.fillKind(fresh.kind, stale.kind),
+	}
+}
+
+func (s *sightings) fillOrigin(i, j uint32) uint32 {
+	if i == j {
+		return i
+	}
+	fresh, stale := s.origins.values[i], s.origins.values[j]
+	return s.origins.number(origin{cmp.Or(fresh.id, stale.id), fresh.purchaseDate.or(stale.purchaseDate)})
+}
+
+func (s *sightings) fillKind(i, j uint32) uint32 {
+	pair := [2]uint32{i, j}
+	if known, ok := s.filled[pair]; ok {
+		return known
+	}
+	fresh, stale := s.kinds.values[i], s.kinds.values[j]
+	n := s.kinds.number(kind{
+		productID:    cmp.Or(fresh.productID, stale.productID),
+		group:        cmp.Or(fresh.group, stale.group),
+		cancellation: fresh.cancellation,
+		reason:       fresh.reason,
+		promotion:    cmp.Or(fresh.promotion, stale.promotion),
+		offer:        cmp.Or(fresh.offer, stale.offer),
+		token:        cmp.Or(fresh.token, stale.token),
+		ownership:    cmp.Or(fresh.ownership, stale.ownership),
+		quantity:     cmp.Or(fresh.quantity, stale.quantity),
+		trial:        fresh.trial || stale.trial,
+		intro:        fresh.intro || stale.intro,
+		upgraded:     fresh.upgraded || stale.upgraded,
+		list:         fresh.list,
+	})
+	if s.filled == nil {
+		s.filled = make(map[[2]uint32]uint32)
+	}
+	s.filled[pair] = n
+	return n
 }

@@ -6,10 +6,13 @@ import "cmp"
 // transaction id. An entry without one goes by its product, and an entry that
 // names neither (the top-level keys of an iOS 6 style reply) belongs to the
 // subscription that runs longest, which there is the only one.
-func matchRenewals(renewals []RenewalInfo, chains map[string]*chain) map[string]RenewalInfo {
-	matched := make(map[string]RenewalInfo, len(renewals))
-	for _, r := range renewals {
-		id := cmp.Or(r.OriginalTransactionID, longestRunning(chains, r.ProductID))
+func matchRenewals(f *Facts, chains map[idNumber]*chain) map[idNumber]RenewalInfo {
+	matched := make(map[idNumber]RenewalInfo, len(f.renewals))
+	for _, r := range f.renewals {
+		id := f.sightings.lookup(r.OriginalTransactionID)
+		if r.OriginalTransactionID == "" {
+			id = longestRunning(&f.sightings, chains, r.ProductID)
+		}
 		c, ok := chains[id]
 		if !ok {
 			continue
@@ -24,15 +27,17 @@ func matchRenewals(renewals []RenewalInfo, chains map[string]*chain) map[string]
 
 // longestRunning is the id of the chain that expires last among those of a
 // product; of all where the product is empty.
-func longestRunning(chains map[string]*chain, productID string) string {
-	var best Transaction
+func longestRunning(seen *sightings, chains map[idNumber]*chain, productID string) idNumber {
+	var best packed
 	for _, c := range chains {
-		t := later(c.latest, c.upgraded)
-		if productID == "" || t.ProductID == productID {
-			best = later(best, t)
+		if p := c.later(c.latest, c.upgraded); productID == "" || seen.kindOf(p).productID == productID {
+			best = c.later(best, p)
 		}
 	}
-	return best.OriginalTransactionID
+	if best.id == 0 {
+		return 0
+	}
+	return seen.originalID(best)
 }
 
 // fits reports whether of two entries for one subscription r is the one to
@@ -40,9 +45,10 @@ func longestRunning(chains map[string]*chain, productID string) string {
 // then the one that tells of trouble. Every field that counts is compared, so
 // that the choice does not depend on their order.
 func fits(c *chain, r, known RenewalInfo) bool {
+	runs := c.seen.unpack(c.latest).ProductID
 	return cmp.Or(
 		compareBool(r.OriginalTransactionID != "", known.OriginalTransactionID != ""),
-		compareBool(r.ProductID == c.latest.ProductID, known.ProductID == c.latest.ProductID),
+		compareBool(r.ProductID == runs, known.ProductID == runs),
 		r.GracePeriodExpiresDate.Compare(known.GracePeriodExpiresDate),
 		compareFlag(r.IsInBillingRetryPeriod, known.IsInBillingRetryPeriod),
 		cmp.Compare(r.ExpirationIntent, known.ExpirationIntent),

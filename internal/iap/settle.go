@@ -16,7 +16,7 @@ func Supersedes(before, after time.Time) bool { return after.After(before) }
 // at all. What is not shown is kept, and the status is judged anew.
 func Settle(before, after Subscription) Subscription {
 	s := after
-	if _, shown := s.Evidence.Shown[before.TransactionID]; !shown && s.PurchaseDate.Before(before.PurchaseDate) {
+	if shown, _ := s.Evidence.shows(before.TransactionID); !shown && s.PurchaseDate.Before(before.PurchaseDate) {
 		s.takePeriod(before)
 	}
 	if s.Evidence.TransactionStyle && s.TransactionID == before.TransactionID {
@@ -62,7 +62,7 @@ func (s *Subscription) takeUntold(known Subscription) {
 func (s *Subscription) takeRevocations(known Subscription) {
 	all := slices.Clone(s.Revocations)
 	for _, r := range known.Revocations {
-		if !s.Evidence.Shown[r.TransactionID] && !slices.ContainsFunc(all, r.isSame) {
+		if _, paid := s.Evidence.shows(r.TransactionID); !paid && !slices.ContainsFunc(all, r.isSame) {
 			all = append(all, r)
 		}
 	}

@@ -9,42 +9,55 @@ import (
 	"time"
 )
 
-// sightings holds transactions as the lists show them, in 64 bytes each and
+// sightings holds transactions as the lists show them, in 32 bytes each and
 // without pointers: a reply of megabytes shows thousands of them, many replies
-// are read at once, and a Transaction takes five times as much.
+// are read at once, and a Transaction takes eight times as much.
 type sightings struct {
 	chunks  [][]packed
 	n       int
-	ordered []*packed // all of them, once somebody asked
-	// kinds are what many transactions have in common, each held once; ids are
-	// those that are no numbers.
-	kinds   []kind
-	kindOf  map[kind]uint32
-	ids     []string
-	indexOf map[string]idNumber
+	ordered []place // of all of them, once somebody asked
+	origins numbered[origin]
+	kinds   numbered[kind]
+	// ids are those that are no numbers.
+	ids numbered[string]
+	// filled are the kinds that two of them, of the two lists, amount to.
+	filled map[[2]uint32]uint32
 }
 
-// packed is one record of one list.
+// packed is one record of one list, or what the lists say together. Its zero
+// value is none.
 type packed struct {
-	id, originalID, lineItemID                                    idNumber
-	purchaseDate, originalPurchaseDate, expiresDate, cancellation microseconds
-	kind                                                          uint32
-	list                                                          uint8
+	id                        idNumber
+	purchaseDate, expiresDate microseconds
+	origin, kind              uint32
 }
 
-// kind is what the periods of a subscription share.
+// origin is what the periods of one subscription share.
+type origin struct {
+	id           idNumber
+	purchaseDate microseconds
+}
+
+// kind is what most periods of a subscription share, not being cancelled among it,
+// and the list that shows them.
 type kind struct {
 	productID, group, reason, promotion, offer, token string
+	cancellation                                      microseconds
 	ownership                                         OwnershipType
 	quantity                                          int
 	trial, intro, upgraded                            bool
+	list                                              List
 }
+
+// place is where a record lies: its chunk, and in the lowest bits where in that.
+type place uint32
 
 // Chunks grow from the first size to the last, so that a receipt with a handful
 // of purchases takes no more than it needs.
 const (
 	firstChunk = 8
-	lastChunk  = 256
+	lastChunk  = 1 << placeBits
+	placeBits  = 8
 )
 
 func (s *sightings) add(t Transaction, from List) {
@@ -57,86 +70,147 @@ func (s *sightings) add(t Transaction, from List) {
 	s.n++
 }
 
-// all yields every transaction once, ordered by id, and whether it is shown as it
-// is now.
-func (s *sightings) all() iter.Seq2[Transaction, bool] {
-	return func(yield func(Transaction, bool) bool) {
-		records := s.inOrder()
-		for len(records) > 0 {
-			var seen sighting
-			id := records[0].id
-			for len(records) > 0 && records[0].id == id {
-				t := s.unpack(records[0])
-				if known := &seen[records[0].list]; known.TransactionID == "" {
-					*known = t
-				} else {
-					*known = combine(*known, t)
-				}
-				records = records[1:]
-			}
-			if !yield(seen.merged(), seen.isCurrent()) {
+func (s *sightings) at(p place) *packed { return &s.chunks[p>>placeBits][p&(lastChunk-1)] }
+
+// records yields every transaction once, ordered by id, as the lists show it
+// together.
+func (s *sightings) records() iter.Seq[packed] {
+	return func(yield func(packed) bool) {
+		for left := s.inOrder(); len(left) > 0; {
+			var p packed
+			if p, left = s.first(left); !yield(p) {
 				return
 			}
 		}
 	}
 }
 
-// inOrder is every record, ordered by id.
-func (s *sightings) inOrder() []*packed {
+// find is the transaction with an id, as the lists show it together, or none.
+func (s *sightings) find(id string) packed {
+	n := s.lookup(id)
+	ordered := s.inOrder()
+	i, found := slices.BinarySearchFunc(ordered, n, func(p place, id idNumber) int { return s.compare(s.at(p).id, id) })
+	if n == 0 || !found {
+		return packed{}
+	}
+	p, _ := s.first(ordered[i:])
+	return p
+}
+
+// first merges the records of the first transaction, and returns those of the
+// others.
+func (s *sightings) first(ordered []place) (packed, []place) {
+	var seen [ListLatest + 1]packed
+	id := s.at(ordered[0]).id
+	for len(ordered) > 0 && s.at(ordered[0]).id == id {
+		p := *s.at(ordered[0])
+		if known := &seen[s.kindOf(p).list]; known.id == 0 {
+			*known = p
+		} else {
+			*known = s.combine(*known, p)
+		}
+		ordered = ordered[1:]
+	}
+	return s.fill(seen[ListLatest], seen[ListReceipt]), ordered
+}
+
+// inOrder is where every record lies, ordered by id.
+func (s *sightings) inOrder() []place {
 	if len(s.ordered) == s.n {
 		return s.ordered
 	}
-	s.ordered = make([]*packed, 0, s.n)
-	for _, chunk := range s.chunks {
-		for i := range chunk {
-			s.ordered = append(s.ordered, &chunk[i])
+	s.ordered = make([]place, 0, s.n)
+	for i, chunk := range s.chunks {
+		for j := range chunk {
+			s.ordered = append(s.ordered, place(i<<placeBits|j))
 		}
 	}
-	slices.SortFunc(s.ordered, func(a, b *packed) int { return s.compare(a.id, b.id) })
+	slices.SortFunc(s.ordered, func(a, b place) int { return s.compare(s.at(a).id, s.at(b).id) })
 	return s.ordered
 }
 
 func (s *sightings) pack(t Transaction, from List) packed {
 	return packed{
-		id: s.number(t.TransactionID), originalID: s.number(t.OriginalTransactionID), lineItemID: s.number(t.WebOrderLineItemID),
-		purchaseDate: micros(t.PurchaseDate), originalPurchaseDate: micros(t.OriginalPurchaseDate),
-		expiresDate: micros(t.ExpiresDate), cancellation: micros(t.CancellationDate),
-		kind: s.kind(kind{
-			productID: t.ProductID, group: t.SubscriptionGroupIdentifier, reason: t.CancellationReason,
+		id:           s.number(t.TransactionID),
+		purchaseDate: micros(t.PurchaseDate), expiresDate: micros(t.ExpiresDate),
+		origin: s.origins.number(origin{s.number(t.OriginalTransactionID), micros(t.OriginalPurchaseDate)}),
+		kind: s.kinds.number(kind{
+			productID: t.ProductID, group: t.SubscriptionGroupIdentifier,
+			cancellation: micros(t.CancellationDate), reason: t.CancellationReason,
 			promotion: t.PromotionalOfferID, offer: t.OfferCodeRefName, token: t.AppAccountToken,
 			ownership: t.InAppOwnershipType, quantity: t.Quantity,
 			trial: t.IsTrialPeriod, intro: t.IsInIntroOfferPeriod, upgraded: t.IsUpgraded,
+			list: from,
 		}),
-		list: uint8(from),
 	}
 }
 
-func (s *sightings) unpack(p *packed) Transaction {
-	k := &s.kinds[p.kind]
+// unpack is the transaction of a record, the zero one where that is none.
+func (s *sightings) unpack(p packed) Transaction {
+	if p.id == 0 {
+		return Transaction{}
+	}
+	k := s.kindOf(p)
 	return Transaction{
-		TransactionID: s.id(p.id), OriginalTransactionID: s.id(p.originalID), WebOrderLineItemID: s.id(p.lineItemID),
+		TransactionID: s.id(p.id), OriginalTransactionID: s.id(s.originalID(p)),
 		ProductID: k.productID, SubscriptionGroupIdentifier: k.group, Quantity: k.quantity,
-		PurchaseDate: p.purchaseDate.time(), OriginalPurchaseDate: p.originalPurchaseDate.time(),
-		ExpiresDate: p.expiresDate.time(), CancellationDate: p.cancellation.time(),
+		PurchaseDate: p.purchaseDate.time(), OriginalPurchaseDate: s.origins.values[p.origin].purchaseDate.time(),
+		ExpiresDate: p.expiresDate.time(), CancellationDate: k.cancellation.time(),
 		CancellationReason: k.reason, IsTrialPeriod: k.trial, IsInIntroOfferPeriod: k.intro, IsUpgraded: k.upgraded,
 		InAppOwnershipType: k.ownership, PromotionalOfferID: k.promotion, OfferCodeRefName: k.offer, AppAccountToken: k.token,
 	}
 }
 
-// kind is the number of a kind. Most records are of that of the one before.
-func (s *sightings) kind(k kind) uint32 {
-	if last := len(s.kinds) - 1; last >= 0 && s.kinds[last] == k {
-		return uint32(last)
-	}
-	n, known := s.kindOf[k]
+func (s *sightings) kindOf(p packed) *kind { return &s.kinds.values[p.kind] }
+
+// originalID names the subscription of a record. One that names no original
+// transaction is one.
+func (s *sightings) originalID(p packed) idNumber { return cmp.Or(s.origins.values[p.origin].id, p.id) }
+
+// isCurrent reports whether the transaction is shown as it is now, and not only
+// as it was when the receipt was signed.
+func (s *sightings) isCurrent(p packed) bool { return s.kindOf(p).list == ListLatest }
+
+func (p packed) isSubscription() bool { return p.expiresDate != noTime }
+
+func (s *sightings) isRevoked(p packed) bool { return s.kindOf(p).cancellation != noTime }
+
+// numbered holds values that many records have in common, each once, and numbers
+// them in the order in which they came.
+type numbered[T comparable] struct {
+	values []T
+	last   uint32 // what was asked for last, as most records are like the one before
+	rest   map[T]uint32
+}
+
+// fewValues is how many are looked through before a map is worth its memory.
+const fewValues = 8
+
+func (n *numbered[T]) number(v T) uint32 {
+	i, known := n.find(v)
 	if !known {
-		if s.kindOf == nil {
-			s.kindOf = make(map[kind]uint32)
+		i = uint32(len(n.values))
+		n.values = append(n.values, v)
+		if i >= fewValues {
+			if n.rest == nil {
+				n.rest = make(map[T]uint32)
+			}
+			n.rest[v] = i
 		}
-		n = uint32(len(s.kinds))
-		s.kindOf[k], s.kinds = n, append(s.kinds, k)
 	}
-	return n
+	n.last = i
+	return i
+}
+
+func (n *numbered[T]) find(v T) (uint32, bool) {
+	if len(n.values) > 0 && n.values[n.last] == v {
+		return n.last, true
+	}
+	if i := slices.Index(n.values[:min(len(n.values), fewValues)], v); i >= 0 {
+		return uint32(i), true
+	}
+	i, known := n.rest[v]
+	return i, known
 }
 
 // idNumber is an id that is a number as it is written in decimal, or, from
@@ -147,26 +221,30 @@ type idNumber uint64
 const firstText idNumber = 1 << 63
 
 func (s *sightings) number(id string) idNumber {
-	if id == "" {
-		return 0
+	if n := numeric(id); n > 0 || id == "" {
+		return n
 	}
-	n, err := strconv.ParseUint(id, 10, 63)
-	if err != nil || id[0] < '1' || id[0] > '9' {
-		return s.index(id)
-	}
-	return idNumber(n)
+	return firstText + idNumber(s.ids.number(id))
 }
 
-func (s *sightings) index(id string) idNumber {
-	n, known := s.indexOf[id]
-	if !known {
-		if s.indexOf == nil {
-			s.indexOf = make(map[string]idNumber)
-		}
-		n = firstText + idNumber(len(s.ids))
-		s.indexOf[id], s.ids = n, append(s.ids, id)
+// lookup is the number of an id, 0 where no record has it.
+func (s *sightings) lookup(id string) idNumber {
+	if n := numeric(id); n > 0 || id == "" {
+		return n
 	}
-	return n
+	if i, known := s.ids.find(id); known {
+		return firstText + idNumber(i)
+	}
+	return 0
+}
+
+// numeric is an id as the number that it is, else 0.
+func numeric(id string) idNumber {
+	n, err := strconv.ParseUint(id, 10, 63)
+	if err != nil || id[0] < '1' || id[0] > '9' {
+		return 0
+	}
+	return idNumber(n)
 }
 
 func (s *sightings) id(n idNumber) string {
@@ -174,7 +252,7 @@ func (s *sightings) id(n idNumber) string {
 	case n == 0:
 		return ""
 	case n >= firstText:
-		return s.ids[n-firstText]
+		return s.ids.values[n-firstText]
 	}
 	return strconv.FormatUint(uint64(n), 10)
 }
@@ -205,7 +283,7 @@ var powers = func() (p [19]idNumber) {
 	return p
 }()
 
-// microseconds is UNIX time, noTime the zero time.
+// microseconds is UNIX time, noTime the zero time, which is before all others.
 type microseconds int64
 
 const noTime microseconds = -1 << 63
@@ -222,4 +300,21 @@ func (m microseconds) time() time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(int64(m)).UTC()
+}
+
+// or is m, or other where that is no time.
+func (m microseconds) or(other microseconds) microseconds {
+	if m == noTime {
+		return other
+	}
+	return m
+}
+
+// second is the whole second of a time.
+func (m microseconds) second() microseconds {
+	const second = microseconds(time.Second / time.Microsecond)
+	if m < 0 && m != noTime {
+		m -= second - 1
+	}
+	return m / second
 }

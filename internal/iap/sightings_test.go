@@ -28,8 +28,7 @@ func TestFactsKeepWhatTheyAreTold(t *testing.T) {
 	anyTransaction := rapid.Custom(func(t *rapid.T) iap.Transaction {
 		return iap.Transaction{
 			TransactionID: anyID.Draw(t, "id"), OriginalTransactionID: anyID.Draw(t, "original"),
-			WebOrderLineItemID: rapid.OneOf(anyID, rapid.Just("")).Draw(t, "line"),
-			ProductID:          text.Draw(t, "product"), SubscriptionGroupIdentifier: text.Draw(t, "group"),
+			ProductID: text.Draw(t, "product"), SubscriptionGroupIdentifier: text.Draw(t, "group"),
 			Quantity:     rapid.IntRange(0, 1<<31-1).Draw(t, "quantity"),
 			PurchaseDate: anyTime.Draw(t, "bought"), OriginalPurchaseDate: anyTime.Draw(t, "first bought"),
 			ExpiresDate: anyTime.Draw(t, "expires"), CancellationDate: anyTime.Draw(t, "cancelled"),

@@ -80,13 +80,27 @@ type Revocation struct {
 	RevocationReason string    `json:"revocation_reason,omitempty"`
 }
 
-// Evidence is how much the facts behind a state can tell.
+// Evidence is how much the facts behind a state can tell. The zero value is of
+// facts that tell nothing.
 type Evidence struct {
-	// Shown has each period that the facts show, by transaction id: true for
-	// one that is shown as it is now and was not revoked.
-	Shown map[string]bool
 	// TransactionStyle is that of Facts.
 	TransactionStyle bool
+
+	seen         *sightings
+	subscription idNumber
+}
+
+// shows reports whether the facts show a period of the subscription, and paid
+// whether as it is now and without a revocation.
+func (e Evidence) shows(transactionID string) (shown, paid bool) {
+	if e.seen == nil {
+		return false, false
+	}
+	p := e.seen.find(transactionID)
+	if p.id == 0 || !p.isSubscription() || e.seen.originalID(p) != e.subscription {
+		return false, false
+	}
+	return true, e.seen.isCurrent(p) && !e.seen.isRevoked(p)
 }
 
 // Key names the subscription.

@@ -23,9 +23,6 @@ type Transaction struct {
 	// OriginalTransactionID is the same for all periods of one subscription. A
 	// source that omits it means TransactionID.
 	OriginalTransactionID string
-	// WebOrderLineItemID identifies a period of a subscription across
-	// devices. It is empty for a purchase that is not a subscription.
-	WebOrderLineItemID string
 
 	ProductID                   string
 	SubscriptionGroupIdentifier string

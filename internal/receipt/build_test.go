@@ -101,7 +101,6 @@ func inApp(id int, start time.Time) []byte {
 		dateAttr(typePurchaseDate, start),
 		dateAttr(typeInAppOriginalPurchase, created),
 		dateAttr(typeExpiresDate, start.AddDate(0, 1, 0)),
-		intAttr(typeWebOrderLineItemID, int64(9000+id)),
 		dateAttr(typeCancellationDate, time.Time{}),
 		intAttr(typeIsTrialPeriod, 1),
 		intAttr(typeIsInIntroOfferPeriod, 0),

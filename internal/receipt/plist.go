@@ -71,7 +71,6 @@ func transactionOf(fields map[string]string) (iap.Transaction, error) {
 	t := iap.Transaction{
 		TransactionID:         fields["transaction-id"],
 		OriginalTransactionID: fields["original-transaction-id"],
-		WebOrderLineItemID:    fields["web-order-line-item-id"],
 		ProductID:             fields["product-id"],
 		IsTrialPeriod:         fields["is-trial-period"] == "true",
 		IsInIntroOfferPeriod:  fields["is-in-intro-offer-period"] == "true",

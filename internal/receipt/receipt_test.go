@@ -113,7 +113,7 @@ func TestReadTransactionReceipt(t *testing.T) {
 		t.Errorf("Read (-want +got):\n%s", diff)
 	}
 	wantTransactions := []iap.Transaction{{
-		TransactionID: "11", OriginalTransactionID: "10", WebOrderLineItemID: "12", ProductID: "month", Quantity: 1,
+		TransactionID: "11", OriginalTransactionID: "10", ProductID: "month", Quantity: 1,
 		PurchaseDate: time.UnixMilli(1000).UTC(), OriginalPurchaseDate: time.UnixMilli(500).UTC(),
 		ExpiresDate: time.UnixMilli(2000).UTC(), IsTrialPeriod: true,
 	}}
@@ -139,22 +139,22 @@ func TestTransactions(t *testing.T) {
 	renewed := created.AddDate(0, 1, 0)
 	oneOff := attr(typeInApp, setOf(
 		textAttr(typeTransactionID, "3"), textAttr(typeOriginalTransactionID, "3"), textAttr(typeProductID, "gold"),
-		intAttr(typeQuantity, 5), intAttr(typeWebOrderLineItemID, 0), dateAttr(typePurchaseDate, created),
+		intAttr(typeQuantity, 5), dateAttr(typePurchaseDate, created),
 		dateAttr(typeExpiresDate, time.Time{}), dateAttr(typeCancellationDate, renewed),
 	))
 	info, err := Read(pkcs7(setOf(inApp(2, renewed), textAttr(typeReceiptType, "Production"), inApp(1, created), oneOff)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	month := func(id, line string, start time.Time) iap.Transaction {
+	month := func(id string, start time.Time) iap.Transaction {
 		return iap.Transaction{
-			TransactionID: id, OriginalTransactionID: "1000", WebOrderLineItemID: line, ProductID: "com.example.app.month",
+			TransactionID: id, OriginalTransactionID: "1000", ProductID: "com.example.app.month",
 			Quantity: 1, PurchaseDate: start, OriginalPurchaseDate: created, ExpiresDate: start.AddDate(0, 1, 0), IsTrialPeriod: true,
 		}
 	}
 	want := []iap.Transaction{
-		month("2", "9002", renewed),
-		month("1", "9001", created),
+		month("2", renewed),
+		month("1", created),
 		{TransactionID: "3", OriginalTransactionID: "3", ProductID: "gold", Quantity: 5, PurchaseDate: created, CancellationDate: renewed},
 	}
 	if diff := cmp.Diff(want, transactions(t, info)); diff != "" {
@@ -168,7 +168,7 @@ func TestTransactionsEndAtMalformed(t *testing.T) {
 		"no set":         attr(typeInApp, []byte("?")),
 		"date":           attr(typeInApp, setOf(stringAttr(typeExpiresDate, 0x16, "soon"))),
 		"number as text": attr(typeInApp, setOf(textAttr(typeQuantity, "1"))),
-		"long number":    attr(typeInApp, setOf(attr(typeWebOrderLineItemID, []byte{tagInteger, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9}))),
+		"long number":    attr(typeInApp, setOf(attr(typeQuantity, []byte{tagInteger, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9}))),
 		"text as number": attr(typeInApp, setOf(intAttr(typeTransactionID, 5))),
 	}
 	for name, record := range bad {

@@ -3,7 +3,6 @@ package receipt
 import (
 	"fmt"
 	"iter"
-	"strconv"
 
 	"revalidator/internal/iap"
 )
@@ -18,7 +17,6 @@ const (
 	typeOriginalTransactionID = 1705
 	typeInAppOriginalPurchase = 1706
 	typeExpiresDate           = 1708
-	typeWebOrderLineItemID    = 1711
 	typeCancellationDate      = 1712
 	typeIsTrialPeriod         = 1713
 	typeIsInIntroOfferPeriod  = 1719
@@ -75,11 +73,6 @@ func setField(t *iap.Transaction, a attribute) (err error) {
 		t.TransactionID, err = text(a.value)
 	case typeOriginalTransactionID:
 		t.OriginalTransactionID, err = text(a.value)
-	case typeWebOrderLineItemID:
-		// 0 stands for a purchase that is not a subscription.
-		if n, err = integer(a.value); n != 0 {
-			t.WebOrderLineItemID = strconv.FormatInt(n, 10)
-		}
 	case typePurchaseDate:
 		t.PurchaseDate, err = date(a.value)
 	case typeInAppOriginalPurchase:
