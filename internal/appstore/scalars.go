@@ -58,8 +58,14 @@ func (d *decoder) dateOrText() (t time.Time, isText bool) {
 }
 
 func millis(text []byte) (time.Time, bool) {
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil || n <= 0 || n > maxMillis {
+	var n int64
+	for _, c := range text {
+		if c < '0' || c > '9' || n > maxMillis {
+			return time.Time{}, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if n == 0 || n > maxMillis {
 		return time.Time{}, false
 	}
 	return time.UnixMilli(n).UTC(), true

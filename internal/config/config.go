@@ -130,16 +130,17 @@ type Queue struct {
 // Worker is how one worker process works.
 type Worker struct {
 	// Concurrency bounds neither the memory nor the rate, which have budgets of
-	// their own: how many are with Apple at a time follows from rate and latency. Most of these receipts wait for their slot, so it
-	// should be well above Apple's latency times the rate.
+	// their own: how many are with Apple at a time follows from rate and latency.
+	// Most of these receipts wait for their slot, so it should be well above
+	// Apple's latency times the rate.
 	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"512" help:"Receipts that one worker process has in hand at a time, most of them waiting for their turn."`
 	// LargeConcurrency is how many large receipts may keep Apple, and the line,
 	// busy beside the small ones.
 	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
 	// MemoryBytes bounds the memory of a worker, together with some 32 MiB that
 	// it takes without any receipt. Too small a value leaves it idle: a small
-	// receipt takes 96 KiB, one of 2.2 MB 630 KiB.
-	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"55574528" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
+	// receipt takes 82 KiB, one of 2.2 MB 510 KiB.
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"45088768" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
