@@ -15,15 +15,11 @@ import (
 type servers struct{ postgres, redis time.Duration }
 
 func (s *stack) servers(ctx context.Context) (servers, error) {
-	var backend int
-	if err := s.db.GetContext(ctx, &backend, `SELECT pg_backend_pid()`); err != nil {
-		return servers{}, err
-	}
-	stat, err := processStat(backend)
+	backend, err := s.backend(ctx, s.db)
 	if err != nil {
 		return servers{}, err
 	}
-	postgres, err := family(stat.parent)
+	postgres, err := family(backend.parent)
 	if err != nil {
 		return servers{}, err
 	}
@@ -45,11 +41,25 @@ func (s *stack) servers(ctx context.Context) (servers, error) {
 	return servers{postgres, time.Duration(redis * float64(time.Second))}, nil
 }
 
+// backend is what the process of Postgres has used that serves a connection.
+func (s *stack) backend(ctx context.Context, db interface {
+	GetContext(ctx context.Context, dest any, query string, args ...any) error
+}) (stat, error) {
+	var pid int
+	if err := db.GetContext(ctx, &pid, `SELECT pg_backend_pid()`); err != nil {
+		return stat{}, err
+	}
+	return processStat(pid)
+}
+
 // each tells what the servers have used since for each of n receipts.
 func (before servers) each(after servers, n int) string {
-	return fmt.Sprintf("Postgres %s, Redis %s each",
-		((after.postgres - before.postgres) / time.Duration(n)).Round(time.Microsecond),
-		((after.redis - before.redis) / time.Duration(n)).Round(time.Microsecond))
+	return fmt.Sprintf("Postgres %s, Redis %s each", each(after.postgres-before.postgres, n), each(after.redis-before.redis, n))
+}
+
+// each is the part of one of n receipts.
+func each(d time.Duration, n int) time.Duration {
+	return (d / time.Duration(n)).Round(time.Microsecond)
 }
 
 // stat is what Linux tells of a process.
