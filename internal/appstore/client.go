@@ -25,6 +25,9 @@ const (
 	DefaultSandboxURL    = "https://sandbox.itunes.apple.com/verifyReceipt"
 )
 
+// keptConnections is as many as a worker has receipts in hand.
+const keptConnections = 512
+
 // Request is one receipt to ask about.
 type Request struct {
 	// BundleID is the app that the reply must be about.
@@ -71,7 +74,7 @@ type Answer struct {
 // Config is what a Client needs. Every zero field has a default.
 type Config struct {
 	// HTTPClient carries the requests; its redirect policy is replaced by
-	// none. Default: a client of its own that keeps 64 connections per host.
+	// none. Default: a client of its own that keeps 512 idle connections per host.
 	HTTPClient *http.Client
 	// ProductionURL and SandboxURL default to Apple's.
 	ProductionURL, SandboxURL string
@@ -140,13 +143,21 @@ func (c *Client) validate() error {
 
 func withoutRedirects(given *http.Client) *http.Client {
 	if given == nil {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConnsPerHost = 64 // the default of 2 would reconnect all the time
-		given = &http.Client{Transport: transport}
+		given = &http.Client{Transport: newTransport()}
 	}
 	own := *given
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
+}
+
+// newTransport keeps the connections of a burst, instead of the two of Go's
+// default transport that would have the next burst connect anew, and sends a
+// request with a usual receipt in one piece.
+func newTransport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, keptConnections
+	t.WriteBufferSize = 16 << 10
+	return t
 }
 
 // VerifyReceipt asks Apple about one receipt, and asks the other environment
