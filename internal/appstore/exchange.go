@@ -1,6 +1,7 @@
 package appstore
 
 import (
+	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -30,7 +31,7 @@ func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, 
 	defer cancel()
 	request, err := newHTTPRequest(limited, c.urls[e], body)
 	if err != nil {
-		return Reply{}, err
+		return Reply{}, fault(ctx, err)
 	}
 	*calls++
 	response, err := c.http.Do(request)
@@ -45,19 +46,41 @@ func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, 
 	return c.read(ctx, response)
 }
 
+// wholeBytes is up to which size a body is put together before it is sent. What
+// net/http knows to be in memory leaves in one piece with the headers; anything
+// else costs a system call and a buffer for each of its parts.
+const wholeBytes = 24 << 10
+
 func newHTTPRequest(ctx context.Context, url string, body requestBody) (*http.Request, error) {
 	stream, err := body.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, stream)
+	size := body.size()
+	var content io.Reader = stream
+	if size <= wholeBytes {
+		if content, err = whole(stream, size); err != nil {
+			return nil, err
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, content)
 	if err != nil {
 		return nil, errors.Join(err, stream.Close())
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.ContentLength = body.size()
+	request.ContentLength = size
 	request.GetBody = func() (io.ReadCloser, error) { return body.open(ctx) }
 	return request, nil
+}
+
+// whole reads a stream that ends after size bytes, and closes it.
+func whole(stream io.ReadCloser, size int64) (*bytes.Reader, error) {
+	all := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := all.ReadFrom(stream)
+	if err := errors.Join(err, stream.Close()); err != nil {
+		return nil, err
+	}
+	return bytes.NewReader(all.Bytes()), nil
 }
 
 // read decodes the body of an HTTP 200. The transport may have asked for gzip

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,4 +276,43 @@ func TestRetryAfter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUsualRequestLeavesInOnePiece counts the writes to a connection: each is a
+// system call, and a packet of its own.
+func TestUsualRequestLeavesInOnePiece(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, accepted)
+	}))
+	t.Cleanup(server.Close)
+	transport := appstore.NewTransport()
+	var writes atomic.Int64
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return countingConn{conn, &writes}, err
+	}
+	c, err := appstore.New(appstore.Config{HTTPClient: &http.Client{Transport: transport}, ProductionURL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := request()
+	r.Receipt = receipt(make([]byte, 8<<10))
+	if _, err := c.VerifyReceipt(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if n := writes.Load(); n != 1 {
+		t.Errorf("the request left in %d pieces", n)
+	}
+}
+
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
 }

@@ -1,0 +1,3 @@
+package appstore
+
+var NewTransport = newTransport
