@@ -27,6 +27,9 @@ More than 100,000 receipts or subscriptions are not counted but estimated, as
 Postgres does for itself; the time of the estimate is shown. While a run is
 running, its pace is measured for a second.
 
+Where Redis is away, what Postgres knows is shown all the same, and the exit
+code is 1.
+
 --watch shows it anew every two seconds, on a terminal, until Ctrl-C.`,
 		Example: "  revalidator status\n  revalidator status 42\n  revalidator status --watch\n  revalidator status --json | jq .due",
 		Args:    cobra.MaximumNArgs(1),
@@ -38,11 +41,14 @@ running, its pace is measured for a second.
 			if watch && (p.asJSON || !isTerminal(p.stdout)) {
 				return usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
 			}
-			parts, err := p.open(c.Context(), needDatabase, needRedis)
+			parts, err := p.open(c.Context(), needDatabase)
 			if err != nil {
 				return err
 			}
 			defer parts.close()
+			if err := parts.connectRedis(); err != nil {
+				return err
+			}
 			look := p.look(parts, id)
 			if watch {
 				return p.watchScreen(c.Context(), look)
@@ -70,6 +76,8 @@ func runNumber(args []string) (int64, error) {
 // report is one look, for scripts and for people.
 type report interface {
 	text(out io.Writer, o printer) error
+	// missing is why a part of it could not be read.
+	missing() error
 }
 
 // lookFunc looks once. Looks of the same paces find out how fast runs go.
@@ -108,7 +116,10 @@ func (p *program) lookOnce(ctx context.Context, look lookFunc) error {
 		}
 	}
 	o := p.printer()
-	return o.print(r, func(out io.Writer) error { return r.text(out, o) })
+	if err := o.print(r, func(out io.Writer) error { return r.text(out, o) }); err != nil {
+		return err
+	}
+	return r.missing()
 }
 
 // pause returns after d, or with an error when ctx ends.

@@ -25,16 +25,27 @@ type statusReport struct {
 	Receipts      repository.Tally `json:"receipts"`
 	Subscriptions repository.Tally `json:"subscriptions"`
 	// Due is of the apps at work, DuePaused of the paused ones.
-	Due        dueReport      `json:"due"`
-	DuePaused  dueReport      `json:"due_paused"`
+	Due       dueReport `json:"due"`
+	DuePaused dueReport `json:"due_paused"`
+	queueStatus
+	// RedisError is why there is nothing of queueStatus, empty where there is.
+	RedisError string          `json:"redis_error"`
+	Paused     []ledger.App    `json:"paused_apps"`
+	Secrets    []secretWarning `json:"secret_warnings"`
+
+	redisError error
+}
+
+// queueStatus is what Redis knows.
+type queueStatus struct {
 	Queues     []queueReport  `json:"queues"`
 	Workers    []workerReport `json:"workers"`
 	Schedulers []string       `json:"schedulers"`
-	Paused     []ledger.App   `json:"paused_apps"`
 	// Budgets are those that are not as configured, because Apple shows distress.
-	Budgets []budgetReport  `json:"budgets"`
-	Secrets []secretWarning `json:"secret_warnings"`
+	Budgets []budgetReport `json:"budgets"`
 }
+
+func (r *statusReport) missing() error { return r.redisError }
 
 // dueReport is what is due and with nobody.
 type dueReport struct {
@@ -85,18 +96,33 @@ func (s *parts) status(ctx context.Context, known *paces, now time.Time) (*statu
 		func() (err error) { r.Subscriptions, err = s.db.SubscriptionsByStatus(ctx); return },
 		func() (err error) { r.Due, err = s.due(ctx, now, false); return },
 		func() (err error) { r.DuePaused, err = s.due(ctx, now, true); return },
-		func() (err error) { r.Queues, err = s.queues(ctx); return },
-		func() (err error) { r.Workers, err = s.workers(); return },
-		func() (err error) { r.Schedulers, err = s.queue().Schedulers(ctx); return },
 		func() (err error) { r.Paused, err = s.pausedApps(ctx); return },
-		func() (err error) { r.Budgets, err = s.budgets(ctx); return },
 		func() (err error) { r.Secrets, err = s.secretWarnings(ctx, now); return },
 	} {
 		if err := read(); err != nil {
 			return nil, err
 		}
 	}
+	if r.queueStatus, r.redisError = s.queueStatus(ctx); r.redisError != nil {
+		r.RedisError = r.redisError.Error()
+	}
 	return r, nil
+}
+
+func (s *parts) queueStatus(ctx context.Context) (queueStatus, error) {
+	var q queueStatus
+	for _, read := range []func() error{
+		func() error { return s.reachRedis(ctx) },
+		func() (err error) { q.Queues, err = s.queues(ctx); return },
+		func() (err error) { q.Workers, err = s.workers(); return },
+		func() (err error) { q.Schedulers, err = s.queue().Schedulers(ctx); return },
+		func() (err error) { q.Budgets, err = s.budgets(ctx); return },
+	} {
+		if err := read(); err != nil {
+			return queueStatus{}, err
+		}
+	}
+	return q, nil
 }
 
 func (s *parts) recentRuns(ctx context.Context, known *paces, now time.Time) ([]runLine, error) {

@@ -72,6 +72,8 @@ func list[T any](items []T) []T {
 	return items
 }
 
+func (r *runReport) missing() error { return nil }
+
 func (r *runReport) text(out io.Writer, o printer) error {
 	_, err := io.WriteString(out, runText(*r, o))
 	return err

@@ -35,7 +35,18 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 	if r.DuePaused.Receipts > 0 {
 		item(out, "", dueText(r.DuePaused, r.At, o)[0]+" of paused apps")
 	}
-	for i, q := range r.Queues {
+	if r.redisError != nil {
+		labelled(out, "Redis", strings.Fields(o.paint(red, "away, so that queues, workers and schedulers are not known")))
+	} else {
+		r.queueStatus.text(out, r.At, o)
+	}
+	items(out, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, o) })
+	items(out, "Secrets", r.Secrets, func(w secretWarning) string { return o.paint(yellow, w.text(r.At)) })
+	return nil
+}
+
+func (q queueStatus) text(out io.Writer, now time.Time, o printer) {
+	for i, q := range q.Queues {
 		label := ""
 		if i == 0 {
 			label = "Queues"
@@ -43,12 +54,9 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 		item(out, label, fmt.Sprintf("%s: %d waiting, %d in hand, %d to retry, %d archived",
 			q.Queue, q.Waiting, q.InHand, q.Retry, q.Archived))
 	}
-	item(out, "Workers", serversText(len(r.Workers), "worker", o))
-	item(out, "Schedulers", serversText(len(r.Schedulers), "scheduler", o))
-	items(out, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, o) })
-	items(out, "Apple", r.Budgets, func(b budgetReport) string { return b.text(r.At, o) })
-	items(out, "Secrets", r.Secrets, func(w secretWarning) string { return o.paint(yellow, w.text(r.At)) })
-	return nil
+	item(out, "Workers", serversText(len(q.Workers), "worker", o))
+	item(out, "Schedulers", serversText(len(q.Schedulers), "scheduler", o))
+	items(out, "Apple", q.Budgets, func(b budgetReport) string { return b.text(now, o) })
 }
 
 // item prints a label and what there is of it, in lines of a terminal.

@@ -118,8 +118,8 @@ func deaf(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestUnreachable has Postgres or Redis away: the command says which, and ends
-// within a few seconds.
+// TestUnreachable has Postgres or Redis away: the command says which, shows what
+// the other knows, and ends within a few seconds.
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	const password = "hunter2"
@@ -139,12 +139,12 @@ func TestUnreachable(t *testing.T) {
 			s.set(test.variable, test.value)
 			ctx, cancel := context.WithTimeout(t.Context(), reachTimeout+deadline)
 			defer cancel()
-			stderr := newOutput()
-			code := run(ctx, []string{"status"}, nil, stderr, stderr, s.env)
+			stdout, stderr := newOutput(), newOutput()
+			code := run(ctx, []string{"status"}, nil, stdout, stderr, s.env)
 			if ctx.Err() != nil {
 				t.Fatalf("not within %s", reachTimeout+deadline)
 			}
-			s.record([]string{"status"}, outcome{code, "", stderr.text()})
+			s.record([]string{"status"}, outcome{code, stdout.text(), stderr.text()})
 			checkSilence(t, s, password)
 			golden(t, strings.ReplaceAll(strings.ToLower(test.name), " ", "-")+".txt", s.transcript.String())
 		})
