@@ -30,8 +30,8 @@ var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 // the program is in the result.
 func (s *Suite) Run(ctx context.Context, sc Scenario) (r Result, err error) {
 	began := time.Now()
-	r = Result{Name: sc.Name, Faults: sc.Faults}
-	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, fmt.Errorf("the scenario took more than %s", scenarioTime))
+	r = Result{Name: sc.Name, Faults: sc.Injects()}
+	ctx, cancel := context.WithTimeoutCause(ctx, sc.bound(), fmt.Errorf("the scenario took more than %s", sc.bound()))
 	defer cancel()
 	w, err := s.newWorld(ctx, sc, notInNames.ReplaceAllString(strings.ToLower(sc.Name), "_"))
 	var skip *SkipError
@@ -68,7 +68,7 @@ func (w *World) play(ctx context.Context, r *Result) error {
 	stopWatch := watchLag()
 	err := w.attack(ctx, r)
 	if err == nil {
-		err = await(ctx, "the run is finished", patience, w.Finished)
+		err = await(ctx, "the run is finished", w.scenario.patience(), w.Finished)
 	}
 	if err == nil && w.scenario.Again {
 		err = w.again(ctx)
@@ -84,8 +84,8 @@ func (w *World) play(ctx context.Context, r *Result) error {
 	w.lag = stopWatch()
 	complaints = append(complaints, w.stopAll()...)
 	verdict, err := w.verdict(ctx)
-	verdict.Complaints = append(complaints, verdict.Complaints...)
-	r.Verdict, r.InFlight = verdict, w.inFlight
+	verdict.Complaints = slices.Concat(complaints, w.heldBack(), verdict.Complaints)
+	r.Verdict, r.InFlight, r.Calls, r.Probes = verdict, w.inFlight, w.calls, w.probes
 	return err
 }
 
@@ -118,7 +118,7 @@ func (w *World) attack(ctx context.Context, r *Result) error {
 	if w.scenario.Recovered != nil {
 		recovered = func(ctx context.Context) (bool, error) { return w.scenario.Recovered(ctx, w) }
 	}
-	if err := await(ctx, "the harm is overcome", patience, recovered); err != nil {
+	if err := await(ctx, "the harm is overcome", w.scenario.patience(), recovered); err != nil {
 		return err
 	}
 	r.Recovery = time.Since(over)

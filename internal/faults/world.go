@@ -50,6 +50,8 @@ type World struct {
 	workers, schedulers []*process
 	everything          []*process
 	inFlight            int
+	trouble             time.Time     // when that of the App Store began
+	calls, probes       int           // meanwhile, and after its first moment
 	lag                 time.Duration // how late the machine was at worst
 	harm                time.Time     // when the last of it happened
 	closers             []func() error
