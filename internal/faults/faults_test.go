@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,21 @@ func TestHeldBack(t *testing.T) {
 	w.probes++
 	if got := w.heldBack(); len(got) != 1 {
 		t.Errorf("one more: got %q, want a complaint", got)
+	}
+}
+
+// TestPoisonHasItsPlace is what fails first when the worker's source moves on.
+func TestPoisonHasItsPlace(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("../../worker/" + poisonedFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := withPoison(string(source)); err != nil || !strings.Contains(got, poison) {
+		t.Errorf("got %v, want the source with the poison", err)
+	}
+	if _, err := withPoison("package worker\n"); err == nil {
+		t.Error("no place for the poison is no error")
 	}
 }
 

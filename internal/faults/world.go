@@ -40,8 +40,10 @@ type World struct {
 	workerEnv, feederEnv []string
 	rate                 float64
 	started              time.Time
+	// workerBinary is what workers are started from, where it is not the suite's.
+	workerBinary string
 	// since is the last request before the run that is judged, and runs how many
-	// there must be: 1 where it is 0.
+	// there must be.
 	since int64
 	runs  int
 	// before is the last run that does not count for Done.
@@ -61,7 +63,7 @@ type World struct {
 const burst = 5
 
 func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *World, err error) {
-	w = &World{before: 1, suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
+	w = &World{before: 1, runs: 1, suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
