@@ -39,6 +39,8 @@ type Scenario struct {
 	Workers, Schedulers int
 	// Prepare changes the world before the programs start.
 	Prepare func(ctx context.Context, w *World) error
+	// Start starts the programs. Nil is Workers and Schedulers.
+	Start func(w *World) error
 	// Attack does the harm once a part of the run is done, and returns when the
 	// last of it is over.
 	Attack func(ctx context.Context, w *World) error

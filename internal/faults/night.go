@@ -54,7 +54,11 @@ func (s *Suite) Run(ctx context.Context, sc Scenario) (r Result, err error) {
 // the judge speaks.
 func (w *World) play(ctx context.Context, r *Result) error {
 	w.started = time.Now()
-	if err := w.startAll(); err != nil {
+	start := (*World).startAll
+	if w.scenario.Start != nil {
+		start = w.scenario.Start
+	}
+	if err := start(w); err != nil {
 		return err
 	}
 	var complaints []string

@@ -19,6 +19,8 @@ type process struct {
 	*devstack.Program
 	name string
 	log  string
+	// pages is the address of its health pages, where it was given one.
+	pages string
 }
 
 // start starts a part of the program: a command without arguments, or with some.

@@ -41,6 +41,7 @@ func workerScenarios() []Scenario {
 			Attack: comeAndGo,
 		},
 		poisonReceipt(),
+		withoutStores(),
 	}
 }
 
