@@ -165,7 +165,10 @@ func inWords(r faults.Result) string {
 	}
 	text := fmt.Sprintf("kept, %d asked again, recovered in %.1f s, %.0f s in all", r.Duplicates, r.Recovery.Seconds(), r.Took.Seconds())
 	if r.Calls > 0 {
-		text += fmt.Sprintf("; %d calls while Apple was in trouble, %d of them after the first moment", r.Calls, r.Probes)
+		text += fmt.Sprintf("; %d calls while Apple was in trouble", r.Calls)
+	}
+	if r.Probes > 0 {
+		text += fmt.Sprintf(", %d of them after the first moment", r.Probes)
 	}
 	return text
 }
