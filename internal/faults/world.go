@@ -163,6 +163,12 @@ func (w *World) createDatabase(ctx context.Context, tablespace string) error {
 		_, err := w.suite.admin.ExecContext(ctx, `DROP DATABASE `+w.database+` WITH (FORCE)`)
 		return err
 	})
+	// A sequence is copied with the numbers that its last record in the WAL has in
+	// reserve. Until a checkpoint it draws them without another record, and draws
+	// them again after a crash.
+	if _, err := w.suite.admin.ExecContext(ctx, `CHECKPOINT`); err != nil {
+		return fmt.Errorf("copy the first night: %w", err)
+	}
 	return nil
 }
 
