@@ -25,10 +25,14 @@ All servers are started by this command and end with it.
 Flags:
 `
 
+// longest is the longest time of -for: the run has to end within its window.
+const longest = 6 * time.Hour
+
 // options are the flags.
 type options struct {
 	short, list, asJSON bool
 	only                *regexp.Regexp
+	lasts               time.Duration
 	receipts            int
 	logs, binary        string
 	parallel            int
@@ -46,6 +50,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.BoolVar(&o.list, "list", false, "list the scenarios and end")
 	flags.BoolVar(&o.asJSON, "json", false, "print the results as a list in JSON in place of the table")
 	flags.IntVar(&o.receipts, "receipts", 0, "`number` of receipts in each scenario (default 1200, short 400)")
+	flags.DurationVar(&o.lasts, "for", 0, "only the scenarios in which Apple is in trouble for a while, and for such a `time` in place of 8s, 6h at most;\n"+
+		"from 10m on with leases and back-offs as in production")
 	flags.StringVar(&o.logs, "logs", "", "keep what the programs log in this `folder`")
 	flags.StringVar(&o.binary, "binary", "", "attack this `program` in place of the one that is built here")
 	flags.IntVar(&o.parallel, "parallel", 3, "`number` of scenarios side by side; those that harm the Postgres of all run alone")
@@ -61,7 +67,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		}
 		return o, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if flags.NArg() > 0 || o.receipts < 0 || o.parallel < 1 || o.soak < 0 || o.nights < 2 {
+	if flags.NArg() > 0 || o.receipts < 0 || o.parallel < 1 || o.soak < 0 || o.lasts < 0 || o.lasts > longest || o.nights < 2 {
 		flags.Usage()
 		return o, errUsage
 	}
@@ -82,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	chosen := o.scenarios()
 	if o.list {
 		for _, s := range chosen {
-			fmt.Fprintf(stdout, "%-28s %s\n", s.Name, s.Faults)
+			fmt.Fprintf(stdout, "%-28s %s\n", s.Name, s.Injects())
 		}
 		return nil
 	}
@@ -120,9 +126,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 func (o options) scenarios() []faults.Scenario {
 	var chosen []faults.Scenario
 	for _, s := range faults.Scenarios() {
-		if (!o.short || s.Short) && (o.only == nil || o.only.MatchString(s.Name)) {
-			chosen = append(chosen, s)
+		if o.short && !s.Short || o.only != nil && !o.only.MatchString(s.Name) {
+			continue
 		}
+		if o.lasts > 0 {
+			if s.Lasts == 0 {
+				continue
+			}
+			s = s.For(o.lasts)
+		}
+		chosen = append(chosen, s)
 	}
 	return chosen
 }
@@ -150,7 +163,14 @@ func inWords(r faults.Result) string {
 	case !r.OK():
 		return "BROKEN"
 	}
-	return fmt.Sprintf("kept, %d asked again, recovered in %.1f s, %.0f s in all", r.Duplicates, r.Recovery.Seconds(), r.Took.Seconds())
+	text := fmt.Sprintf("kept, %d asked again, recovered in %.1f s, %.0f s in all", r.Duplicates, r.Recovery.Seconds(), r.Took.Seconds())
+	if r.Calls > 0 {
+		text += fmt.Sprintf("; %d calls while Apple was in trouble", r.Calls)
+	}
+	if r.Probes > 0 {
+		text += fmt.Sprintf(", %d of them after the first moment", r.Probes)
+	}
+	return text
 }
 
 func (o options) print(w io.Writer, results []faults.Result) error {

@@ -23,6 +23,8 @@ func TestParse(t *testing.T) {
 		"a bad expression":    {[]string{"-run", "("}, 0, errUsage},
 		"nobody at a time":    {[]string{"-parallel", "0"}, 0, errUsage},
 		"a soak of one night": {[]string{"-soak", "10", "-nights", "1"}, 0, errUsage},
+		"an hour":             {[]string{"-for", "1h"}, 1200, nil},
+		"longer than a run":   {[]string{"-for", "9h"}, 0, errUsage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -43,6 +45,13 @@ func TestList(t *testing.T) {
 	}
 	if got := stdout.String(); !strings.Contains(got, "worker killed") || strings.Contains(got, "Redis emptied") {
 		t.Errorf("list of the short scenarios of workers: %q", got)
+	}
+	stdout.Reset()
+	if err := run(t.Context(), []string{"-list", "-for", "90m"}, &stdout, &stderr); err != nil {
+		t.Fatal(err)
+	}
+	if got := stdout.String(); !strings.Contains(got, "21002 for everybody, for 90 min") || strings.Contains(got, "a bad night") {
+		t.Errorf("list of the scenarios that may last: %q", got)
 	}
 	if err := run(t.Context(), []string{"-run", "no such thing"}, &stdout, &stderr); err == nil {
 		t.Error("no scenario is no error")

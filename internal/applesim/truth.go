@@ -37,6 +37,9 @@ type Subscription struct {
 	Renewal *Renewal `json:"renewal,omitempty"`
 	// Upgraded are the transaction ids of the periods that an upgrade ended.
 	Upgraded []string `json:"is_upgraded,omitempty"`
+	// Revoked are the transaction ids of the periods that are refunded or
+	// withdrawn from the family, the newest or not.
+	Revoked []string `json:"revoked,omitempty"`
 }
 
 // Renewal is what is planned for the next period.
@@ -120,8 +123,11 @@ func (c *chain) truth(now millis) Subscription {
 		s.CancellationReason = t.reason
 	}
 	for i := range c.transactions {
-		if old := &c.transactions[i]; old.isUpgraded(now) {
-			s.Upgraded = append(s.Upgraded, digits(old.id))
+		switch t := &c.transactions[i]; {
+		case t.isUpgraded(now):
+			s.Upgraded = append(s.Upgraded, digits(t.id))
+		case t.cancellation(now) != 0:
+			s.Revoked = append(s.Revoked, digits(t.id))
 		}
 	}
 	if !c.family {

@@ -8,6 +8,8 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/applesim"
+	"revalidator/internal/judge"
+	"revalidator/internal/ledger"
 )
 
 // eventful is a life in which much happens.
@@ -29,17 +31,29 @@ func TestEventsTellEveryChange(t *testing.T) {
 	t.Parallel()
 	const nights, hours = 45, 47
 	n := newNight(t, applesim.Config{Seed: 11, Customers: 900, Mix: eventful()}, 5000, 1000)
+	must(t, n.judge().Watch(t.Context()))
 	stop := n.beside(n.worker().Run)
 	defer stop()
 	n.run("first")
-	for range nights {
+	var since int64
+	var run ledger.RunTotals
+	for i := range nights {
 		n.past.Add(int64(hours * time.Hour))
 		n.sim.Clock().Set(n.now())
-		if run := n.run("night"); run.Failed != 0 {
+		if i == nights-1 {
+			n.exec(`UPDATE receipts SET next_check_at = $1`, n.now()) // the judge wants all of them asked
+			since = n.lastRequest()
+		}
+		if run = n.run("night"); run.Failed != 0 {
 			t.Fatalf("%d receipts failed: %s", run.Failed, n.failures(run))
 		}
 	}
 	n.mustTellEachChange()
+	verdict, err := n.judge().Judge(t.Context(), judge.Case{RunID: run.ID, Since: since, Started: n.now(), Rate: 5000, Burst: 1000, RateSlack: time.Second})
+	must(t, err)
+	for _, complaint := range verdict.Complaints {
+		t.Error(complaint)
+	}
 	types := map[string]bool{}
 	for _, document := range n.query(`SELECT to_json(type) FROM subscription_events GROUP BY type`) {
 		var name string

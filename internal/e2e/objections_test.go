@@ -35,6 +35,11 @@ func TestJudgeObjects(t *testing.T) {
 	const (
 		oneReceipt      = ` WHERE id = (SELECT min(id) FROM receipts)`
 		oneSubscription = ` WHERE original_transaction_id = (SELECT min(original_transaction_id) FROM subscriptions WHERE status = 'active')`
+		oneEvent        = ` WHERE id = (SELECT min(id) FROM subscription_events WHERE type = 'renewed')`
+		// The first version of a subscription, and one that no event led to.
+		oneFirst = ` WHERE id = (SELECT min(id) FROM judge.history WHERE name = 'subscriptions')`
+		oneQuiet = ` WHERE id = (SELECT max(id) FROM judge.history WHERE name = 'subscriptions' AND NOT EXISTS (SELECT FROM subscription_events
+			WHERE original_transaction_id = version->>'original_transaction_id' AND as_of = (version->>'as_of')::timestamptz))`
 	)
 	for _, test := range []struct {
 		name    string
@@ -54,12 +59,15 @@ func TestJudgeObjects(t *testing.T) {
 		{"a state that never was", `UPDATE subscriptions SET status = 'revoked', as_of = as_of + interval '1 s'` + oneSubscription, nil, "version: subscriptions"},
 		{"an older state", `UPDATE subscriptions SET as_of = as_of - interval '1 ms'` + oneSubscription, nil, "went back"},
 		{"a subscription that is missing", `DELETE FROM subscriptions` + oneSubscription, nil, "is missing"},
-		{"an event that is missing", `DELETE FROM subscription_events e USING (SELECT original_transaction_id AS id, as_of FROM subscription_events
-			WHERE type = 'renewed' LIMIT 1) x WHERE e.original_transaction_id = x.id AND e.as_of = x.as_of`, nil, "has 0 events, want"},
-		{"an event without a change", `UPDATE subscription_events SET as_of = as_of + interval '1 s' WHERE id = (SELECT min(id) FROM subscription_events)`, nil, "and no change"},
-		{"an event twice", `INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after, as_of, recorded_at)
-			SELECT type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after, as_of, recorded_at
-			FROM subscription_events WHERE id = (SELECT min(id) FROM subscription_events)`, nil, " 2 times"},
+		{"an event that is missing", `DELETE FROM subscription_events` + oneEvent, nil, `is told as [], want ["renewed of`},
+		{"an event at another time", `UPDATE subscription_events SET as_of = as_of + interval '1 s'` + oneEvent, nil, "and there is no change"},
+		{"an event of another type", `UPDATE subscription_events SET type = 'extended'` + oneEvent, nil, `is told as ["extended of`},
+		{"an event of another period", `UPDATE subscription_events SET transaction_id = '1'` + oneEvent, nil, `is told as ["renewed of 1"], want ["renewed of`},
+		{"an event without a change", invent("auto_renew_enabled") + oneQuiet, nil, `is told as ["auto_renew_enabled of`},
+		{"news of what is old", invent("started") + oneFirst, nil, `is told as ["started of`},
+		{"an event twice", tellAgain("type, transaction_id") + oneEvent, nil, `is told as ["renewed of`},
+		{"one change by two names", tellAgain("'recovered', transaction_id") + oneEvent, nil, `is told as ["recovered of`},
+		{"one change of two periods", tellAgain("type, '1'") + oneEvent, nil, `is told as ["renewed of 1" "renewed of`},
 		{"a rate that is exceeded", ``, func(c *judge.Case) { c.Rate, c.Burst = rate/20, 1 }, "ahead of its rate"},
 	} {
 		n.exec(test.spoil)
@@ -75,6 +83,20 @@ func TestJudgeObjects(t *testing.T) {
 		}
 		n.restoreTables()
 	}
+}
+
+// tellAgain is the beginning of a statement that tells an event once more, as the
+// type and transaction that are given in SQL.
+func tellAgain(as string) string {
+	return `INSERT INTO subscription_events (type, transaction_id, bundle_id, environment, original_transaction_id, product_id, after, as_of, recorded_at)
+		SELECT ` + as + `, bundle_id, environment, original_transaction_id, product_id, after, as_of, recorded_at FROM subscription_events`
+}
+
+// invent is the beginning of a statement that tells an event of a version.
+func invent(what string) string {
+	return `INSERT INTO subscription_events (type, transaction_id, bundle_id, environment, original_transaction_id, product_id, after, as_of, recorded_at)
+		SELECT '` + what + `', version->>'transaction_id', version->>'bundle_id', version->>'environment', version->>'original_transaction_id',
+			version->>'product_id', version, (version->>'as_of')::timestamptz, now() FROM judge.history`
 }
 
 func spoiledTables() []string {

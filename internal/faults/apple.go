@@ -8,39 +8,35 @@ import (
 	"revalidator/internal/applesim"
 )
 
-// outage is for how long the App Store answers nobody well. With the settings of
-// the suite it is to back-offs and leases what an hour is to the usual ones.
-const outage = 8 * time.Second
-
 func appleScenarios() []Scenario {
 	return []Scenario{
 		{
-			Name: "Apple down", Faults: "connections refused for 8 s", AsksAgain: true,
+			Name: "Apple down", Faults: "connections refused", Lasts: outage, HeldBack: true, AsksAgain: true,
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
 				return w.during(ctx, func() error {
 					w.WorkerApple.Cut()
-					if err := hold(ctx, outage); err != nil {
+					if err := hold(ctx, w.scenario.Lasts); err != nil {
 						return err
 					}
 					return w.WorkerApple.Mend(ctx)
 				})
 			}),
 		},
-		distress("Apple 503", "HTTP 503 with HTML for everybody, for 8 s", true, httpStatus(http.StatusServiceUnavailable, 0)),
-		distress("Apple silent", "no answer after the body was sent, for 8 s", false, fault(applesim.FaultTimeout)),
-		distress("Apple resets", "connection reset before the answer, for 8 s", false, fault(applesim.FaultReset)),
-		distress("Apple 21002", "21002 for everybody, for 8 s", false, code(21002)),
-		distress("Apple 21005 21009 211xx", "a third of each for everybody, for 8 s", false,
+		blackout("Apple 503", "HTTP 503 with HTML for everybody", true, httpStatus(http.StatusServiceUnavailable, 0)),
+		blackout("Apple silent", "no answer after the body was sent", false, fault(applesim.FaultTimeout)),
+		blackout("Apple resets", "connection reset before the answer", false, fault(applesim.FaultReset)),
+		blackout("Apple 21002", "21002 for everybody", false, code(21002)),
+		blackout("Apple 21005 21009 211xx", "a third of each for everybody", false,
 			share(code(21005), 3), share(code(21009), 2), code(21199)),
-		distress("Apple 429", "HTTP 429 without Retry-After, for 8 s", false, httpStatus(http.StatusTooManyRequests, 0)),
-		distress("Apple 429 with time", "HTTP 429 with Retry-After of 3 s, for 8 s", false, httpStatus(http.StatusTooManyRequests, 3*time.Second)),
-		distress("replies cut", "cut in the status, within a key, a value, between records, at the end, for 8 s", false,
+		distress("Apple 429", "HTTP 429 without Retry-After", false, httpStatus(http.StatusTooManyRequests, 0)),
+		distress("Apple 429 with time", "HTTP 429 with Retry-After of 3 s", false, httpStatus(http.StatusTooManyRequests, 3*time.Second)),
+		blackout("replies cut", "cut in the status, within a key, a value, between records, at the end", false,
 			share(cut(0.0005), 5), share(cut(0.05), 4), share(cut(0.33), 3), share(cut(0.7), 2), cut(0.999)),
-		distress("replies of wrong length", "half of the bytes that were promised, for 8 s", false, fault(applesim.FaultLength)),
-		distress("replies endless", "a reply without an end for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultEndless), 10)),
-		distress("replies are bombs", "128 MB in a small gzip for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultBomb), 10)),
-		distress("replies drip", "a byte every 100 ms for a tenth of the calls, for 8 s", false, share(fault(applesim.FaultDrip), 10)),
-		distress("replies no JSON", "HTML, nothing, control characters, a third each, for 8 s", false,
+		blackout("replies of wrong length", "half of the bytes that were promised", false, fault(applesim.FaultLength)),
+		distress("replies endless", "a reply without an end for a tenth of the calls", false, share(fault(applesim.FaultEndless), 10)),
+		distress("replies are bombs", "128 MB in a small gzip for a tenth of the calls", false, share(fault(applesim.FaultBomb), 10)),
+		distress("replies drip", "a byte every 100 ms for a tenth of the calls", false, share(fault(applesim.FaultDrip), 10)),
+		distress("replies no JSON", "HTML, nothing, control characters, a third each", false,
 			share(fault(applesim.FaultHTML), 3), share(fault(applesim.FaultEmpty), 2), fault(applesim.FaultControl)),
 		another(),
 		old(),
@@ -69,20 +65,29 @@ func share(r applesim.Rule, n int) applesim.Rule {
 // distress has calls go wrong by some rules for a while.
 func distress(name, faults string, short bool, rules ...applesim.Rule) Scenario {
 	return Scenario{
-		Name: name, Faults: faults, Short: short,
+		Name: name, Faults: faults, Lasts: outage, Short: short,
 		Attack: afterAStart(func(ctx context.Context, w *World) error {
-			return w.suffer(ctx, outage, rules...)
+			return w.suffer(ctx, w.scenario.Lasts, rules...)
 		}),
 	}
+}
+
+// blackout is distress by rules that leave nobody a good answer.
+func blackout(name, faults string, short bool, rules ...applesim.Rule) Scenario {
+	s := distress(name, faults, short, rules...)
+	s.HeldBack = true
+	return s
 }
 
 func (w *World) suffer(ctx context.Context, d time.Duration, rules ...applesim.Rule) error {
 	if err := w.Sim.SetFaults(rules); err != nil {
 		return err
 	}
+	w.trouble = time.Now()
 	if err := hold(ctx, d); err != nil {
 		return err
 	}
+	w.countCalls(w.trouble.Add(d))
 	return w.Sim.SetFaults(nil)
 }
 

@@ -19,6 +19,12 @@ type Scenario struct {
 	Name string
 	// Faults says what is done, in the words of the table.
 	Faults string
+	// Lasts is for how long the harm is done where that may be chosen, see For;
+	// it is told after Faults. 0 is where it may not.
+	Lasts time.Duration
+	// HeldBack is whether no call is answered well meanwhile, so that but for a
+	// first moment and a few probes none may be made.
+	HeldBack bool
 	// Alone is whether it harms the server of the whole suite.
 	Alone bool
 	// Short is whether the scenario is part of the short suite.
@@ -33,6 +39,8 @@ type Scenario struct {
 	Workers, Schedulers int
 	// Prepare changes the world before the programs start.
 	Prepare func(ctx context.Context, w *World) error
+	// Start starts the programs. Nil is Workers and Schedulers.
+	Start func(w *World) error
 	// Attack does the harm once a part of the run is done, and returns when the
 	// last of it is over.
 	Attack func(ctx context.Context, w *World) error
@@ -63,6 +71,10 @@ type Result struct {
 	// InFlight is how many good answers were on their way to Postgres when
 	// processes were killed or ways were cut, which may all be asked for again.
 	InFlight int `json:"in_flight"`
+	// Calls is how many calls reached the App Store while it was in trouble for
+	// Scenario.Lasts, and Probes those of them after the first moment.
+	Calls  int `json:"calls"`
+	Probes int `json:"probes"`
 	// Recovery is the time from the end of the harm until Scenario.Recovered.
 	Recovery time.Duration `json:"recovery_ns"`
 	// Took is the whole scenario.

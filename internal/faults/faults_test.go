@@ -1,6 +1,8 @@
 package faults
 
 import (
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +49,56 @@ func TestTable(t *testing.T) {
 `
 	if diff := cmp.Diff(want, got.String()); diff != "" {
 		t.Errorf("table (-want +got)\n%s", diff)
+	}
+}
+
+func TestFor(t *testing.T) {
+	t.Parallel()
+	s := Scenario{Faults: "21002 for everybody", Lasts: outage, Settings: []string{"A=1"}}
+	if got, want := s.Injects(), "21002 for everybody, for 8 s"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if short := s.For(time.Minute); len(short.Settings) != 1 || short.bound() != scenarioTime+time.Minute {
+		t.Errorf("a minute: settings %q and a bound of %s, want those of the suite and %s", short.Settings, short.bound(), scenarioTime+time.Minute)
+	}
+	hour := s.For(time.Hour)
+	if got, want := hour.Injects(), "21002 for everybody, for 1 h"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !slices.Contains(hour.Settings, "REVALIDATOR_CLAIM_LEASE=") || hour.patience() <= usualLease || hour.bound() < time.Hour+2*usualLease {
+		t.Errorf("an hour: settings %q, patience %s, bound %s; want the leases of production, and time for them", hour.Settings, hour.patience(), hour.bound())
+	}
+}
+
+// TestHeldBack has the breaker let too much through.
+func TestHeldBack(t *testing.T) {
+	t.Parallel()
+	// Pauses of 30 s, 1, 2, 4, 8, and five of 10 min.
+	if got, want := mostProbes(time.Hour), 10*3*2*2; got != want {
+		t.Errorf("probes in an hour: got %d, want %d", got, want)
+	}
+	w := &World{scenario: Scenario{HeldBack: true, Lasts: time.Hour}, calls: 5000, probes: 120}
+	if got := w.heldBack(); got != nil {
+		t.Errorf("probes and no more: got %q", got)
+	}
+	w.probes++
+	if got := w.heldBack(); len(got) != 1 {
+		t.Errorf("one more: got %q, want a complaint", got)
+	}
+}
+
+// TestPoisonHasItsPlace is what fails first when the worker's source moves on.
+func TestPoisonHasItsPlace(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("../../worker/" + poisonedFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := withPoison(string(source)); err != nil || !strings.Contains(got, poison) {
+		t.Errorf("got %v, want the source with the poison", err)
+	}
+	if _, err := withPoison("package worker\n"); err == nil {
+		t.Error("no place for the poison is no error")
 	}
 }
 

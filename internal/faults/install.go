@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -82,12 +83,20 @@ func (s *Suite) install(ctx context.Context, sim *applesim.Server, env []string)
 
 // command runs a command of the program to its end.
 func (s *Suite) command(ctx context.Context, env []string, args ...string) error {
+	_, err := s.output(ctx, env, args...)
+	return err
+}
+
+// output is command, and what it prints.
+func (s *Suite) output(ctx context.Context, env []string, args ...string) ([]byte, error) {
 	c := exec.CommandContext(ctx, s.binary, args...)
-	c.Env = env
-	if output, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("revalidator %s: %w\n%s", args[0], err, output)
+	var stderr bytes.Buffer
+	c.Env, c.Stderr = env, &stderr
+	output, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("revalidator %s: %w\n%s%s", args[0], err, output, &stderr)
 	}
-	return nil
+	return output, nil
 }
 
 // lease is how long a claim holds in the scenarios: as short as the settings

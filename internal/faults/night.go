@@ -30,8 +30,8 @@ var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 // the program is in the result.
 func (s *Suite) Run(ctx context.Context, sc Scenario) (r Result, err error) {
 	began := time.Now()
-	r = Result{Name: sc.Name, Faults: sc.Faults}
-	ctx, cancel := context.WithTimeoutCause(ctx, scenarioTime, fmt.Errorf("the scenario took more than %s", scenarioTime))
+	r = Result{Name: sc.Name, Faults: sc.Injects()}
+	ctx, cancel := context.WithTimeoutCause(ctx, sc.bound(), fmt.Errorf("the scenario took more than %s", sc.bound()))
 	defer cancel()
 	w, err := s.newWorld(ctx, sc, notInNames.ReplaceAllString(strings.ToLower(sc.Name), "_"))
 	var skip *SkipError
@@ -54,21 +54,18 @@ func (s *Suite) Run(ctx context.Context, sc Scenario) (r Result, err error) {
 // the judge speaks.
 func (w *World) play(ctx context.Context, r *Result) error {
 	w.started = time.Now()
-	for range cmp.Or(w.scenario.Workers, 2) {
-		if err := w.StartWorker(); err != nil {
-			return err
-		}
+	start := (*World).startAll
+	if w.scenario.Start != nil {
+		start = w.scenario.Start
 	}
-	for range cmp.Or(w.scenario.Schedulers, 1) {
-		if err := w.StartScheduler(); err != nil {
-			return err
-		}
+	if err := start(w); err != nil {
+		return err
 	}
 	var complaints []string
 	stopWatch := watchLag()
 	err := w.attack(ctx, r)
 	if err == nil {
-		err = await(ctx, "the run is finished", patience, w.Finished)
+		err = await(ctx, "the run is finished", w.scenario.patience(), w.Finished)
 	}
 	if err == nil && w.scenario.Again {
 		err = w.again(ctx)
@@ -84,9 +81,23 @@ func (w *World) play(ctx context.Context, r *Result) error {
 	w.lag = stopWatch()
 	complaints = append(complaints, w.stopAll()...)
 	verdict, err := w.verdict(ctx)
-	verdict.Complaints = append(complaints, verdict.Complaints...)
-	r.Verdict, r.InFlight = verdict, w.inFlight
+	verdict.Complaints = slices.Concat(complaints, w.heldBack(), verdict.Complaints)
+	r.Verdict, r.InFlight, r.Calls, r.Probes = verdict, w.inFlight, w.calls, w.probes
 	return err
+}
+
+func (w *World) startAll() error {
+	for range cmp.Or(w.scenario.Workers, 2) {
+		if err := w.StartWorker(); err != nil {
+			return err
+		}
+	}
+	for range cmp.Or(w.scenario.Schedulers, 1) {
+		if err := w.StartScheduler(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // again is one more run over everything.
@@ -94,7 +105,8 @@ func (w *World) again(ctx context.Context) error {
 	for e := range w.Sim.Log(0) {
 		w.since = e.Seq
 	}
-	w.started, w.runs = time.Now(), 2
+	w.started = time.Now()
+	w.runs++
 	if err := w.makeAllDue(ctx); err != nil {
 		return err
 	}
@@ -118,7 +130,7 @@ func (w *World) attack(ctx context.Context, r *Result) error {
 	if w.scenario.Recovered != nil {
 		recovered = func(ctx context.Context) (bool, error) { return w.scenario.Recovered(ctx, w) }
 	}
-	if err := await(ctx, "the harm is overcome", patience, recovered); err != nil {
+	if err := await(ctx, "the harm is overcome", w.scenario.patience(), recovered); err != nil {
 		return err
 	}
 	r.Recovery = time.Since(over)
@@ -145,8 +157,8 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 	if err != nil {
 		return verdict, err
 	}
-	if runs != max(w.runs, 1) {
-		verdict.Complaints = append(verdict.Complaints, fmt.Sprintf("%d runs, want %d", runs, max(w.runs, 1)))
+	if runs != w.runs {
+		verdict.Complaints = append(verdict.Complaints, fmt.Sprintf("%d runs, want %d", runs, w.runs))
 	}
 	places, err := w.texts(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ type process struct {
 	*devstack.Program
 	name string
 	log  string
+	// pages is the address of its health pages, where it was given one.
+	pages string
 }
 
 // start starts a part of the program: a command without arguments, or with some.
@@ -29,7 +32,11 @@ func (w *World) start(env []string, kind string, args ...string) (*process, erro
 		return nil, err
 	}
 	defer func() { _ = file.Close() }() // the process has it
-	c := exec.Command(w.suite.binary, append([]string{kind}, args...)...)
+	binary := w.suite.binary
+	if kind == "worker" {
+		binary = cmp.Or(w.workerBinary, binary)
+	}
+	c := exec.Command(binary, append([]string{kind}, args...)...)
 	c.Env, c.Stdout, c.Stderr = env, file, file
 	if p.Program, err = devstack.StartProgram(c); err != nil {
 		return nil, err

@@ -40,6 +40,8 @@ func workerScenarios() []Scenario {
 			Schedulers: 2, Workers: 1, Length: 15 * time.Second,
 			Attack: comeAndGo,
 		},
+		poisonReceipt(),
+		withoutStores(),
 	}
 }
 

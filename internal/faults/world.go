@@ -40,8 +40,10 @@ type World struct {
 	workerEnv, feederEnv []string
 	rate                 float64
 	started              time.Time
+	// workerBinary is what workers are started from, where it is not the suite's.
+	workerBinary string
 	// since is the last request before the run that is judged, and runs how many
-	// there must be: 1 where it is 0.
+	// there must be.
 	since int64
 	runs  int
 	// before is the last run that does not count for Done.
@@ -50,6 +52,8 @@ type World struct {
 	workers, schedulers []*process
 	everything          []*process
 	inFlight            int
+	trouble             time.Time     // when that of the App Store began
+	calls, probes       int           // meanwhile, and after its first moment
 	lag                 time.Duration // how late the machine was at worst
 	harm                time.Time     // when the last of it happened
 	closers             []func() error
@@ -59,7 +63,7 @@ type World struct {
 const burst = 5
 
 func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *World, err error) {
-	w = &World{before: 1, suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
+	w = &World{before: 1, runs: 1, suite: s, scenario: sc, folder: filepath.Join(s.folder, name), database: name}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -159,6 +163,12 @@ func (w *World) createDatabase(ctx context.Context, tablespace string) error {
 		_, err := w.suite.admin.ExecContext(ctx, `DROP DATABASE `+w.database+` WITH (FORCE)`)
 		return err
 	})
+	// A sequence is copied with the numbers that its last record in the WAL has in
+	// reserve. Until a checkpoint it draws them without another record, and draws
+	// them again after a crash.
+	if _, err := w.suite.admin.ExecContext(ctx, `CHECKPOINT`); err != nil {
+		return fmt.Errorf("copy the first night: %w", err)
+	}
 	return nil
 }
 

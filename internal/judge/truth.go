@@ -15,12 +15,16 @@ import (
 )
 
 // believed is what Postgres says of one subscription or purchase, in the
-// simulator's words. Of a purchase it has the RevocationDate only.
+// simulator's words. Of a purchase it has the TransactionID and the
+// RevocationDate only.
 type believed struct {
 	Status                 string
 	ProductID              string
 	TransactionID          string
+	PurchaseDate           int64
 	ExpiresDate            int64
+	IsTrialPeriod          bool
+	IsIntroductory         bool // a trial, or at an introductory price
 	Ownership              string
 	RevocationDate         int64
 	AutoRenewStatus        *bool
@@ -28,6 +32,7 @@ type believed struct {
 	ExpirationIntent       string
 	IsInBillingRetryPeriod bool
 	GracePeriodExpiresDate int64
+	PriceConsentStatus     string
 }
 
 // key names a subscription by its original transaction id, a purchase by its
@@ -68,11 +73,15 @@ func (j *Judge) Differences(ctx context.Context) ([]string, error) {
 	return differences(want, got), nil
 }
 
-func differences(want, got map[key]believed) []string {
-	keys := maps.Clone(want)
-	maps.Copy(keys, got)
+func differences(want map[key]state, got map[key]believed) []string {
+	keys := slices.Collect(maps.Keys(want))
+	for k := range got {
+		if _, true := want[k]; !true {
+			keys = append(keys, k)
+		}
+	}
 	var lines []string
-	for k := range keys {
+	for _, k := range keys {
 		w, true := want[k]
 		g, stored := got[k]
 		switch {
@@ -81,7 +90,7 @@ func differences(want, got map[key]believed) []string {
 		case !true:
 			lines = append(lines, k.String()+" never was")
 		default:
-			if diff := gocmp.Diff(w, g); diff != "" {
+			if diff := gocmp.Diff(w.believed, g); diff != "" {
 				lines = append(lines, k.String()+" (-want +got)\n"+diff)
 			}
 		}
@@ -91,14 +100,18 @@ func differences(want, got map[key]believed) []string {
 }
 
 // truthAt is what was true at a moment of the App Store.
-func (j *Judge) truthAt(moment time.Time) map[key]believed {
-	all := make(map[key]believed)
+func (j *Judge) truthAt(moment time.Time) map[key]state {
+	all := make(map[key]state)
 	for truth := range j.sim.TruthAt(moment) {
 		for _, s := range truth.Subscriptions {
-			all[key{subscriptionsTable, truth.BundleID, truth.Environment, s.OriginalTransactionID}] = asBelieved(s)
+			all[key{subscriptionsTable, truth.BundleID, truth.Environment, s.OriginalTransactionID}] = state{asBelieved(s), revocations(s.Revoked...)}
 		}
 		for _, p := range truth.Purchases {
-			all[key{purchasesTable, truth.BundleID, truth.Environment, p.TransactionID}] = believed{RevocationDate: p.CancellationDate}
+			b := state{believed: believed{TransactionID: p.TransactionID, RevocationDate: p.CancellationDate}}
+			if p.CancellationDate != 0 {
+				b.revoked = revocations(p.TransactionID)
+			}
+			all[key{purchasesTable, truth.BundleID, truth.Environment, p.TransactionID}] = b
 		}
 	}
 	return all
@@ -107,7 +120,8 @@ func (j *Judge) truthAt(moment time.Time) map[key]believed {
 func asBelieved(s applesim.Subscription) believed {
 	b := believed{
 		Status: string(s.Status), ProductID: s.ProductID, TransactionID: s.TransactionID,
-		ExpiresDate: s.ExpiresDate, Ownership: s.InAppOwnershipType,
+		PurchaseDate: s.PurchaseDate, ExpiresDate: s.ExpiresDate, Ownership: s.InAppOwnershipType,
+		IsTrialPeriod: s.IsTrialPeriod, IsIntroductory: s.IsTrialPeriod || s.IsInIntroOfferPeriod,
 	}
 	if b.Status == "revoked" {
 		b.RevocationDate = s.CancellationDate
@@ -115,7 +129,7 @@ func asBelieved(s applesim.Subscription) believed {
 	if r := s.Renewal; r != nil {
 		b.AutoRenewStatus, b.AutoRenewProductID = &r.AutoRenewStatus, r.AutoRenewProductID
 		b.ExpirationIntent, b.IsInBillingRetryPeriod = r.ExpirationIntent, r.IsInBillingRetryPeriod
-		b.GracePeriodExpiresDate = r.GracePeriodExpiresDate
+		b.GracePeriodExpiresDate, b.PriceConsentStatus = r.GracePeriodExpiresDate, r.PriceConsentStatus
 	}
 	return b
 }
@@ -125,6 +139,10 @@ type row struct {
 	key
 	believed
 	asOf time.Time
+	// bought is when it was bought first, and revoked when each of its periods
+	// was revoked, by transaction id.
+	bought  time.Time
+	revoked map[string]int64
 }
 
 func parseRow(table, document string) (row, error) {
@@ -135,7 +153,11 @@ func parseRow(table, document string) (row, error) {
 		Status                 string    `json:"status"`
 		ProductID              string    `json:"product_id"`
 		TransactionID          string    `json:"transaction_id"`
+		PurchaseDate           time.Time `json:"purchase_date"`
+		OriginalPurchaseDate   time.Time `json:"original_purchase_date"`
 		ExpiresDate            time.Time `json:"expires_date"`
+		IsTrialPeriod          bool      `json:"is_trial_period"`
+		OfferType              string    `json:"offer_type"`
 		Ownership              string    `json:"in_app_ownership_type"`
 		RevocationDate         time.Time `json:"revocation_date"`
 		AutoRenewStatus        *bool     `json:"auto_renew_status"`
@@ -143,27 +165,40 @@ func parseRow(table, document string) (row, error) {
 		ExpirationIntent       string    `json:"expiration_intent"`
 		IsInBillingRetryPeriod bool      `json:"is_in_billing_retry_period"`
 		GracePeriodExpiresDate time.Time `json:"grace_period_expires_date"`
-		AsOf                   time.Time `json:"as_of"`
+		PriceConsentStatus     string    `json:"price_consent_status"`
+		Revocations            []struct {
+			TransactionID  string    `json:"transaction_id"`
+			RevocationDate time.Time `json:"revocation_date"`
+		} `json:"revocations"`
+		AsOf time.Time `json:"as_of"`
 	}
 	if err := json.Unmarshal([]byte(document), &r); err != nil {
 		return row{}, fmt.Errorf("read a row of %s: %w", table, err)
 	}
-	if table == purchasesTable {
-		return row{
-			key{table, r.BundleID, r.Environment, r.TransactionID},
-			believed{RevocationDate: ms(r.RevocationDate)}, r.AsOf,
-		}, nil
+	found := row{asOf: r.AsOf, bought: cmp.Or(r.OriginalPurchaseDate, r.PurchaseDate), revoked: map[string]int64{}}
+	for _, period := range r.Revocations {
+		found.revoked[period.TransactionID] = ms(period.RevocationDate)
 	}
-	return row{
-		key{table, r.BundleID, r.Environment, r.OriginalTransactionID},
-		believed{
-			r.Status, r.ProductID, r.TransactionID, ms(r.ExpiresDate),
-			// Replies in the style of iOS 6 do not tell, and know no family.
-			cmp.Or(r.Ownership, "PURCHASED"), ms(r.RevocationDate),
-			r.AutoRenewStatus, r.AutoRenewProductID, r.ExpirationIntent, r.IsInBillingRetryPeriod,
-			ms(r.GracePeriodExpiresDate),
-		}, r.AsOf,
-	}, nil
+	if !r.RevocationDate.IsZero() {
+		found.revoked[r.TransactionID] = ms(r.RevocationDate)
+	}
+	if table == purchasesTable {
+		found.key = key{table, r.BundleID, r.Environment, r.TransactionID}
+		found.believed = believed{TransactionID: r.TransactionID, RevocationDate: ms(r.RevocationDate)}
+		return found, nil
+	}
+	found.key = key{table, r.BundleID, r.Environment, r.OriginalTransactionID}
+	found.believed = believed{
+		Status: r.Status, ProductID: r.ProductID, TransactionID: r.TransactionID,
+		PurchaseDate: ms(r.PurchaseDate), ExpiresDate: ms(r.ExpiresDate),
+		IsTrialPeriod: r.IsTrialPeriod, IsIntroductory: r.OfferType == "introductory",
+		// Replies in the style of iOS 6 do not tell, and know no family.
+		Ownership: cmp.Or(r.Ownership, "PURCHASED"), RevocationDate: ms(r.RevocationDate),
+		AutoRenewStatus: r.AutoRenewStatus, AutoRenewProductID: r.AutoRenewProductID,
+		ExpirationIntent: r.ExpirationIntent, IsInBillingRetryPeriod: r.IsInBillingRetryPeriod,
+		GracePeriodExpiresDate: ms(r.GracePeriodExpiresDate), PriceConsentStatus: r.PriceConsentStatus,
+	}
+	return found, nil
 }
 
 func ms(t time.Time) int64 {
