@@ -8,18 +8,20 @@ import (
 )
 
 const (
-	// outage is for how long Apple is in trouble unless For says otherwise. With the settings of the suite
-	// it is to back-offs and leases what an hour is to the usual ones.
+	// outage is for how long Apple is in trouble unless For says otherwise. With
+	// the settings of the suite it is to back-offs and leases what an hour is to
+	// the usual ones.
 	outage = 8 * time.Second
 	// longOutage is from when on the usual ones show what they do.
 	longOutage = 10 * time.Minute
-	// usualLease is the default of REVALIDATOR_CLAIM_LEASE. It is longer than the
+	// usualLease is the default of REVALIDATOR_CLAIM_LEASE, and longer than the
 	// longest pause of the breaker with its jitter, 12 min 30 s.
 	usualLease = 15 * time.Minute
 )
 
 // For is the scenario with a harm that lasts so long. One that lasts for long is
-// met with the leases, back-offs and timeouts of production.
+// met with the leases, back-offs and timeouts of production, but not with its
+// limit of failures: no receipt leaves the run.
 func (s Scenario) For(d time.Duration) Scenario {
 	s.Lasts = d
 	if d >= longOutage {
@@ -51,11 +53,13 @@ func words(d time.Duration) string {
 	return fmt.Sprintf("%g s", d.Seconds())
 }
 
-// patience bounds each wait after the harm: what production's pauses and leases
-// hold is free after the longest of them.
+// patience bounds each wait after the harm. What waits by the settings of
+// production waits for no longer than a lease, or than a back-off that doubled as
+// long as the harm lasted, which is that of a receipt in an environment with too
+// few calls for the breaker to open.
 func (s Scenario) patience() time.Duration {
 	if s.Lasts >= longOutage {
-		return usualLease + patience
+		return patience + max(usualLease, 2*s.Lasts)
 	}
 	return patience
 }
