@@ -34,6 +34,9 @@ const (
 	week = 7 * 24 * time.Hour
 	// harmEvery is the time between two harms.
 	harmEvery = 5 * time.Second
+	// soakPrograms is how many programs are kept running: the steady worker, two
+	// others and a scheduler.
+	soakPrograms = 4
 	// soakRate is that of each app: what a machine with two cores can do while
 	// the App Store, Postgres and Redis run on it too.
 	soakRate = 300
