@@ -25,16 +25,20 @@ func (b *bench) feed(ctx context.Context) error {
 	}
 	b.table.add(row{"due receipts claimed and enqueued by one scheduler", perSecond(perSecondFed), "",
 		perSecond(perSecondFed), "≥ 10,000/s", perSecondFed >= 10_000})
-	sizes := []int{10_000, 100_000, 1_000_000}
 	var costs []time.Duration
 	var last drained
-	for _, n := range sizes {
-		if last, err = b.drained(ctx, b.size(n)); err != nil {
-			return err
+	// Ten thousand take a second, which is short for a figure.
+	for _, size := range []struct{ due, rounds int }{{10_000, 3}, {100_000, 1}, {1_000_000, 1}} {
+		var cost time.Duration
+		for range size.rounds {
+			if last, err = b.drained(ctx, b.size(size.due)); err != nil {
+				return err
+			}
+			cost += last.each
 		}
-		costs = append(costs, last.each)
+		costs = append(costs, cost/time.Duration(size.rounds))
 	}
-	millions := fmt.Sprintf("%s receipts due", strconv.Itoa(b.size(sizes[2])))
+	millions := fmt.Sprintf("%s receipts due", strconv.Itoa(b.size(1_000_000)))
 	b.table.add(row{millions + ", peak memory of the scheduler", mib(last.scheduler), "", mib(last.scheduler), "≤ 64 MiB", last.scheduler <= 64<<20})
 	b.table.add(row{millions + ", peak memory of Redis", mib(last.redis), "", mib(last.redis), "≤ 64 MiB", last.redis <= 64<<20})
 	var worst float64
