@@ -99,11 +99,18 @@ func (c *chain) replaced(p packed) bool {
 // later is the period that expires later; of two that expire together, the one
 // bought later, because it replaced the other. Either may be none.
 func (c *chain) later(a, b packed) packed {
-	if a.id == 0 {
+	switch {
+	case a.id == 0:
 		return b
+	case b.id == 0:
+		return a
 	}
-	after := cmp.Or(cmp.Compare(a.expiresDate, b.expiresDate), cmp.Compare(a.purchaseDate, b.purchaseDate))
-	if after > 0 || after == 0 && (b.id == 0 || c.seen.compare(a.id, b.id) >= 0) {
+	after := cmp.Or(
+		cmp.Compare(a.expiresDate, b.expiresDate),
+		cmp.Compare(a.purchaseDate, b.purchaseDate),
+		c.seen.compare(a.id, b.id),
+	)
+	if after >= 0 {
 		return a
 	}
 	return b
