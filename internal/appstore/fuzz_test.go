@@ -8,7 +8,11 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
 )
 
 // namedErrors are all errors that reading from memory may end with.
@@ -40,6 +44,7 @@ func FuzzDecodeReply(f *testing.F) {
 			t.Fatalf("got %d transactions and %d names", len(got.Facts.Transactions()), len(got.Unknown))
 		}
 		checkTexts(t, got)
+		checkConclusion(t, got)
 		compare(t, body, got, err)
 	})
 }
@@ -66,6 +71,33 @@ func checkTexts(t *testing.T, r appstore.Reply) {
 	for _, text := range texts {
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' }) {
 			t.Errorf("got %q, want clean text", text)
+		}
+	}
+}
+
+// checkConclusion derives from whatever was read: each transaction belongs to one
+// subscription or is a purchase of its own, and Settle with itself changes nothing.
+func checkConclusion(t *testing.T, r appstore.Reply) {
+	t.Helper()
+	c := iap.Derive(&r.Facts)
+	subscriptions := make(map[string]bool)
+	purchases := 0
+	for _, tr := range r.Facts.Transactions() {
+		if tr.IsSubscription() {
+			subscriptions[tr.OriginalTransactionID] = true
+		} else {
+			purchases++
+		}
+	}
+	if len(c.Subscriptions) != len(subscriptions) || len(c.Purchases) != purchases {
+		t.Errorf("derived %d subscriptions and %d purchases, want %d and %d", len(c.Subscriptions), len(c.Purchases), len(subscriptions), purchases)
+	}
+	for _, s := range c.Subscriptions {
+		if !subscriptions[s.OriginalTransactionID] {
+			t.Errorf("derived the subscription %q, which nothing shows", s.OriginalTransactionID)
+		}
+		if diff := cmp.Diff(s, iap.Settle(s, s), cmpopts.IgnoreTypes(iap.Evidence{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("settled with itself (-before +after)\n%s", diff)
 		}
 	}
 }
