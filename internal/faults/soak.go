@@ -97,6 +97,8 @@ type soak struct {
 	// metrics where it tells of itself.
 	steady  *process
 	metrics string
+	// first is what was used after the first night.
+	first *Use
 }
 
 func (s *soak) begin(ctx context.Context) (err error) {
@@ -177,7 +179,7 @@ func (s *soak) night(ctx context.Context, last bool) (night Night, err error) {
 	if err != nil {
 		return night, err
 	}
-	night.Use, err = s.use(ctx)
+	night.Use, err = s.atRest(ctx)
 	return night, err
 }
 

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Use is what an installation holds when it is at rest.
+// Use is what an installation holds when it is at rest: connections that a killed
+// program left go within moments.
 type Use struct {
 	// Heap and Resident are bytes of the worker that ran all the time, and
 	// Goroutines and Files its.
@@ -23,8 +24,31 @@ type Use struct {
 	Receipts, Subscriptions int64
 }
 
-// use measures at rest: connections that a killed program left go within
-// moments.
+// rest is what the connections to Apple may take to be given up that a burst of
+// calls left idle: net/http closes them after 90 s.
+const rest = 100 * time.Second
+
+// atRest measures again and again while more is used than after the first night,
+// until there is nothing that could still be given up.
+func (s *soak) atRest(ctx context.Context) (Use, error) {
+	for until := time.Now().Add(rest); ; {
+		u, err := s.use(ctx)
+		if err != nil {
+			return u, err
+		}
+		if s.first == nil {
+			s.first = &u
+		}
+		if growth(*s.first, u) == nil || time.Now().After(until) {
+			return u, nil
+		}
+		if err := hold(ctx, time.Second); err != nil {
+			return u, err
+		}
+	}
+}
+
+// use measures what is used now.
 func (s *soak) use(ctx context.Context) (u Use, err error) {
 	figures, err := s.scrape(ctx)
 	if err != nil {
