@@ -101,7 +101,12 @@ func (w *World) StopScheduler() error {
 // a machine that does more than this.
 const stopGrace = 10 * time.Second
 
+// stop waits for the first word of a process: before it, it may not listen to
+// signals yet.
 func (p *process) stop() error {
+	if err := p.says(context.Background(), "\n"); err != nil {
+		return err
+	}
 	if err := p.Terminate(stopDeadline + stopGrace); err != nil {
 		return &brokenPromise{fmt.Sprintf("%s was asked to stop: %v", p.name, err)}
 	}
