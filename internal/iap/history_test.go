@@ -265,7 +265,7 @@ func (s *subscriber) live(t *rapid.T) (act, []iap.EventType) {
 func TestEachChangeIsToldOnce(t *testing.T) {
 	t.Parallel()
 	reached := map[iap.EventType]bool{}
-	rapid.Check(t, func(t *rapid.T) {
+	history := func(t *rapid.T) {
 		s := newSubscriber(rapid.Bool().Draw(t, "family"), rapid.Bool().Draw(t, "trial"))
 		known := s.state(false)
 		for range rapid.IntRange(1, 20).Draw(t, "length") {
@@ -288,11 +288,21 @@ func TestEachChangeIsToldOnce(t *testing.T) {
 			known = after
 			known.AsOf = s.now
 		}
-	})
-	for _, e := range iap.EventTypes() {
-		if !reached[e] && !slices.Contains([]iap.EventType{iap.EventStarted, iap.EventPurchased, iap.EventTrialStarted}, e) {
-			t.Errorf("no history led to %s", e)
+	}
+	missing := func() (missing []iap.EventType) {
+		for _, e := range iap.EventTypes() {
+			if !reached[e] && !slices.Contains([]iap.EventType{iap.EventStarted, iap.EventPurchased, iap.EventTrialStarted}, e) {
+				missing = append(missing, e)
+			}
 		}
+		return missing
+	}
+	// A hundred histories do not always lead to the rarest change.
+	for round := 0; round < 10 && (round == 0 || missing() != nil); round++ {
+		rapid.Check(t, history)
+	}
+	if m := missing(); m != nil {
+		t.Errorf("no history led to %v", m)
 	}
 }
 
