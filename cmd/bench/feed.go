@@ -125,21 +125,9 @@ func (b *bench) drained(ctx context.Context, n int) (d drained, err error) {
 		return d, err
 	}
 	defer run.stop()
-	used := usage{}
-	ended := make(chan struct{})
-	var out []byte
-	go func() { out, _ = io.ReadAll(run.out); close(ended) }()
-	for running := true; running; {
-		if u, err := run.used(); err == nil && u.peak > 0 {
-			used = u
-		}
-		select {
-		case <-ended:
-			running = false
-		case err := <-failed:
-			return d, errors.Join(errors.New("nobody takes receipts off the queue"), err)
-		case <-time.After(20 * time.Millisecond):
-		}
+	out, used, err := run.watch(failed)
+	if err != nil {
+		return d, err
 	}
 	after, err := s.servers(ctx)
 	if err != nil {
@@ -163,6 +151,25 @@ func (b *bench) drained(ctx context.Context, n int) (d drained, err error) {
 	d.scheduler = used.peak
 	d.redis, err = s.redisPeak(ctx)
 	return d, err
+}
+
+// watch is what a process prints until it ends, and what it has used by then. It is
+// given up on when whoever takes receipts off the queue fails.
+func (p *process) watch(failed <-chan error) (out []byte, used usage, err error) {
+	ended := make(chan struct{})
+	go func() { out, _ = io.ReadAll(p.out); close(ended) }()
+	for {
+		if u, err := p.used(); err == nil && u.peak > 0 {
+			used = u
+		}
+		select {
+		case <-ended:
+			return out, used, nil
+		case err := <-failed:
+			return nil, used, errors.Join(errors.New("nobody takes receipts off the queue"), err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // drain takes tasks off the queue and ends their claims, until ctx ends.

@@ -137,7 +137,7 @@ type Worker struct {
 	// LargeConcurrency is how many large receipts may keep Apple, and the line,
 	// busy beside the small ones.
 	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
-	// MemoryBytes bounds the memory of a worker, together with some 32 MiB that
+	// MemoryBytes bounds the memory of a worker, together with some 20 MiB that
 	// it takes without any receipt. Too small a value leaves it idle: a small
 	// receipt takes 82 KiB, one of 2.2 MB 510 KiB.
 	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"45088768" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
