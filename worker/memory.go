@@ -13,10 +13,10 @@ var errNoRoom = errors.New("no memory for the receipt")
 
 // What a receipt in hand holds in memory: the windows of its request and reply
 // and the buffers of the connection, and for each record of its reply, of which
-// there is one for some 400 bytes of receipt, 36 bytes in each of two lists.
+// there is one for some 400 bytes of receipt, 44 bytes in each of two lists.
 const (
 	memoryEach    = 80 << 10
-	memoryPerByte = 0.2
+	memoryPerByte = 0.22
 )
 
 // memory is the budget of bytes that the receipts in hand share, over all

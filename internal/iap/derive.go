@@ -71,7 +71,7 @@ func (c *chain) meet(p packed) {
 // weigh keeps a period if it counts.
 func (c *chain) weigh(p packed) {
 	k := c.seen.kindOf(p)
-	if c.seen.isRevoked(p) && !k.upgraded {
+	if p.isRevoked() && !k.upgraded {
 		c.revoked = append(c.revoked, p)
 	}
 	if k.token != "" {
@@ -83,7 +83,7 @@ func (c *chain) weigh(p packed) {
 	}
 	c.latest = c.later(c.latest, p)
 	c.newest = c.newer(c.newest, p)
-	if !c.seen.isRevoked(p) {
+	if !p.isRevoked() {
 		c.paid = c.later(c.paid, p)
 	}
 }
@@ -134,7 +134,7 @@ func (c *chain) decisive(asOf time.Time) packed {
 	switch {
 	case c.latest.id == 0:
 		return c.upgraded
-	case !c.seen.isRevoked(c.latest):
+	case !c.latest.isRevoked():
 		return c.latest
 	case c.paid.id != 0 && c.paid.expiresDate > micros(asOf):
 		// The longest period was refunded, but another one is paid for.

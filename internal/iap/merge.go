@@ -10,6 +10,7 @@ func (s *sightings) combine(a, b packed) packed {
 		id:           a.id,
 		purchaseDate: max(a.purchaseDate, b.purchaseDate),
 		expiresDate:  max(a.expiresDate, b.expiresDate),
+		cancellation: max(a.cancellation, b.cancellation),
 		origin:       s.combineOrigins(a.origin, b.origin),
 		kind:         s.combineKinds(a.kind, b.kind),
 	}
@@ -30,19 +31,18 @@ func (s *sightings) combineOrigins(i, j uint32) uint32 {
 func (s *sightings) combineKinds(i, j uint32) uint32 {
 	a, b := s.kinds.values[i], s.kinds.values[j]
 	return s.kinds.number(kind{
-		productID:    max(a.productID, b.productID),
-		group:        max(a.group, b.group),
-		cancellation: max(a.cancellation, b.cancellation),
-		reason:       max(a.reason, b.reason),
-		promotion:    max(a.promotion, b.promotion),
-		offer:        max(a.offer, b.offer),
-		token:        max(a.token, b.token),
-		ownership:    max(a.ownership, b.ownership),
-		quantity:     max(a.quantity, b.quantity),
-		trial:        a.trial || b.trial,
-		intro:        a.intro || b.intro,
-		upgraded:     a.upgraded || b.upgraded,
-		list:         a.list,
+		productID: max(a.productID, b.productID),
+		group:     max(a.group, b.group),
+		reason:    max(a.reason, b.reason),
+		promotion: max(a.promotion, b.promotion),
+		offer:     max(a.offer, b.offer),
+		token:     max(a.token, b.token),
+		ownership: max(a.ownership, b.ownership),
+		quantity:  max(a.quantity, b.quantity),
+		trial:     a.trial || b.trial,
+		intro:     a.intro || b.intro,
+		upgraded:  a.upgraded || b.upgraded,
+		list:      a.list,
 	})
 }
 
@@ -60,6 +60,7 @@ func (s *sightings) fill(fresh, stale packed) packed {
 		id:           fresh.id,
 		purchaseDate: fresh.purchaseDate.or(stale.purchaseDate),
 		expiresDate:  fresh.expiresDate.or(stale.expiresDate),
+		cancellation: fresh.cancellation,
 		origin:       s.fillOrigin(fresh.origin, stale.origin),
 		kind:         s.fillKind(fresh.kind, stale.kind),
 	}
@@ -80,19 +81,18 @@ func (s *sightings) fillKind(i, j uint32) uint32 {
 	}
 	fresh, stale := s.kinds.values[i], s.kinds.values[j]
 	n := s.kinds.number(kind{
-		productID:    cmp.Or(fresh.productID, stale.productID),
-		group:        cmp.Or(fresh.group, stale.group),
-		cancellation: fresh.cancellation,
-		reason:       fresh.reason,
-		promotion:    cmp.Or(fresh.promotion, stale.promotion),
-		offer:        cmp.Or(fresh.offer, stale.offer),
-		token:        cmp.Or(fresh.token, stale.token),
-		ownership:    cmp.Or(fresh.ownership, stale.ownership),
-		quantity:     cmp.Or(fresh.quantity, stale.quantity),
-		trial:        fresh.trial || stale.trial,
-		intro:        fresh.intro || stale.intro,
-		upgraded:     fresh.upgraded || stale.upgraded,
-		list:         fresh.list,
+		productID: cmp.Or(fresh.productID, stale.productID),
+		group:     cmp.Or(fresh.group, stale.group),
+		reason:    fresh.reason,
+		promotion: cmp.Or(fresh.promotion, stale.promotion),
+		offer:     cmp.Or(fresh.offer, stale.offer),
+		token:     cmp.Or(fresh.token, stale.token),
+		ownership: cmp.Or(fresh.ownership, stale.ownership),
+		quantity:  cmp.Or(fresh.quantity, stale.quantity),
+		trial:     fresh.trial || stale.trial,
+		intro:     fresh.intro || stale.intro,
+		upgraded:  fresh.upgraded || stale.upgraded,
+		list:      fresh.list,
 	})
 	if s.filled == nil {
 		s.filled = make(map[[2]uint32]uint32)

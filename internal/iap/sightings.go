@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// sightings holds transactions as the lists show them, in 32 bytes each and
+// sightings holds transactions as the lists show them, in 40 bytes each and
 // without pointers: a reply of megabytes shows thousands of them, many replies
-// are read at once, and a Transaction takes eight times as much.
+// are read at once, and a Transaction takes six times as much.
 type sightings struct {
 	chunks  [][]packed
 	n       int
@@ -27,9 +27,9 @@ type sightings struct {
 // packed is one record of one list, or what the lists say together. Its zero
 // value is none.
 type packed struct {
-	id                        idNumber
-	purchaseDate, expiresDate microseconds
-	origin, kind              uint32
+	id                                      idNumber
+	purchaseDate, expiresDate, cancellation microseconds
+	origin, kind                            uint32
 }
 
 // origin is what the periods of one subscription share.
@@ -38,11 +38,10 @@ type origin struct {
 	purchaseDate microseconds
 }
 
-// kind is what most periods of a subscription share, not being cancelled among it,
-// and the list that shows them.
+// kind is what most periods of a subscription share, and the list that shows
+// them.
 type kind struct {
 	productID, group, reason, promotion, offer, token string
-	cancellation                                      microseconds
 	ownership                                         OwnershipType
 	quantity                                          int
 	trial, intro, upgraded                            bool
@@ -132,11 +131,10 @@ func (s *sightings) inOrder() []place {
 func (s *sightings) pack(t Transaction, from List) packed {
 	return packed{
 		id:           s.number(t.TransactionID),
-		purchaseDate: micros(t.PurchaseDate), expiresDate: micros(t.ExpiresDate),
+		purchaseDate: micros(t.PurchaseDate), expiresDate: micros(t.ExpiresDate), cancellation: micros(t.CancellationDate),
 		origin: s.origins.number(origin{s.number(t.OriginalTransactionID), micros(t.OriginalPurchaseDate)}),
 		kind: s.kinds.number(kind{
-			productID: t.ProductID, group: t.SubscriptionGroupIdentifier,
-			cancellation: micros(t.CancellationDate), reason: t.CancellationReason,
+			productID: t.ProductID, group: t.SubscriptionGroupIdentifier, reason: t.CancellationReason,
 			promotion: t.PromotionalOfferID, offer: t.OfferCodeRefName, token: t.AppAccountToken,
 			ownership: t.InAppOwnershipType, quantity: t.Quantity,
 			trial: t.IsTrialPeriod, intro: t.IsInIntroOfferPeriod, upgraded: t.IsUpgraded,
@@ -155,7 +153,7 @@ func (s *sightings) unpack(p packed) Transaction {
 		TransactionID: s.id(p.id), OriginalTransactionID: s.id(s.originalID(p)),
 		ProductID: k.productID, SubscriptionGroupIdentifier: k.group, Quantity: k.quantity,
 		PurchaseDate: p.purchaseDate.time(), OriginalPurchaseDate: s.origins.values[p.origin].purchaseDate.time(),
-		ExpiresDate: p.expiresDate.time(), CancellationDate: k.cancellation.time(),
+		ExpiresDate: p.expiresDate.time(), CancellationDate: p.cancellation.time(),
 		CancellationReason: k.reason, IsTrialPeriod: k.trial, IsInIntroOfferPeriod: k.intro, IsUpgraded: k.upgraded,
 		InAppOwnershipType: k.ownership, PromotionalOfferID: k.promotion, OfferCodeRefName: k.offer, AppAccountToken: k.token,
 	}
@@ -173,7 +171,7 @@ func (s *sightings) isCurrent(p packed) bool { return s.kindOf(p).list == ListLa
 
 func (p packed) isSubscription() bool { return p.expiresDate != noTime }
 
-func (s *sightings) isRevoked(p packed) bool { return s.kindOf(p).cancellation != noTime }
+func (p packed) isRevoked() bool { return p.cancellation != noTime }
 
 // numbered holds values that many records have in common, each once, and numbers
 // them in the order in which they came.

@@ -100,7 +100,7 @@ func (e Evidence) shows(transactionID string) (shown, paid bool) {
 	if p.id == 0 || !p.isSubscription() || e.seen.originalID(p) != e.subscription {
 		return false, false
 	}
-	return true, e.seen.isCurrent(p) && !e.seen.isRevoked(p)
+	return true, e.seen.isCurrent(p) && !p.isRevoked()
 }
 
 // Key names the subscription.
