@@ -82,7 +82,8 @@ func verdicts() []verdict {
 		{appstore.ErrNotAuthenticated, "receipt_not_authenticated", doubt, true, answered}, // 21003
 		{appstore.ErrAccountGone, "account_gone", confirm, false, answered},                // 21010
 		{appstore.ErrWrongApp, "wrong_app", confirm, true, malformed},
-		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false, answered}, // HTTP 413, or not sent
+		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false, answered}, // HTTP 413 near the limit
+		{appstore.ErrTooLargeToSend, "too_large_to_send", setAside, false, answered},
 		{errPanicked, "panicked", poison, false, unclear},                             // told with its stack where it is caught
 
 		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false, distress},         // 21005, 21009, 21100–21199, -1
@@ -96,6 +97,7 @@ func verdicts() []verdict {
 		{context.DeadlineExceeded, "timeout", retryLater, false, distress},
 		{appstore.ErrConnection, "connection_failed", retryLater, false, distress},
 		{appstore.ErrServer, "server_error", retryLater, false, distress}, // HTTP 5xx
+		{appstore.ErrSizeRefused, "proxy_refused_size", retryLater, true, distress}, // HTTP 413 far below the limit
 		{appstore.ErrHTTPStatus, "http_status", retryLater, true, distress},
 		{appstore.ErrEmptyReply, "reply_empty", retryLater, false, distress},
 		{appstore.ErrNotJSON, "reply_not_json", retryLater, false, distress},

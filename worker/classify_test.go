@@ -104,8 +104,9 @@ func verdictTests() []verdictTest {
 		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
 		{name: "21010", err: final(21010), want: failed("account_gone", 24*time.Hour, iap.RuleConfirm, false, 21010)},
 		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: failed("wrong_app", 24*time.Hour, iap.RuleConfirm, false), alarm: true},
-		{name: "HTTP 413", err: httpStatus(413), want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
-		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrRequestTooLarge), notSent: true, want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
+		{name: "HTTP 413 near the limit", err: asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
+		{name: "HTTP 413 far below the limit", err: httpStatus(413), want: retried("proxy_refused_size"), alarm: true},
+		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrTooLargeToSend), notSent: true, want: setAsideAs("too_large_to_send", iap.ReceiptTooLarge)},
 
 		{name: "21005", err: status(21005), want: retried("apple_unavailable", 21005)},
 		{name: "21009", err: status(21009), want: retried("apple_unavailable", 21009)},

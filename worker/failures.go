@@ -67,7 +67,7 @@ func accused(err error) iap.ReceiptState {
 		return iap.ReceiptAccountGone
 	case appstore.ErrWrongApp:
 		return iap.ReceiptWrongApp
-	case appstore.ErrRequestTooLarge:
+	case appstore.ErrRequestTooLarge, appstore.ErrTooLargeToSend:
 		return iap.ReceiptTooLarge
 	}
 	return iap.ReceiptQuarantined

@@ -73,7 +73,11 @@ func failureText(class string) string {
 	case "panicked":
 		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined."
 	case "request_too_large":
-		return "The receipt is larger than verifyReceipt takes. It is not asked again; what it was known to show stays as it is."
+		return "Apple answered that the request was too large, and it was near the limit. It is asked again on other days, and quarantined if that is said again."
+	case "too_large_to_send":
+		return "The request would be larger than REVALIDATOR_MAX_REQUEST_BYTES, so it was not sent."
+	case "proxy_refused_size":
+		return "Something between here and Apple refused the request for its size (HTTP 413), which is far below Apple's limit: raise the limit of that proxy. It is asked again after a wait, and this does not count against the receipt."
 	case "apple_unavailable", "server_error":
 		return "Apple's server was in trouble. It is asked again after a wait."
 	case "apple_internal_error":

@@ -296,7 +296,7 @@ func (s *parts) appStore() (*appstore.Client, error) {
 	return appstore.New(appstore.Config{
 		ProductionURL: s.cfg.Apple.ProductionURL, SandboxURL: s.cfg.Apple.SandboxURL,
 		Timeout:         s.cfg.Apple.Timeout,
-		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
+		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, LimitMargin: s.cfg.Apple.LimitMargin, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
 		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords,
 		Logger: s.log,
 	})

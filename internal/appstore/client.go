@@ -25,6 +25,9 @@ const (
 	DefaultSandboxURL    = "https://sandbox.itunes.apple.com/verifyReceipt"
 )
 
+// appleRequestBytes is the largest request that Apple was measured to take.
+const appleRequestBytes = 3 << 20
+
 // keptConnections is as many as a worker has receipts in hand.
 const keptConnections = 512
 
@@ -84,6 +87,10 @@ type Config struct {
 	// MaxRequestBytes bounds a whole request body. Default 3,145,728, beyond
 	// which Apple was measured to answer HTTP 413.
 	MaxRequestBytes int64
+	// LimitMargin is how near to MaxRequestBytes, or to Apple's own limit where
+	// that is lower, a request must be for HTTP 413 to be about its size, in
+	// bytes. It is an eighth of that limit at most. Default 65,536.
+	LimitMargin int64
 	// MaxReplyBytes, MaxDepth and MaxRecords are the Limits of a reply.
 	MaxReplyBytes        int64
 	MaxDepth, MaxRecords int
@@ -99,6 +106,7 @@ type Client struct {
 	urls            map[iap.Environment]string
 	timeout         time.Duration
 	maxRequestBytes int64
+	limitMargin     int64
 	limits          Limits
 	now             func() time.Time
 	log             *slog.Logger
@@ -113,7 +121,8 @@ func New(cfg Config) (*Client, error) {
 			iap.Sandbox:    cmp.Or(cfg.SandboxURL, DefaultSandboxURL),
 		},
 		timeout:         cmp.Or(cfg.Timeout, time.Minute),
-		maxRequestBytes: cmp.Or(cfg.MaxRequestBytes, 3<<20),
+		maxRequestBytes: cmp.Or(cfg.MaxRequestBytes, appleRequestBytes),
+		limitMargin:     cmp.Or(cfg.LimitMargin, 64<<10),
 		limits:          Limits{cfg.MaxReplyBytes, cfg.MaxDepth, cfg.MaxRecords}.withDefaults(),
 		now:             cfg.Now,
 		log:             cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
@@ -132,8 +141,8 @@ func (c *Client) validate() error {
 			errs = append(errs, fmt.Errorf("address of %s: want an http or https URL", e))
 		}
 	}
-	if c.timeout < 0 || c.maxRequestBytes < 0 {
-		errs = append(errs, errors.New("timeout and request size: want positive values"))
+	if c.timeout < 0 || c.maxRequestBytes < 0 || c.limitMargin < 0 {
+		errs = append(errs, errors.New("timeout, request size and margin: want positive values"))
 	}
 	if c.limits.MaxReplyBytes < 0 || c.limits.MaxDepth < 0 || c.limits.MaxRecords < 0 {
 		errs = append(errs, errors.New("limits of a reply: want positive values"))
@@ -174,7 +183,7 @@ func (c *Client) VerifyReceipt(ctx context.Context, r Request) (Answer, error) {
 	}
 	body := newRequestBody(r)
 	if size := body.size(); size > c.maxRequestBytes {
-		return a, fmt.Errorf("%w: %d bytes, may be %d", ErrRequestTooLarge, size, c.maxRequestBytes)
+		return a, fmt.Errorf("%w: %d bytes, may be %d", ErrTooLargeToSend, size, c.maxRequestBytes)
 	}
 	first := cmp.Or(r.Environment, iap.Production)
 	err := c.askOnce(ctx, r, first, body, &a)
@@ -186,6 +195,13 @@ func (c *Client) VerifyReceipt(ctx context.Context, r Request) (Answer, error) {
 		}
 	}
 	return a, err
+}
+
+// nearLimit is whether a request of so many bytes is near the limit that applies:
+// the configured one, or Apple's own where that is lower.
+func (c *Client) nearLimit(size int64) bool {
+	limit := min(c.maxRequestBytes, appleRequestBytes)
+	return size >= limit-min(c.limitMargin, limit/8)
 }
 
 // pointsTo is the environment that a reply sends the receipt to, if any.

@@ -47,9 +47,14 @@ var (
 	ErrServer = errors.New("server error")
 	// ErrHTTPStatus is any other HTTP status but 200. Redirects are not followed.
 	ErrHTTPStatus = errors.New("unexpected HTTP status")
-	// ErrRequestTooLarge is HTTP 413, or a receipt that was not sent because
-	// it would exceed Config.MaxRequestBytes.
+	// ErrRequestTooLarge is HTTP 413 for a request near the limit that applies.
 	ErrRequestTooLarge = errors.New("request too large")
+	// ErrSizeRefused is HTTP 413 for any other request. Apple takes requests of
+	// that size: it is something between here and Apple that does not.
+	ErrSizeRefused = errors.New("size refused by something before Apple")
+	// ErrTooLargeToSend is a receipt that was not sent because its request would
+	// exceed Config.MaxRequestBytes.
+	ErrTooLargeToSend = errors.New("too large to be sent")
 )
 
 // What can be wrong with the body of a reply.
@@ -127,12 +132,15 @@ func (e *StatusError) Unwrap() error {
 }
 
 // HTTPError is a reply with another HTTP status than 200. It unwraps to
-// ErrRateLimited, ErrServer, ErrRequestTooLarge or ErrHTTPStatus.
+// ErrRateLimited, ErrServer, ErrRequestTooLarge, ErrSizeRefused or ErrHTTPStatus.
 type HTTPError struct {
 	StatusCode int
 	// RetryAfter is when the server wants to be asked again, at most an hour
 	// ahead; the zero time where it did not say.
 	RetryAfter time.Time
+	// NearLimit is whether the request was near the largest one that is taken:
+	// only then is HTTP 413 about its size.
+	NearLimit bool
 }
 
 func (e *HTTPError) Error() string {
@@ -142,8 +150,10 @@ func (e *HTTPError) Error() string {
 // Unwrap returns the sentinel that stands for the status.
 func (e *HTTPError) Unwrap() error {
 	switch {
-	case e.StatusCode == http.StatusRequestEntityTooLarge:
+	case e.StatusCode == http.StatusRequestEntityTooLarge && e.NearLimit:
 		return ErrRequestTooLarge
+	case e.StatusCode == http.StatusRequestEntityTooLarge:
+		return ErrSizeRefused
 	case e.StatusCode == http.StatusTooManyRequests:
 		return ErrRateLimited
 	case e.StatusCode >= http.StatusInternalServerError:

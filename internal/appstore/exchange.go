@@ -41,7 +41,10 @@ func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, 
 	defer response.Body.Close()
 	defer func() { _, _ = io.CopyN(io.Discard, response.Body, maxDrain) }()
 	if response.StatusCode != http.StatusOK {
-		return Reply{}, &HTTPError{response.StatusCode, retryAfter(response.Header.Get("Retry-After"), c.now())}
+		return Reply{}, &HTTPError{
+			StatusCode: response.StatusCode, RetryAfter: retryAfter(response.Header.Get("Retry-After"), c.now()),
+			NearLimit: c.nearLimit(body.size()),
+		}
 	}
 	return c.read(ctx, response)
 }

@@ -82,6 +82,10 @@ type Apple struct {
 	// MaxRequestBytes is what is still sent. Apple answers larger requests with
 	// 413 or 21002, so a larger value only costs their transfer.
 	MaxRequestBytes int64 `env:"REVALIDATOR_MAX_REQUEST_BYTES" envDefault:"3145728" help:"Largest request to Apple in bytes, with the receipt in base64."`
+	// LimitMargin keeps HTTP 413 from being believed that a proxy with a limit of
+	// its own answers. Too large a value believes such a proxy; too small a one
+	// asks again for ever where Apple lowers its limit a little.
+	LimitMargin int64 `env:"REVALIDATOR_REQUEST_LIMIT_MARGIN" envDefault:"65536" help:"How near to the largest request (the setting above, Apple's 3145728 at most) one must be, in bytes, an eighth of it at most, for HTTP 413 to count against its receipt; below that, it is a proxy that refuses it."`
 	// MaxReplyBytes is where reading stops. Replies are decoded as they arrive,
 	// so that a larger value costs time rather than memory.
 	MaxReplyBytes int64 `env:"REVALIDATOR_MAX_REPLY_BYTES" envDefault:"67108864" help:"Largest reply of Apple in bytes; a longer one counts as unreadable."`

@@ -27,8 +27,8 @@ func defaults() config.Config {
 			ProductionURL:   "https://buy.itunes.apple.com/verifyReceipt",
 			SandboxURL:      "https://sandbox.itunes.apple.com/verifyReceipt",
 			Timeout:         60 * time.Second,
-			MaxRequestBytes: 3 << 20,
-			MaxReplyBytes:   64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000,
+			MaxRequestBytes: 3 << 20, LimitMargin: 64 << 10,
+			MaxReplyBytes: 64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000,
 			ExcludeOldTransactions: true,
 		},
 		Schedule: config.Schedule{

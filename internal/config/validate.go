@@ -60,6 +60,7 @@ func (c Config) sizes() []error {
 		{"REVALIDATOR_SECRET_AGE", int64(c.Keys.SecretAge), 0},
 		{"REVALIDATOR_APPLE_TIMEOUT", int64(c.Apple.Timeout), int64(time.Second)},
 		{"REVALIDATOR_MAX_REQUEST_BYTES", c.Apple.MaxRequestBytes, 1},
+		{"REVALIDATOR_REQUEST_LIMIT_MARGIN", c.Apple.LimitMargin, 1},
 		{"REVALIDATOR_MAX_REPLY_BYTES", c.Apple.MaxReplyBytes, 1},
 		{"REVALIDATOR_MAX_REPLY_DEPTH", int64(c.Apple.MaxReplyDepth), 8},
 		{"REVALIDATOR_MAX_REPLY_RECORDS", int64(c.Apple.MaxReplyRecords), 1},

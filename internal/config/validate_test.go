@@ -54,6 +54,7 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_LIMITER_WAIT=29s":                                     "REVALIDATOR_LIMITER_WAIT must not be shorter",
 		"REVALIDATOR_QUEUE_DEPTH=515":                                      "REVALIDATOR_QUEUE_DEPTH must not be less",
 		"REVALIDATOR_LARGE_RECEIPT_BYTES=3145729":                          "REVALIDATOR_LARGE_RECEIPT_BYTES must not be more",
+		"REVALIDATOR_REQUEST_LIMIT_MARGIN=0":                               "want at least 1",
 		"REVALIDATOR_CONCURRENCY=-1;REVALIDATOR_UI_PATH=x":                 "REVALIDATOR_UI_PATH: \"x\" does not begin with /\nREVALIDATOR_CONCURRENCY",
 	} {
 		t.Run(environ, func(t *testing.T) {
