@@ -32,6 +32,9 @@ type DB struct {
 	url secret.Value // for connections of another kind than those of db
 	// bytes is for the bytes of receipts: in inBinary only.
 	bytes *sqlx.DB
+
+	unusual           ledger.Unusual
+	quarantineChanged func(ledger.QuarantineChange)
 }
 
 // Config says which database to open.
@@ -45,6 +48,12 @@ type Config struct {
 	// Patience is how long Postgres may be silent over one statement until the
 	// connection is given up; 0 means an hour.
 	Patience time.Duration
+	// Unusual is from when on an app's quarantining is stopped; see
+	// ledger.DefaultUnusual.
+	Unusual ledger.Unusual
+	// QuarantineChanged is called after an app's quarantining was stopped, or goes
+	// on by itself, by the one of all processes that did it. Nil is nobody.
+	QuarantineChanged func(ledger.QuarantineChange)
 }
 
 const (
@@ -84,7 +93,11 @@ func Open(cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %v", err)
 	}
-	return &DB{db: db, url: cfg.URL, bytes: bytes}, nil
+	changed := cfg.QuarantineChanged
+	if changed == nil {
+		changed = func(ledger.QuarantineChange) {}
+	}
+	return &DB{db: db, url: cfg.URL, bytes: bytes, unusual: unusualOr(cfg.Unusual), quarantineChanged: changed}, nil
 }
 
 func pool(cfg pq.Config, conns int, patience time.Duration) (*sqlx.DB, error) {

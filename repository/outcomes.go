@@ -41,6 +41,7 @@ const byKeyOnly = `SET LOCAL enable_seqscan = off`
 // with the same outcome changes nothing. Its error is ledger.ErrUnavailable where
 // a later try may do better.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []bool, err error) {
+	var changes []ledger.QuarantineChange
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
 			return err
@@ -61,6 +62,9 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		if err != nil {
 			return err
 		}
+		if changes, err = db.judgeReceipts(ctx, tx, stored); err != nil {
+			return err
+		}
 		// Last: the totals of a run are the rows that everybody writes to, and
 		// are locked for the shortest time here.
 		return countOutcomes(ctx, tx, stored, changed)
@@ -68,13 +72,19 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 	if err != nil {
 		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), whenAway(err))
 	}
+	for _, change := range changes {
+		db.quarantineChanged(change)
+	}
 	return saved, nil
 }
+
+// dayOf is the day of UTC of a time.
+func dayOf(column string) string { return `date_trunc('day', ` + column + ` AT TIME ZONE 'UTC')` }
 
 // endClaims updates the receipts whose claims are still held, and returns their
 // generations by id.
 func endClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map[int64]int64, error) {
-	const query = `
+	query := `
 		UPDATE receipts r SET
 			claimed_until = NULL,
 			run_id = CASE WHEN o.stays THEN r.run_id END,
@@ -85,13 +95,20 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map
 			last_checked_at = CASE WHEN o.asked THEN o.at ELSE r.last_checked_at END,
 			last_code = CASE WHEN o.asked THEN o.code ELSE r.last_code END,
 			last_error = CASE WHEN o.asked THEN o.failure ELSE r.last_error END,
+			accepted_at = CASE WHEN o.state = 'valid' THEN o.at ELSE r.accepted_at END,
+			quarantined_at = CASE WHEN o.state = 'valid' THEN NULL ELSE r.quarantined_at END,
 			consecutive_failures = CASE WHEN NOT o.asked THEN r.consecutive_failures
 			                            WHEN o.failure IS NULL THEN 0
 			                            ELSE r.consecutive_failures + 1 END,
 			failures_alike = CASE WHEN NOT o.asked THEN r.failures_alike
 			                      WHEN o.failure IS NULL THEN 0
 			                      WHEN o.failure = r.last_error THEN r.failures_alike + 1
-			                      ELSE 1 END
+			                      ELSE 1 END,
+			alike_days = CASE WHEN NOT o.asked THEN r.alike_days
+			                  WHEN o.failure IS NULL THEN 0
+			                  WHEN o.failure IS DISTINCT FROM r.last_error THEN 1
+			                  WHEN ` + dayOf("o.at") + ` > ` + dayOf("r.last_checked_at") + ` THEN r.alike_days + 1
+			                  ELSE r.alike_days END
 		FROM json_to_recordset($1) AS o(receipt_id bigint, generation bigint, asked boolean, at timestamptz,
 		     stays boolean, environment text, state text, code integer, failure text,
 		     next_check_at timestamptz, next_check_rule text)
@@ -130,7 +147,9 @@ type appTotals struct {
 	Done     int64  `json:"done"`
 	Changed  int64  `json:"changed"`
 	Failed   int64  `json:"failed"`
-	Calls    int64  `json:"calls"`
+	// Quarantined are those of Failed that were quarantined.
+	Quarantined int64 `json:"quarantined"`
+	Calls       int64 `json:"calls"`
 }
 
 // classTotals is what a batch adds to one class of failures.
@@ -145,12 +164,14 @@ type classTotals struct {
 // the receipts that brought an event.
 func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, changed map[int64]bool) error {
 	const apps = `
-		INSERT INTO run_apps AS t (run_id, bundle_id, done, changed, failed, calls)
-		SELECT run_id, bundle_id, sum(done), sum(changed), sum(failed), sum(calls)
-		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, done bigint, changed bigint, failed bigint, calls bigint)
+		INSERT INTO run_apps AS t (run_id, bundle_id, done, changed, failed, quarantined, calls)
+		SELECT run_id, bundle_id, sum(done), sum(changed), sum(failed), sum(quarantined), sum(calls)
+		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, done bigint, changed bigint, failed bigint,
+		     quarantined bigint, calls bigint)
 		GROUP BY run_id, bundle_id ORDER BY run_id, bundle_id
 		ON CONFLICT (run_id, bundle_id) DO UPDATE SET done = t.done + excluded.done,
-			changed = t.changed + excluded.changed, failed = t.failed + excluded.failed, calls = t.calls + excluded.calls`
+			changed = t.changed + excluded.changed, failed = t.failed + excluded.failed,
+			quarantined = t.quarantined + excluded.quarantined, calls = t.calls + excluded.calls`
 	const classes = `
 		INSERT INTO run_failures AS t (run_id, bundle_id, class, answers)
 		SELECT run_id, bundle_id, class, sum(answers)
@@ -173,6 +194,9 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, ch
 		}
 		if changed[o.ReceiptID] {
 			t.Changed = 1
+		}
+		if o.Verdict != nil {
+			t.Quarantined = 1
 		}
 		totals = append(totals, t)
 	}

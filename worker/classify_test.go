@@ -68,8 +68,16 @@ func failed(class string, wait time.Duration, rule iap.Rule, stays bool, codes .
 	return o
 }
 
-func setAsideAs(class string, state iap.ReceiptState) ledger.Outcome {
-	return ledger.Outcome{Failure: class, Asked: true, State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+// confirmed is a failure after which the receipt is checked again on another day.
+func confirmed(class string, codes ...int) ledger.Outcome {
+	return failed(class, 24*time.Hour, iap.RuleConfirm, false, codes...)
+}
+
+// believedAtOnce is confirmed where one failure is enough.
+func believedAtOnce(class string, state iap.ReceiptState) ledger.Outcome {
+	o := confirmed(class)
+	o.Verdict = &ledger.Verdict{State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+	return o
 }
 
 // verdictTests has at least one row for each line of the table in classify.go.
@@ -102,11 +110,11 @@ func verdictTests() []verdictTest {
 
 		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},
 		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
-		{name: "21010", err: final(21010), want: failed("account_gone", 24*time.Hour, iap.RuleConfirm, false, 21010)},
-		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: failed("wrong_app", 24*time.Hour, iap.RuleConfirm, false), alarm: true},
-		{name: "HTTP 413 near the limit", err: asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
+		{name: "21010", err: final(21010), want: confirmed("account_gone", 21010)},
+		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: confirmed("wrong_app"), alarm: true},
+		{name: "HTTP 413 near the limit", err: asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), want: confirmed("request_too_large")},
 		{name: "HTTP 413 far below the limit", err: httpStatus(413), want: retried("proxy_refused_size"), alarm: true},
-		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrTooLargeToSend), notSent: true, want: setAsideAs("too_large_to_send", iap.ReceiptTooLarge)},
+		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrTooLargeToSend), notSent: true, want: believedAtOnce("too_large_to_send", iap.ReceiptTooLarge)},
 
 		{name: "21005", err: status(21005), want: retried("apple_unavailable", 21005)},
 		{name: "21009", err: status(21009), want: retried("apple_unavailable", 21009)},

@@ -51,6 +51,7 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 	default:
 		w.recordFailure(&o, v, r)
 	}
+	countInFigures(&o, r)
 	return o, nil
 }
 

@@ -3,72 +3,53 @@ package worker
 import (
 	"time"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
-// recordFailure says when to ask again, and what to make of the receipt. The
+// recordFailure says when to check again, and what to make of the receipt. The
 // subscriptions that it shows stay as they are.
 func (w *Worker) recordFailure(o *ledger.Outcome, v verdict, r ledger.Receipt) {
-	failures := r.ConsecutiveFailures + 1
-	// What accuses the receipt must be said again and again; other trouble in
-	// between says nothing about the receipt.
-	alike := 1
-	if r.LastFailure == v.class {
-		alike = r.FailuresAlike + 1
-	}
-	after := func(wait time.Duration, rule iap.Rule) {
-		o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: rule}
-	}
-	retry := func() {
-		after(w.cfg.Retry.backoff(failures), iap.RuleRetry)
-		o.Stays = r.RunID != 0 && failures < w.cfg.Retry.Limit
-	}
 	switch v.action {
-	case retryLater:
-		retry()
+	case accuse:
+		w.accuse(o, quarantineRule(v.class), r)
 	case retryDaily:
-		after(retryDailyAfter, iap.RuleRetry)
-	case doubt:
-		if alike < w.cfg.Retry.patience(r.State) {
-			retry()
-			return
-		}
-		o.State = accused(v.err)
-		after(doubtAfter, iap.RuleConfirm)
-	case confirm:
-		if trusted := r.State == iap.ReceiptValid && v.err == appstore.ErrWrongApp; trusted || alike <= len(confirmAfter) {
-			after(confirmAfter[min(alike, len(confirmAfter))-1], iap.RuleConfirm)
-			return
-		}
-		o.State = accused(v.err)
-		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
-	case poison:
-		if alike < poisonLimit {
-			retry()
-			return
-		}
-		fallthrough
-	case setAside:
-		o.State = accused(v.err)
-		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
+		o.NextCheck = iap.Check{At: o.At.Add(aDay), Rule: iap.RuleRetry}
+	default:
+		w.retry(o, r)
 	}
 }
 
-// accused is the state of a receipt that an error is believed of.
-func accused(err error) iap.ReceiptState {
-	switch err {
-	case appstore.ErrMalformedReceipt:
-		return iap.ReceiptMalformed
-	case appstore.ErrNotAuthenticated:
-		return iap.ReceiptNotAuthenticated
-	case appstore.ErrAccountGone:
-		return iap.ReceiptAccountGone
-	case appstore.ErrWrongApp:
-		return iap.ReceiptWrongApp
-	case appstore.ErrRequestTooLarge, appstore.ErrTooLargeToSend:
-		return iap.ReceiptTooLarge
+// retry checks again after a back-off.
+func (w *Worker) retry(o *ledger.Outcome, r ledger.Receipt) {
+	failures := r.ConsecutiveFailures + 1
+	o.NextCheck = iap.Check{At: o.At.Add(w.cfg.Retry.backoff(failures)), Rule: iap.RuleRetry}
+	o.Stays = r.RunID != 0 && failures < w.cfg.Retry.Limit
+}
+
+// accuse holds a failure against a receipt, which is checked again until it was
+// said as often, and on as many days, as its rule wants. The verdict is believed
+// by the repository, unless it is unusual.
+func (w *Worker) accuse(o *ledger.Outcome, rule QuarantineRule, r ledger.Receipt) {
+	if r.State == rule.State {
+		o.NextCheck = rule.rest(o.At)
+		return
 	}
-	return iap.ReceiptQuarantined
+	needed := rule.needed(r)
+	failures, days := alike(r, rule.Class, o.At)
+	on := func(wait time.Duration) { o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: iap.RuleConfirm} }
+	switch enough := needed.met(failures, days); {
+	case rule.OnOtherDays && (days == 1 || enough || r.App.QuarantineStoppedAt != nil):
+		// Where it is enough and not believed, it may turn out to be untrue any day.
+		on(aDay)
+	case rule.OnOtherDays:
+		on(week)
+	case !enough && needed.Failures > 0 && failures >= needed.Failures:
+		on(aDay) // only another day counts now
+	default:
+		w.retry(o, r)
+	}
+	if needed.met(failures, days) {
+		o.Verdict = &ledger.Verdict{State: rule.State, NextCheck: rule.rest(o.At)}
+	}
 }

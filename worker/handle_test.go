@@ -357,8 +357,8 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprintln(w.cfg.Concurrency, w.cfg.LargeConcurrency, w.cfg.BatchSize, w.cfg.BatchDelay, w.cfg.ShutdownTimeout,
-		w.cfg.Retry.Base, w.cfg.Retry.Max, w.cfg.Retry.Limit, w.cfg.Retry.DoubtLimit)
-	if diff := cmp.Diff("512 4 250 10ms 1m10s 30s 6h0m0s 5 10\n", got); diff != "" {
+		w.cfg.Retry.Base, w.cfg.Retry.Max, w.cfg.Retry.Limit)
+	if diff := cmp.Diff("512 4 250 10ms 1m10s 30s 6h0m0s 5\n", got); diff != "" {
 		t.Errorf("defaults (-want +got)\n%s", diff)
 	}
 	if w.cfg.Now().IsZero() || w.cfg.Logger == nil {

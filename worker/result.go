@@ -86,6 +86,8 @@ const soon = time.Hour
 func next(o ledger.Outcome) string {
 	wait := o.NextCheck.At.Sub(o.At)
 	switch {
+	case o.Verdict != nil:
+		return "quarantined as " + words(string(o.Verdict.State)) + ", unless that is stopped for the app"
 	case o.NextCheck.At.IsZero() && !o.Asked:
 		return "due as before"
 	case o.NextCheck.At.IsZero():

@@ -45,11 +45,14 @@ const bundleID = "com.example.reader"
 // site is a simulated App Store and one installation that has the receipts of
 // its customers. Both clocks stand still.
 type site struct {
-	t         *testing.T
-	present   time.Time
-	sim       *applesim.Server
-	apple     *httptest.Server
-	hold      func()
+	t       *testing.T
+	present time.Time
+	sim     *applesim.Server
+	apple   *httptest.Server
+	hold    func()
+	// proxy stands before the App Store, where it is not nil: it says whether it
+	// has answered a request itself. It changes only while nobody asks.
+	proxy     func(http.ResponseWriter, *http.Request) bool
 	db        *repository.DB
 	sql       *sql.DB
 	redis     *redis.Client
@@ -94,7 +97,7 @@ func newSite(t *testing.T, customers int, rate float64) *site {
 	s.openApple(customers)
 	url := repositorytest.URL(t)
 	var err error
-	s.db, err = repository.Open(repository.Config{URL: url, ApplicationName: t.Name()})
+	s.db, err = repository.Open(repository.Config{URL: url, ApplicationName: t.Name(), QuarantineChanged: s.quarantineChanged})
 	must(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
 	s.sql, err = sql.Open("postgres", url.Reveal())
@@ -114,6 +117,11 @@ func newSite(t *testing.T, customers int, rate float64) *site {
 	return s
 }
 
+// quarantineChanged logs as the program does.
+func (s *site) quarantineChanged(c ledger.QuarantineChange) {
+	fmt.Fprintf(s.log, "quarantining stopped=%t class=%s %d of %d\n", c.Stopped, c.Class, c.Accused, c.Checked)
+}
+
 func (s *site) openApple(customers int) {
 	s.t.Helper()
 	var err error
@@ -128,7 +136,9 @@ func (s *site) openApple(customers int) {
 	handler := s.sim.Handler()
 	s.apple = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hold()
-		handler.ServeHTTP(w, r)
+		if s.proxy == nil || !s.proxy(w, r) {
+			handler.ServeHTTP(w, r)
+		}
 	}))
 	s.t.Cleanup(s.apple.Close)
 }

@@ -35,7 +35,7 @@ func ends(end error) appStore {
 func TestWhatIsHeardOfApple(t *testing.T) {
 	t.Parallel()
 	fresh := func(*ledger.Receipt) {}
-	valid := func(r *ledger.Receipt) { r.State = iap.ReceiptValid }
+	valid := func(r *ledger.Receipt) { r.State, r.AcceptedAt = iap.ReceiptValid, noon.Add(-week) }
 	again := func(r *ledger.Receipt) { valid(r); r.LastFailure = "receipt_malformed" }
 	for name, test := range map[string]struct {
 		receipt func(*ledger.Receipt)

@@ -72,6 +72,7 @@ type Worker struct {
 	loader  *batcher[ledger.ClaimKey, loaded]
 	batch   *batcher[ledger.Outcome, bool]
 	memory  *memory
+	sizes   *sizes
 	metrics *metrics
 	odd     *oddities
 	loops   pulse.Loops
@@ -108,6 +109,7 @@ func New(cfg Config) (*Worker, error) {
 		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
+		sizes:    newSizes(),
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		stopping: stopping,

@@ -7,6 +7,7 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
+	"revalidator/worker"
 )
 
 // ruleText says why the next look is when it is.
@@ -26,6 +27,8 @@ func ruleText(r iap.Rule) string {
 		return "Apple's last answer would be final, so it is confirmed on another day"
 	case iap.RuleSetAside:
 		return "no other answer can come, so it is set aside for a person to decide"
+	case iap.RuleQuarantineCheck:
+		return "it is quarantined, but shows a subscription that is live, so it is still asked about once a week"
 	case iap.RuleRenewal:
 		return "a subscription is about to renew, or should just have renewed"
 	case iap.RuleExpiry:
@@ -63,19 +66,19 @@ func ruleText(r iap.Rule) string {
 func failureText(class string) string {
 	switch class {
 	case "receipt_malformed":
-		return "Apple could not read the receipt, or was in trouble: the code means both. It is asked again, and only after many such answers in a row is the receipt marked."
+		return "Apple could not read the receipt, or was in trouble: the code means both. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "receipt_not_authenticated":
-		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row is the receipt marked."
+		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "account_gone":
-		return "Apple does not find the customer's account. That is confirmed on two other days, then it is not asked again."
+		return "Apple does not find the customer's account. That is confirmed on two other days, then the receipt is quarantined."
 	case "wrong_app":
-		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then it is not asked again: import it for the right one."
+		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then the receipt is quarantined, unless Apple accepted it before: import it for the right one."
 	case "panicked":
-		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined."
+		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined; on the third day where Apple accepted it before."
 	case "request_too_large":
-		return "Apple answered that the request was too large, and it was near the limit. It is asked again on other days, and quarantined if that is said again."
+		return "Apple answered that the request was too large (HTTP 413), and it was near the limit. That is confirmed on two other days, then the receipt is quarantined."
 	case "too_large_to_send":
-		return "The request would be larger than REVALIDATOR_MAX_REQUEST_BYTES, so it was not sent."
+		return "The request would be larger than REVALIDATOR_MAX_REQUEST_BYTES, so it was not sent, and the receipt is quarantined; on the third day where Apple accepted it before."
 	case "proxy_refused_size":
 		return "Something between here and Apple refused the request for its size (HTTP 413), which is far below Apple's limit: raise the limit of that proxy. It is asked again after a wait, and this does not count against the receipt."
 	case "apple_unavailable", "server_error":
@@ -98,6 +101,22 @@ func failureText(class string) string {
 		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS). It is asked again after a wait."
 	}
 	return words(class) + "."
+}
+
+// heldAgainst says how often a failure was said that leads to quarantine, and how
+// often that takes; it is empty for other failures, and in quarantine.
+func heldAgainst(r repository.StoredReceipt) string {
+	for _, rule := range worker.QuarantineRules() {
+		if r.LastError == nil || *r.LastError != rule.Class || r.State.Quarantined() {
+			continue
+		}
+		said := worker.Repeats{Failures: r.FailuresAlike, Days: r.AlikeDays}
+		if r.AcceptedAt == nil {
+			return fmt.Sprintf("So far: %s, of a receipt that Apple never accepted. Quarantined: %s.", said, rule.New)
+		}
+		return fmt.Sprintf("So far: %s, of a receipt that Apple accepted, last on %s. Quarantined: %s.", said, when(*r.AcceptedAt), rule.Accepted)
+	}
+	return ""
 }
 
 // stateText says what a state of a receipt means, and what helps where one
@@ -127,6 +146,10 @@ func obstacles(r repository.StoredReceipt, now time.Time) []string {
 	found := []string{}
 	if r.AppPausedAt != nil && r.AppPausedReason != nil {
 		found = append(found, pausedObstacle(r))
+	}
+	if r.AppQuarantineStoppedAt != nil && heldAgainst(r) != "" {
+		found = append(found, fmt.Sprintf("not quarantined: quarantining of %s is stopped since %s, because too many good receipts had the same failure; see 'revalidator doctor'.",
+			r.BundleID, when(*r.AppQuarantineStoppedAt)))
 	}
 	if text := stateText(r.State); text != "" {
 		found = append(found, words(string(r.State))+": "+text)

@@ -15,16 +15,17 @@ import (
 // comment says what a larger or smaller value costs. A variable that is set
 // but empty counts as not set.
 type Config struct {
-	Database Database
-	Redis    Redis
-	Start    Start
-	Keys     Keys
-	Log      Log
-	Apple    Apple
-	Schedule Schedule
-	Queue    Queue
-	Worker   Worker
-	Web      Web
+	Database   Database
+	Redis      Redis
+	Start      Start
+	Keys       Keys
+	Log        Log
+	Apple      Apple
+	Schedule   Schedule
+	Queue      Queue
+	Worker     Worker
+	Quarantine Quarantine
+	Web        Web
 }
 
 // Database is where the truth is kept.
@@ -167,6 +168,17 @@ type Worker struct {
 	// BatchDelay holds each result back, so that others can join it; 0 stores
 	// what is there.
 	BatchDelay time.Duration `env:"REVALIDATOR_BATCH_DELAY" envDefault:"10ms" help:"How long a result waits for others to be stored with."`
+}
+
+// Quarantine is from when on the quarantining of an app stops, because too many of its
+// good receipts are accused at once. Both must be met. See docs/quarantine.md.
+type Quarantine struct {
+	// StopReceipts keeps a few bad receipts of a small app from stopping it. Larger
+	// values let as many good receipts be quarantined before anybody is told.
+	StopReceipts int64 `env:"REVALIDATOR_QUARANTINE_STOP_RECEIPTS" envDefault:"20" help:"How many of an app's receipts that Apple accepted before must get the same accusing failure within a day for its quarantining to stop."`
+	// StopPercent keeps the usual share of bad receipts of a large app from stopping
+	// it. Smaller values ask for a person more often.
+	StopPercent int64 `env:"REVALIDATOR_QUARANTINE_STOP_PERCENT" envDefault:"5" help:"Which part of those that were checked they must be as well, in percent."`
 }
 
 // Web is what can be looked at.

@@ -50,7 +50,8 @@ func defaults() config.Config {
 			BatchSize:         250,
 			BatchDelay:        10 * time.Millisecond,
 		},
-		Web: config.Web{Addr: "127.0.0.1:8080", Path: "/", Retention: time.Minute},
+		Quarantine: config.Quarantine{StopReceipts: 20, StopPercent: 5},
+		Web:        config.Web{Addr: "127.0.0.1:8080", Path: "/", Retention: time.Minute},
 	}
 }
 

@@ -77,6 +77,8 @@ func (c Config) sizes() []error {
 		{"REVALIDATOR_LIMITER_WAIT", int64(c.Worker.LimiterWait), 0},
 		{"REVALIDATOR_BATCH_SIZE", int64(c.Worker.BatchSize), 1},
 		{"REVALIDATOR_BATCH_DELAY", int64(c.Worker.BatchDelay), 0},
+		{"REVALIDATOR_QUARANTINE_STOP_RECEIPTS", c.Quarantine.StopReceipts, 1},
+		{"REVALIDATOR_QUARANTINE_STOP_PERCENT", c.Quarantine.StopPercent, 1},
 		{"REVALIDATOR_RETENTION", int64(c.Web.Retention), 0},
 	} {
 		if size.value >= size.least {
@@ -112,6 +114,7 @@ func (c Config) relations() []error {
 			"REVALIDATOR_QUEUE_DEPTH must not be less than REVALIDATOR_CONCURRENCY and REVALIDATOR_LARGE_CONCURRENCY together: else workers are idle"},
 		{c.Worker.LargeReceiptBytes <= c.Apple.MaxRequestBytes,
 			"REVALIDATOR_LARGE_RECEIPT_BYTES must not be more than REVALIDATOR_MAX_REQUEST_BYTES"},
+		{c.Quarantine.StopPercent <= 100, "REVALIDATOR_QUARANTINE_STOP_PERCENT must not be more than 100"},
 	} {
 		if !relation.ok {
 			found = append(found, errors.New(relation.text))

@@ -55,6 +55,8 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_QUEUE_DEPTH=515":                                      "REVALIDATOR_QUEUE_DEPTH must not be less",
 		"REVALIDATOR_LARGE_RECEIPT_BYTES=3145729":                          "REVALIDATOR_LARGE_RECEIPT_BYTES must not be more",
 		"REVALIDATOR_REQUEST_LIMIT_MARGIN=0":                               "want at least 1",
+		"REVALIDATOR_QUARANTINE_STOP_RECEIPTS=0":                           "want at least 1",
+		"REVALIDATOR_QUARANTINE_STOP_PERCENT=101":                          "must not be more than 100",
 		"REVALIDATOR_CONCURRENCY=-1;REVALIDATOR_UI_PATH=x":                 "REVALIDATOR_UI_PATH: \"x\" does not begin with /\nREVALIDATOR_CONCURRENCY",
 	} {
 		t.Run(environ, func(t *testing.T) {

@@ -33,4 +33,6 @@ const (
 	RuleHeldBack  Rule = "held_back" // not asked: Apple was in trouble
 	RuleConfirm   Rule = "confirm"   // Apple says something final: confirm it on another day
 	RuleSetAside  Rule = "set_aside" // no other answer can come: a person decides
+	// RuleQuarantineCheck is in place of RuleSetAside where the receipt shows a live subscription.
+	RuleQuarantineCheck Rule = "quarantine_check"
 )
