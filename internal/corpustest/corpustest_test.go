@@ -190,7 +190,7 @@ func TestTextDates(t *testing.T) {
 		"text only":         {`{"receipt": {"in_app": [{"transaction_id": "1", "expires_date": "2020-01-01 00:00:00 Etc/GMT"}]}}`, []string{"expires_date"}},
 		"text only, both":   {`{"receipt": {"in_app": [{"transaction_id": "1", "expires_date": "in 2020", "cancellation_date": "soon"}]}}`, []string{"cancellation_date", "expires_date"}},
 		"without a transaction id": {
-			`{"receipt": {"in_app": [{"original_transaction_id": "1", "expires_date": "soon"}, {"transaction_id": "2", "expires_date_ms": 1}]}}`, []string{"expires_date"},
+			`{"receipt": {"in_app": [{"original_transaction_id": "1", "expires_date": "soon"}, {"original_transaction_id": "2", "expires_date_ms": 1}]}}`, []string{"expires_date"},
 		},
 		"milliseconds in another list": {
 			`{"receipt": {"in_app": [{"transaction_id": "1", "expires_date": "soon"}]}, "latest_receipt_info": [{"transaction_id": "1", "expires_date_ms": "1"}]}`, nil,
