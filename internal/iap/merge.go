@@ -125,6 +125,10 @@ func (s Subscription) unshown(asOf time.Time) (Subscription, Progress) {
 // not expected any more.
 func (s Subscription) isGone() bool { return s.UnshownReplies >= unshownReplies }
 
+// NoLongerShown reports whether it is by this step that a subscription is taken for
+// expired because replies do not show it any more.
+func NoLongerShown(before, after Subscription) bool { return !before.isGone() && after.isGone() }
+
 // end is until when the stored facts speak for the subscription by themselves; the
 // zero time where it has ended.
 func (s Subscription) end() time.Time {

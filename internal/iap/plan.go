@@ -28,6 +28,34 @@ func (p Policy) Plan(c Conclusion, now time.Time, id int64) Check {
 	return next
 }
 
+// Brought is what a reply brought to the rows that its receipt shows.
+type Brought struct {
+	// News is whether a row moved forward in Apple's time.
+	News bool
+	// ShowsLess is whether the reply shows less of a row than is stored.
+	ShowsLess bool
+}
+
+// PlanAfter is Plan after a reply that came at a time of ours: c are the merged rows
+// that the receipt shows, without those of which the reply shows less. Where it
+// did, the next check comes soon, and where the reply brought nothing new, no
+// sooner than after the back-off: a stored expiry that has passed must not make the
+// receipt due at once, again and again.
+func (p Policy) PlanAfter(c Conclusion, b Brought, at time.Time, backoff time.Duration, id int64) Check {
+	next, again := p.Plan(c, c.AsOf, id), Check{At: at.Add(backoff), Rule: RuleShowsLess}
+	switch {
+	case next.At.IsZero() && !b.ShowsLess:
+		return next
+	case b.ShowsLess:
+		next = earliest(next, again)
+	}
+	if !b.News {
+		next.At = latest(next.At, again.At)
+	}
+	next.At = latest(next.At, at)
+	return next
+}
+
 func (p Policy) earliest(c Conclusion, now time.Time, id int64) Check {
 	if len(c.Subscriptions)+len(c.Purchases)+len(c.Undated) == 0 {
 		return p.at(now, spread(id)).wait(RuleNoPurchases, p.SweepEvery)
