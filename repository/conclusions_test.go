@@ -190,3 +190,31 @@ func TestReceiptWithoutPurchases(t *testing.T) {
 		}
 	}
 }
+
+// TestUnscheduledSubscriptions takes the next check of a receipt away behind the
+// program's back.
+func TestUnscheduledSubscriptions(t *testing.T) {
+	f := openObserved(t, 4)
+	f.receipts(app, 1)
+	c := &checks{fixture: f.fixture}
+	c.reply(0, monthly("5", "1", day), renewing("1"))
+	unscheduled := func(at time.Duration) int64 {
+		t.Helper()
+		keys, err := f.UnscheduledSubscriptions(t.Context(), noon.Add(at), 5)
+		f.must(err)
+		backlog, err := f.Backlog(t.Context(), noon.Add(at), 5)
+		f.must(err)
+		if backlog.Unscheduled != int64(len(keys)) {
+			t.Errorf("counted %d, listed %v", backlog.Unscheduled, keys)
+		}
+		return backlog.Unscheduled
+	}
+	if n := unscheduled(2 * day); n != 0 {
+		t.Errorf("with a next check: %d", n)
+	}
+	_, err := f.raw.ExecContext(t.Context(), `UPDATE receipts SET next_check_at = NULL`)
+	f.must(err)
+	if before, after := unscheduled(0), unscheduled(2*day); before != 0 || after != 1 {
+		t.Errorf("without one: %d before the expiry and %d after it, want 0 and 1", before, after)
+	}
+}
