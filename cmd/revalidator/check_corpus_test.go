@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
-	"slices"
 	"strings"
 	"testing"
 
@@ -113,8 +112,8 @@ func (r checkReport) view() replyView {
 // compareReply compares what check says of a reply with what it should say.
 func (f corpusFile) compareReply(t *testing.T, want, got replyView) {
 	t.Helper()
-	if slices.Contains(corpustest.TextDates(f.Data), "expires_date") {
-		// The script reads the text of the date, and the program does not.
+	if len(corpustest.TextDates(f.Data)) > 0 {
+		// The script reads the text of the date; here the subscription is undated.
 		want.Active, want.Subscriptions, want.Purchases = nil, nil, 0
 		got.Active, got.Subscriptions, got.Purchases = nil, nil, 0
 	}
