@@ -17,12 +17,18 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// purchaseRow is a purchase with the last and the first receipt that showed it.
+// purchaseRow is a purchase with the last and the first receipt that showed it, and
+// all of them up to mostShownBy.
 type purchaseRow struct {
 	iap.Purchase
-	ReceiptID      int64 `json:"receipt_id"`
-	FirstReceiptID int64 `json:"first_receipt_id"`
+	ReceiptID      int64   `json:"receipt_id"`
+	FirstReceiptID int64   `json:"first_receipt_id"`
+	ShownBy        []int64 `json:"shown_by"`
 }
+
+// mostShownBy bounds what a purchase remembers of receipts that show it. One that
+// is not remembered is never taken to show it.
+const mostShownBy = 64
 
 type purchaseKey struct {
 	bundleID      string
@@ -65,7 +71,7 @@ func purchases() table[purchaseRow, purchaseKey] {
 		name: "purchases",
 		columns: `bundle_id, environment, transaction_id, original_transaction_id, product_id, purchase_date,
 			quantity, in_app_ownership_type, revocation_date, revocation_reason, unrevoked_since, as_of, receipt_id,
-			first_receipt_id`,
+			first_receipt_id, shown_by`,
 		key: func(p purchaseRow) purchaseKey { return purchaseKey{p.BundleID, p.Environment, p.TransactionID} },
 		less: func(a, b purchaseKey) int {
 			return cmp.Or(cmp.Compare(a.bundleID, b.bundleID), cmp.Compare(a.environment, b.environment),
@@ -81,7 +87,11 @@ func purchases() table[purchaseRow, purchaseKey] {
 			if progress == iap.ProgressNone {
 				return before, progress
 			}
-			return purchaseRow{p, facts.ReceiptID, cmp.Or(before.FirstReceiptID, facts.FirstReceiptID)}, progress
+			shownBy := before.ShownBy
+			if !slices.Contains(shownBy, facts.ReceiptID) && len(shownBy) < mostShownBy {
+				shownBy = append(slices.Clone(shownBy), facts.ReceiptID)
+			}
+			return purchaseRow{p, facts.ReceiptID, cmp.Or(before.FirstReceiptID, facts.FirstReceiptID), shownBy}, progress
 		},
 		changes: func(before *purchaseRow, after purchaseRow, importedAt time.Time) []iap.Change {
 			if before == nil {
@@ -127,6 +137,9 @@ func mergeConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcom
 	for _, o := range told {
 		o.plan(subscribed, bought, linked[o.ReceiptID], watched[o.ReceiptID])
 	}
+	if err := cover(ctx, tx, told, bought.rows); err != nil {
+		return nil, err
+	}
 	return slices.Concat(subscribed.events, bought.events), nil
 }
 
@@ -168,7 +181,7 @@ func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey
 func purchaseFacts(told []conclusion) (facts []fact[purchaseRow]) {
 	for _, o := range told {
 		for _, p := range o.Conclusion.Purchases {
-			facts = append(facts, fact[purchaseRow]{purchaseRow{p, o.ReceiptID, o.ReceiptID}, o.reply()})
+			facts = append(facts, fact[purchaseRow]{purchaseRow{p, o.ReceiptID, o.ReceiptID, []int64{o.ReceiptID}}, o.reply()})
 		}
 	}
 	return facts
@@ -200,6 +213,7 @@ func (o conclusion) plan(subscribed merged[iap.Subscription, iap.SubscriptionKey
 		o.Failure = ledger.ClassShowsLess
 	}
 	o.News = brought.News && !brought.ShowsLess
+	o.Shows = len(o.Conclusion.Subscriptions) + len(o.Conclusion.Purchases)
 	o.NextCheck = o.Policy.PlanAfter(rows, brought, o.At, o.Backoff, o.ReceiptID)
 }
 

@@ -25,8 +25,11 @@ type outcomeRow struct {
 	NextCheckAt   time.Time        `json:"next_check_at,omitzero"`
 	NextCheckRule iap.Rule         `json:"next_check_rule,omitempty"`
 	// Accepted is whether Apple accepted the receipt, and News that of the outcome.
-	Accepted bool `json:"accepted"`
-	News     bool `json:"news"`
+	Accepted  bool  `json:"accepted"`
+	News      bool  `json:"news"`
+	Shows     int   `json:"shows"`
+	Rests     bool  `json:"rests"`
+	CoveredBy int64 `json:"covered_by,omitempty"`
 }
 
 // byKeyOnly is for a transaction that finds all rows by their keys. Where a table
@@ -61,6 +64,12 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		}
 		events, err := mergeConclusions(ctx, tx, stored)
 		if err != nil {
+			return err
+		}
+		if err := rest(ctx, tx, stored); err != nil {
+			return err
+		}
+		if err := uncover(ctx, tx, stored); err != nil {
 			return err
 		}
 		if err := endClaims(ctx, tx, stored); err != nil {
@@ -144,10 +153,13 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 			                      ELSE 1 END,
 			stale_replies = CASE WHEN NOT o.accepted THEN r.stale_replies
 			                     WHEN o.news THEN 0
-			                     ELSE r.stale_replies + 1 END
+			                     ELSE r.stale_replies + 1 END,
+			shows = CASE WHEN o.accepted THEN o.shows ELSE r.shows END,
+			covered_by = CASE WHEN o.asked OR o.rests THEN o.covered_by ELSE r.covered_by END
 		FROM json_to_recordset($1) AS o(receipt_id bigint, asked boolean, at timestamptz,
 		     stays boolean, environment text, state text, code integer, failure text,
-		     next_check_at timestamptz, next_check_rule text, accepted boolean, news boolean)
+		     next_check_at timestamptz, next_check_rule text, accepted boolean, news boolean,
+		     shows integer, rests boolean, covered_by bigint)
 		WHERE r.id = o.receipt_id`
 	rows := make([]outcomeRow, len(stored))
 	for i, o := range stored {
@@ -156,6 +168,7 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 			Environment: o.Environment, State: o.State, Code: o.Code, Failure: o.Failure,
 			NextCheckAt: o.NextCheck.At, NextCheckRule: o.NextCheck.Rule,
 			Accepted: o.Asked && (o.Conclusion != nil || o.Failure == ""), News: o.News,
+			Shows: o.Shows, Rests: o.Rests, CoveredBy: o.CoveredBy,
 		}
 	}
 	if err := execJSON(ctx, tx, query, rows); err != nil {
@@ -201,11 +214,11 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, ch
 	var totals []appTotals
 	var failures []classTotals
 	for _, o := range stored {
-		if o.RunID == 0 || (!o.Asked && o.Calls == 0) {
+		if o.RunID == 0 || (!o.Asked && o.Calls == 0 && !o.Rests) {
 			continue
 		}
 		t := appTotals{RunID: o.RunID, BundleID: o.BundleID, Calls: int64(o.Calls)}
-		if o.Asked && !o.Stays {
+		if (o.Asked || o.Rests) && !o.Stays {
 			t.Done = 1
 		}
 		if o.Failure != "" {

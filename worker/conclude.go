@@ -56,17 +56,26 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 
 // notAsked gives a claim back: the receipt stays due, and in its run.
 func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
+	policy := r.App.Policy(w.cfg.Policy)
 	return ledger.Outcome{
 		ReceiptID: r.ID, Generation: r.Generation, RunID: r.RunID, BundleID: r.App.BundleID,
-		At: w.cfg.Now(), Stays: r.RunID != 0,
+		At: w.cfg.Now(), Stays: r.RunID != 0, Policy: &policy,
 	}
+}
+
+// rests is the outcome of a covered receipt whose rows were checked through the one
+// that covers it: it need not be asked about.
+func (w *Worker) rests(r ledger.Receipt) ledger.Outcome {
+	o := w.notAsked(r)
+	o.Rests, o.Stays = true, false
+	return o
 }
 
 // recordFacts derives what the facts say. What it changes, and when the receipt is
 // checked next, shows when it is merged with what is stored.
 func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, r ledger.Receipt) {
-	conclusion, policy := iap.Derive(&a.Facts), r.App.Policy(w.cfg.Policy)
-	o.State, o.Conclusion, o.Policy = iap.ReceiptValid, &conclusion, &policy
+	conclusion := iap.Derive(&a.Facts)
+	o.State, o.Conclusion = iap.ReceiptValid, &conclusion
 	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
 }
 

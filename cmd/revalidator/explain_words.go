@@ -9,6 +9,14 @@ import (
 	"revalidator/repository"
 )
 
+// nextCheckText says why the next check of a receipt is when it is.
+func nextCheckText(r repository.StoredReceipt) string {
+	if r.CoveredBy != nil {
+		return fmt.Sprintf("receipt %d shows everything that this one shows, and is checked instead", *r.CoveredBy)
+	}
+	return ruleText(r.NextCheckRule)
+}
+
 // ruleText says why the next look is when it is.
 func ruleText(r iap.Rule) string {
 	switch r {
@@ -52,6 +60,8 @@ func ruleText(r iap.Rule) string {
 		return "a one-time purchase can be refunded, so it is looked at about once a month for a while"
 	case iap.RuleUndated:
 		return "Apple does not say when the newest period of a subscription ends, so it is checked once a week"
+	case iap.RuleCovered:
+		return "another receipt shows everything that this one shows, and is checked instead"
 	case iap.RuleShowsLess:
 		return "the last reply showed less than is stored, which proves nothing; it is checked again soon, after a wait that grows to a day"
 	case iap.RuleNoPurchases:

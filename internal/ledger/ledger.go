@@ -173,7 +173,11 @@ type Receipt struct {
 	// StaleReplies is how many replies in a row told nothing newer than what is
 	// stored.
 	StaleReplies int
-	App          App
+	// Rests is whether the receipt is covered by another, is due by that rule
+	// alone, and everything that it shows was checked through the other one: it
+	// need not be checked.
+	Rests bool
+	App   App
 }
 
 // Outcome is what became of one claim. Storing it ends the claim; a claim that
@@ -213,6 +217,14 @@ type Outcome struct {
 	// News is whether the conclusion told something newer than what was stored,
 	// and showed all of that. It is found out when the outcome is stored.
 	News bool
+	// Shows is how many subscriptions and purchases the conclusion shows, and
+	// CoveredBy the receipt that is checked instead from now on, 0 where none
+	// is. They are found out when the outcome is stored.
+	Shows     int
+	CoveredBy int64
+	// Rests is of a receipt that was not asked about because another one was
+	// checked instead; see Receipt.
+	Rests bool
 	// ImportedAt is when the receipt came in: of what was bought long before,
 	// the first sight is no news. Where it is zero, everything is news.
 	ImportedAt time.Time

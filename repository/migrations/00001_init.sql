@@ -57,6 +57,8 @@ CREATE TABLE receipts (
     consecutive_failures integer NOT NULL DEFAULT 0,
     failures_alike       integer NOT NULL DEFAULT 0,
     stale_replies        integer NOT NULL DEFAULT 0,
+    shows                integer NOT NULL DEFAULT 0,
+    covered_by           bigint,
     created_at           timestamptz NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON COLUMN receipts.environment IS 'NULL until Apple taught it; tried first from then on';
@@ -69,6 +71,9 @@ COMMENT ON COLUMN receipts.failures_alike IS 'How many of the last failures in a
 
 COMMENT ON COLUMN receipts.stale_replies IS 'How many replies in a row told nothing newer than what is stored; they are further and further apart';
 
+COMMENT ON COLUMN receipts.shows IS 'How many subscriptions and one-time purchases the last reply showed';
+COMMENT ON COLUMN receipts.covered_by IS 'The receipt that shows all that this one shows and is checked instead, so that this one rests; NULL where none does';
+
 -- Every check updates a receipt twice, and each update writes to every index
 -- that covers the row: one more of them costs each check some 40 µs.
 CREATE UNIQUE INDEX receipts_once ON receipts (customer_ref, bundle_id, sha256);
@@ -76,6 +81,7 @@ CREATE INDEX receipts_due ON receipts (bundle_id, next_check_at, id)
     WHERE claimed_until IS NULL AND next_check_at IS NOT NULL;
 CREATE INDEX receipts_claimed ON receipts (bundle_id, claimed_until, run_id) WHERE claimed_until IS NOT NULL;
 CREATE INDEX receipts_run ON receipts (run_id, next_check_at) WHERE run_id IS NOT NULL;
+CREATE INDEX receipts_covered ON receipts (covered_by) WHERE covered_by IS NOT NULL;
 CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
 
 CREATE TABLE receipt_data (
@@ -147,7 +153,7 @@ CREATE TABLE receipt_subscriptions (
     FOREIGN KEY (bundle_id, environment, original_transaction_id) REFERENCES subscriptions ON DELETE CASCADE
 );
 CREATE INDEX receipt_subscriptions_subscription
-    ON receipt_subscriptions (original_transaction_id, bundle_id, environment);
+    ON receipt_subscriptions (original_transaction_id, bundle_id, environment, receipt_id);
 
 CREATE TABLE purchases (
     bundle_id               text NOT NULL REFERENCES apps,
@@ -164,9 +170,11 @@ CREATE TABLE purchases (
     as_of                   timestamptz NOT NULL,
     receipt_id              bigint REFERENCES receipts ON DELETE SET NULL,
     first_receipt_id        bigint,
+    shown_by                bigint[],
     updated_at              timestamptz NOT NULL,
     PRIMARY KEY (bundle_id, environment, transaction_id)
 );
+COMMENT ON COLUMN purchases.shown_by IS 'The receipts that showed it, the first 64 of them';
 COMMENT ON COLUMN purchases.unrevoked_since IS 'Apple''s time of the first of the last replies in a row that show a refunded purchase as paid';
 COMMENT ON COLUMN purchases.receipt_id IS 'The last receipt that showed it; first_receipt_id is the first, which may be gone';
 CREATE INDEX purchases_receipt ON purchases (receipt_id);
