@@ -2,8 +2,8 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -13,63 +13,68 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// judgeReceipts makes of stored outcomes what they say about receipts, and says
-// which apps have had their quarantining stopped, or go on. The rows of what the
-// receipts show must be stored before.
-func (db *DB) judgeReceipts(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) ([]ledger.QuarantineChange, error) {
-	changes, err := db.countFigures(ctx, tx, stored)
-	if err != nil {
-		return nil, err
-	}
-	if err := believeVerdicts(ctx, tx, stored); err != nil {
-		return nil, err
-	}
-	return changes, keepChecking(ctx, tx, stored)
+// judgement is what a save does about verdicts, and about the figures that may stop
+// them.
+type judgement struct {
+	db      *DB
+	stored  []ledger.Outcome
+	counted bool
+	changes []ledger.QuarantineChange
 }
 
-// believeVerdicts quarantines the receipts of stored outcomes that have a verdict,
-// unless the quarantining of their app is stopped, and changes the outcomes to
-// what became of them: one that is not believed has no verdict any more. It comes
-// after the figures were counted, which may stop an app.
-func believeVerdicts(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
-	const query = `
-		UPDATE receipts r SET state = v.state, next_check_at = v.next_check_at, next_check_rule = v.next_check_rule,
-			quarantined_at = v.at, run_id = NULL
-		FROM json_to_recordset($1) AS v(receipt_id bigint, at timestamptz, state text, next_check_at timestamptz, next_check_rule text)
-		WHERE r.id = v.receipt_id AND NOT EXISTS (
-			SELECT FROM apps a
-			WHERE a.bundle_id = r.bundle_id AND a.quarantine_stopped_at IS NOT NULL AND a.quarantine_resumed_at IS NULL)
-		RETURNING r.id`
-	var verdicts []outcomeRow
-	for _, o := range stored {
-		if v := o.Verdict; v != nil {
-			verdicts = append(verdicts, outcomeRow{
-				ReceiptID: o.ReceiptID, At: o.At, State: v.State, NextCheckAt: v.NextCheck.At, NextCheckRule: v.NextCheck.Rule,
-			})
+// judge gives to outcomes, whose claims the transaction has locked, what is believed
+// of their receipts: one that is not believed has no verdict any more. The rows that
+// the receipts show must be merged before.
+//
+// Where there is a verdict, the figures are counted first, because these outcomes
+// may be the ones that stop the app.
+func (db *DB) judge(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) (*judgement, error) {
+	j := &judgement{db: db, stored: stored}
+	if slices.ContainsFunc(stored, func(o ledger.Outcome) bool { return o.Verdict != nil }) {
+		if _, err := j.count(ctx, tx); err != nil {
+			return nil, err
+		}
+		if err := believeVerdicts(ctx, tx, stored); err != nil {
+			return nil, err
 		}
 	}
-	if len(verdicts) == 0 {
-		return nil
+	return j, keepChecking(ctx, tx, stored)
+}
+
+// count counts the outcomes in the figures of their apps, once, and returns which
+// apps have had their quarantining stopped by that, or go on.
+func (j *judgement) count(ctx context.Context, tx *sqlx.Tx) ([]ledger.QuarantineChange, error) {
+	if j.counted {
+		return j.changes, nil
 	}
-	document, err := json.Marshal(verdicts)
-	if err != nil {
-		return err
+	var err error
+	j.counted = true
+	j.changes, err = j.db.countFigures(ctx, tx, j.stored)
+	return j.changes, err
+}
+
+// believeVerdicts carries out the verdicts of outcomes but for those on receipts of
+// apps whose quarantining is stopped, which it takes away.
+func believeVerdicts(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+	const query = `
+		SELECT bundle_id FROM apps
+		WHERE bundle_id = ANY($1) AND quarantine_stopped_at IS NOT NULL AND quarantine_resumed_at IS NULL`
+	var apps, stopped []string
+	for _, o := range stored {
+		if o.Verdict != nil && !slices.Contains(apps, o.BundleID) {
+			apps = append(apps, o.BundleID)
+		}
 	}
-	var quarantined []int64
-	if err := tx.SelectContext(ctx, &quarantined, query, string(document)); err != nil {
-		return fmt.Errorf("quarantine receipts: %w", err)
-	}
-	believed := make(map[int64]bool, len(quarantined))
-	for _, id := range quarantined {
-		believed[id] = true
+	if err := tx.SelectContext(ctx, &stopped, query, pq.Array(apps)); err != nil {
+		return fmt.Errorf("look for apps whose quarantining is stopped: %w", err)
 	}
 	for i := range stored {
 		switch o := &stored[i]; {
 		case o.Verdict == nil:
-		case believed[o.ReceiptID]:
-			o.State, o.NextCheck, o.Stays = o.Verdict.State, o.Verdict.NextCheck, false
-		default:
+		case slices.Contains(stopped, o.BundleID):
 			o.Verdict = nil
+		default:
+			o.State, o.NextCheck, o.Stays = o.Verdict.State, o.Verdict.NextCheck, false
 		}
 	}
 	return nil
@@ -79,27 +84,30 @@ func believeVerdicts(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) 
 // shows a live subscription.
 const keptEvery = 7 * 24 * time.Hour
 
-// keepChecking gives a next check to those receipts of stored outcomes that are
-// quarantined for good and show a live subscription: its row would say so for
-// ever, with nobody checking.
+// keepChecking gives a next check to outcomes whose receipts are quarantined for
+// good and show a live subscription: its row would say so for ever, with nobody
+// checking.
 func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 	const query = `
-		UPDATE receipts r SET next_check_at = $2, next_check_rule = $3
-		WHERE r.id = ANY($1) AND r.next_check_at IS NULL AND EXISTS (
-			SELECT FROM receipt_subscriptions l JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
-			WHERE l.receipt_id = r.id AND s.status IN ('active', 'billing_grace_period', 'billing_retry'))`
-	var resting []int64
-	var now time.Time
+		SELECT DISTINCT l.receipt_id
+		FROM receipt_subscriptions l JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+		WHERE l.receipt_id = ANY($1) AND s.status IN ('active', 'billing_grace_period', 'billing_retry')`
+	var resting, live []int64
 	for _, o := range stored {
 		if o.NextCheck.Rule == iap.RuleSetAside {
-			resting, now = append(resting, o.ReceiptID), o.At
+			resting = append(resting, o.ReceiptID)
 		}
 	}
 	if len(resting) == 0 {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, query, pq.Array(resting), now.Add(keptEvery), iap.RuleQuarantineCheck); err != nil {
-		return fmt.Errorf("keep checking quarantined receipts: %w", err)
+	if err := tx.SelectContext(ctx, &live, query, pq.Array(resting)); err != nil {
+		return fmt.Errorf("look for live subscriptions of quarantined receipts: %w", err)
+	}
+	for i, o := range stored {
+		if o.NextCheck.Rule == iap.RuleSetAside && slices.Contains(live, o.ReceiptID) {
+			stored[i].NextCheck = iap.Check{At: o.At.Add(keptEvery), Rule: iap.RuleQuarantineCheck}
+		}
 	}
 	return nil
 }

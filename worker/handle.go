@@ -67,6 +67,9 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt) (ledger.Outcome, e
 	if r.App.PausedAt != nil || r.RunCancelled {
 		return w.notAsked(r), nil
 	}
+	if r.Rests {
+		return w.rests(r), nil
+	}
 	release, err := w.room(ctx, r.ByteSize)
 	if err != nil {
 		return w.conclude(ctx, r, appstore.Answer{Environment: r.Environment}, err)

@@ -129,7 +129,7 @@ func TestDoctorFinds(t *testing.T) {
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
 		}, exitFailure},
 		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
 			map[string]string{"apps": "warning"}, exitOK},
@@ -248,7 +248,7 @@ func TestDoctorTellsOfQuarantine(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "runs",
+		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
 		"last_run", "quarantine",
 	} {
 		want[check] = "skipped"
