@@ -42,7 +42,7 @@ func (d *decoder) receipt() {
 		case "bid":
 			d.bid = d.text()
 		case "request_date_ms":
-			d.out.Facts.AsOf = d.date("request_date_ms")
+			d.requestDate()
 		case "in_app":
 			isApp = true
 			d.each("in_app", d.inApp)
@@ -95,6 +95,7 @@ func (d *decoder) add(r record, where string, list iap.List) {
 	if !d.out.Facts.AddTransaction(r.Transaction, list) {
 		d.unknown.add(where+" without an id", 1)
 	}
+	d.weighTransaction(r.Transaction, list)
 }
 
 func (d *decoder) transactionField(r *record, where string, name []byte) {
@@ -174,6 +175,7 @@ func (d *decoder) pendingRenewalInfo() {
 	if d.err == nil {
 		d.out.Facts.AddRenewalInfo(r)
 		d.renewals++
+		d.weigh()
 	}
 }
 

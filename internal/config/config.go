@@ -85,11 +85,14 @@ type Apple struct {
 	// MaxReplyBytes is where reading stops. Replies are decoded as they arrive,
 	// so that a larger value costs time rather than memory.
 	MaxReplyBytes int64 `env:"REVALIDATOR_MAX_REPLY_BYTES" envDefault:"67108864" help:"Largest reply of Apple in bytes; a longer one counts as unreadable."`
-	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read: a
-	// record leaves 64 bytes in memory until its receipt is done.
+	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read; the
+	// memory that it takes meanwhile is part of MemoryBytes.
 	MaxReplyDepth int `env:"REVALIDATOR_MAX_REPLY_DEPTH" envDefault:"32" help:"How deep objects and lists in a reply may be nested; Apple's own are 4 deep."`
 	// MaxReplyRecords counts a purchase once for each list that it is in.
 	MaxReplyRecords int `env:"REVALIDATOR_MAX_REPLY_RECORDS" envDefault:"50000" help:"Most purchases and renewals in a reply; one with more counts as unreadable."`
+	// MaxReplyTextBytes is far above Apple's: ids have 20 digits. What is longer
+	// does not come from Apple, and would not fit into an index from some 1,000.
+	MaxReplyTextBytes int `env:"REVALIDATOR_MAX_REPLY_TEXT_BYTES" envDefault:"256" help:"Longest id or other text of a reply that is stored, in bytes, from 64 to 1024; a reply with a longer one counts as unreadable."`
 	// ExcludeOldTransactions false asks for the whole history each time. It
 	// shows refunds of old periods, and replies grow by megabytes.
 	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Ask Apple for the latest transaction of each subscription only: true or false."`

@@ -28,7 +28,7 @@ func defaults() config.Config {
 			SandboxURL:      "https://sandbox.itunes.apple.com/verifyReceipt",
 			Timeout:         60 * time.Second,
 			MaxRequestBytes: 3 << 20,
-			MaxReplyBytes:   64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000,
+			MaxReplyBytes:   64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000, MaxReplyTextBytes: 256,
 			ExcludeOldTransactions: true,
 		},
 		Schedule: config.Schedule{
