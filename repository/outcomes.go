@@ -39,7 +39,7 @@ const byKeyOnly = `SET LOCAL enable_seqscan = off`
 // each change, and the totals of the runs. saved[i] is false where the claim of
 // outcome i was lost: nothing of it is stored or counted, and a second call
 // with the same outcome changes nothing. Its error is ledger.ErrUnavailable where
-// a later try may do better.
+// a later try may do better, and ledger.ErrRefused where none ever will.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []bool, err error) {
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
@@ -66,7 +66,7 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		return countOutcomes(ctx, tx, stored, changed)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), whenAway(err))
+		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
 	}
 	return saved, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/config"
+	"revalidator/internal/devstack/pgtest"
 )
 
 // versions and figures of servers differ from machine to machine.
@@ -130,6 +131,10 @@ func TestDoctorFinds(t *testing.T) {
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "runs": "skipped",
 		}, exitFailure},
+		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
+			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
+			"overdue": "skipped", "runs": "skipped",
+		}, exitFailure},
 		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
 			map[string]string{"apps": "warning"}, exitOK},
 		{"app without secret", func(t *testing.T, s *session) { s.must(t, "apps", "add", "com.example.new") },
@@ -202,7 +207,7 @@ func TestDoctorFinds(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "runs",
+		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "runs",
 	} {
 		want[check] = "skipped"
 	}

@@ -24,6 +24,9 @@ var (
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")
+	// ErrRefused is data that the database will never take as it is: too long,
+	// too large a number, a character that it does not have, a broken rule.
+	ErrRefused = errors.New("refused by the database")
 )
 
 // App is one bundle id whose receipts are kept fresh.
