@@ -21,9 +21,8 @@ import (
 type remedy int
 
 const (
-	// remedyNone is an error that says nothing of the data, or that nothing is
-	// known of: a fault of ours, a caller who left.
-	remedyNone remedy = iota
+	// remedyUnknown is an error that nothing is known of, such as a caller who left.
+	remedyUnknown remedy = iota
 	// remedyNow is to run the transaction again: Postgres undid it to keep it
 	// apart from others.
 	remedyNow
@@ -32,6 +31,9 @@ const (
 	remedyLater
 	// remedyNever is not to try again: the data will never be taken as it is.
 	remedyNever
+	// remedyPerson is to have somebody repair it: a table or a right is missing,
+	// the program or Postgres is at fault.
+	remedyPerson
 )
 
 // serializationTries is how often a transaction is run that Postgres undoes to
@@ -40,7 +42,8 @@ const serializationTries = 5
 
 // retried runs a transaction, or a statement that is one, again where that helps
 // at once, and marks its error with what helps otherwise: ledger.ErrUnavailable is
-// to try later, ledger.ErrRefused is to give up. It decides for every transaction.
+// to try later, ledger.ErrRefused is to give up, ledger.ErrBroken is a fault of ours. It decides for
+// every transaction.
 func retried(do func() error) error {
 	var err error
 	for range serializationTries {
@@ -80,6 +83,8 @@ func marked(err error) error {
 		return fmt.Errorf("%w: %w", ledger.ErrUnavailable, err)
 	case remedyNever:
 		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
+	case remedyPerson:
+		return fmt.Errorf("%w: %w", ledger.ErrBroken, err)
 	}
 	return err
 }
@@ -90,7 +95,7 @@ func remedyFor(err error) remedy {
 	var value *json.UnsupportedValueError
 	switch e := pq.As(err); {
 	case err == nil:
-		return remedyNone
+		return remedyUnknown
 	case e != nil:
 		return remedyForCode(e.Code)
 	case errors.As(err, &unwritable), errors.As(err, &value):
@@ -99,11 +104,10 @@ func remedyFor(err error) remedy {
 		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, sql.ErrTxDone), errors.Is(err, context.DeadlineExceeded):
 		return remedyLater
 	}
-	return remedyNone
+	return remedyUnknown
 }
 
-// The classes of SQLSTATE by what helps. What is in neither, such as a table or a
-// right that is missing, is a fault of ours, and of no receipt.
+// The classes of SQLSTATE by what helps. What is in neither needs a person.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 var (
 	laterClasses = map[pqerror.Class]bool{
@@ -135,5 +139,5 @@ func remedyForCode(code pqerror.Code) remedy {
 	case neverClasses[class]:
 		return remedyNever
 	}
-	return remedyNone
+	return remedyPerson
 }

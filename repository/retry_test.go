@@ -57,12 +57,12 @@ func TestWhatHelps(t *testing.T) {
 		"too long for an index":    {said("54000"), 1, ledger.ErrRefused},
 		"a date that is not to be": {fmt.Errorf("save: %w", unwritable), 1, ledger.ErrRefused},
 
-		"no such feature":    {said("0A000"), 1, nil},
-		"a bug":              {said("42601"), 1, nil},
-		"no such table":      {said("42P01"), 1, nil},
-		"no right to it":     {said("42501"), 1, nil},
-		"failed transaction": {said("25P02"), 1, nil},
-		"fault of Postgres":  {said("XX000"), 1, nil},
+		"no such feature":    {said("0A000"), 1, ledger.ErrBroken},
+		"a bug":              {said("42601"), 1, ledger.ErrBroken},
+		"no such table":      {said("42P01"), 1, ledger.ErrBroken},
+		"no right to it":     {said("42501"), 1, ledger.ErrBroken},
+		"failed transaction": {said("25P02"), 1, ledger.ErrBroken},
+		"fault of Postgres":  {said("XX000"), 1, ledger.ErrBroken},
 		"told to stop":       {context.Canceled, 1, nil},
 		"something else":     {errors.New("what is this"), 1, nil},
 	} {
@@ -73,7 +73,7 @@ func TestWhatHelps(t *testing.T) {
 			if tries != test.tries {
 				t.Errorf("%d tries, want %d", tries, test.tries)
 			}
-			for _, known := range []error{ledger.ErrUnavailable, ledger.ErrRefused} {
+			for _, known := range []error{ledger.ErrUnavailable, ledger.ErrRefused, ledger.ErrBroken} {
 				if errors.Is(err, known) != (known == test.want) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}

@@ -83,6 +83,7 @@ func verdicts() []verdict {
 		{appstore.ErrAccountGone, "account_gone", confirm, false, answered},                // 21010
 		{appstore.ErrWrongApp, "wrong_app", confirm, true, malformed},
 		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false, answered}, // HTTP 413, or not sent
+		{errSaveRefused, "save_refused", poison, true, unclear},                       // while others are stored
 		{errPanicked, "panicked", poison, false, unclear},                             // told with its stack where it is caught
 
 		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false, distress},         // 21005, 21009, 21100–21199, -1

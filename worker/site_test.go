@@ -50,6 +50,7 @@ type site struct {
 	sim       *applesim.Server
 	apple     *httptest.Server
 	hold      func()
+	spoil     func(reply []byte) []byte // nil is not at all
 	db        *repository.DB
 	sql       *sql.DB
 	redis     *redis.Client
@@ -90,9 +91,14 @@ func must(t *testing.T, err error) {
 // make rate calls per second.
 func newSite(t *testing.T, customers int, rate float64) *site {
 	t.Helper()
+	return newSiteIn(t, repositorytest.URL(t), customers, rate)
+}
+
+// newSiteIn is newSite in a database that is there already.
+func newSiteIn(t *testing.T, url secret.Value, customers int, rate float64) *site {
+	t.Helper()
 	s := &site{t: t, present: time.Now().UTC().Truncate(time.Second), log: &logText{}, markers: map[string]string{}}
 	s.openApple(customers)
-	url := repositorytest.URL(t)
 	var err error
 	s.db, err = repository.Open(repository.Config{URL: url, ApplicationName: t.Name()})
 	must(t, err)
@@ -128,7 +134,14 @@ func (s *site) openApple(customers int) {
 	handler := s.sim.Handler()
 	s.apple = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hold()
-		handler.ServeHTTP(w, r)
+		if s.spoil == nil {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		reply := httptest.NewRecorder()
+		handler.ServeHTTP(reply, r)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(s.spoil(reply.Body.Bytes()))
 	}))
 	s.t.Cleanup(s.apple.Close)
 }

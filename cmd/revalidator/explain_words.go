@@ -72,6 +72,8 @@ func failureText(class string) string {
 		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then it is not asked again: import it for the right one."
 	case "panicked":
 		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined."
+	case "save_refused":
+		return "Postgres will never store what Apple said of the receipt, while it stores the others: the worker's log has the reason. It is asked again after a wait, and quarantined when that does not help."
 	case "request_too_large":
 		return "The receipt is larger than verifyReceipt takes. It is not asked again; what it was known to show stays as it is."
 	case "apple_unavailable", "server_error":
@@ -91,7 +93,7 @@ func failureText(class string) string {
 	case "http_status", "reply_empty", "reply_not_json", "reply_cut", "reply_malformed":
 		return "What came back was no whole reply of verifyReceipt. It is asked again after a wait; check for a proxy on the way."
 	case "reply_too_large":
-		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS). It is asked again after a wait."
+		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS, or REVALIDATOR_MEMORY_BYTES). It is asked again after a wait."
 	}
 	return words(class) + "."
 }
@@ -113,7 +115,7 @@ func stateText(s iap.ReceiptState) string {
 	case iap.ReceiptXcode:
 		return "the receipt is of Xcode's StoreKit testing, which the App Store does not know: it is never asked about."
 	case iap.ReceiptQuarantined:
-		return "the program stumbled over the receipt again and again: please report it with the stack in the worker's log, and when that is mended, 'revalidator receipts release'."
+		return "the program stumbled over the receipt, or Postgres refused what Apple says of it, again and again: please report it with the worker's log, and when that is fixed, 'revalidator receipts release'."
 	}
 	return ""
 }

@@ -27,6 +27,9 @@ var (
 	// ErrRefused is data that the database will never take as it is: too long,
 	// too large a number, a character that it does not have, a broken rule.
 	ErrRefused = errors.New("refused by the database")
+	// ErrBroken is a database that takes no data of the kind, whatever is in it: a
+	// table or a right is missing, or it is itself at fault.
+	ErrBroken = errors.New("database does not do what it should")
 )
 
 // App is one bundle id whose receipts are kept fresh.
