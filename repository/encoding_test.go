@@ -72,7 +72,7 @@ func TestWhatPostgresWillNeverAccept(t *testing.T) {
 		spoil func(*ledger.Outcome)
 	}{
 		"a status of 2147483648":       {utf8, func(o *ledger.Outcome) { *o.Code = 1 << 31 }},
-		"a next check in 10000":        {utf8, func(o *ledger.Outcome) { o.NextCheck.At = noon.AddDate(8000, 0, 0) }},
+		"a next check in 10000":        {utf8, func(o *ledger.Outcome) { o.Conclusion, o.NextCheck.At = nil, noon.AddDate(8000, 0, 0) }},
 		"a transaction of 3,000 bytes": {utf8, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].OriginalTransactionID = random(3000) }},
 		"an expiry in 10000":           {utf8, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].ExpiresDate = noon.AddDate(8000, 0, 0) }},
 		"a zero character":             {utf8, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].OfferID = "a\x00b" }},

@@ -15,19 +15,20 @@ import (
 // held is the outcome of a claim on a receipt that shows all this.
 func held(c ledger.Claim, run ledger.Run, subscriptions, purchases []string) ledger.Outcome {
 	o := success(c, run, noon)
-	o.Conclusion = &iap.Conclusion{}
+	// Each later customer sees it later, so that each moves it.
+	asOf := noon.Add(time.Duration(c.ReceiptID) * time.Second)
+	o.Conclusion = &iap.Conclusion{AsOf: asOf}
 	for _, id := range subscriptions {
 		o.Conclusion.Subscriptions = append(o.Conclusion.Subscriptions, iap.Subscription{
 			SubscriptionKey: iap.SubscriptionKey{BundleID: app, Environment: iap.Production, OriginalTransactionID: id},
 			Status:          iap.StatusActive, ProductID: "monthly", TransactionID: id, ExpiresDate: noon.Add(time.Hour),
-			// Each later customer sees it later, so that each moves it.
-			AsOf: noon.Add(time.Duration(c.ReceiptID) * time.Second),
+			AsOf: asOf, ToldAt: toldAt(asOf), Tells: everything,
 		})
 	}
 	for _, id := range purchases {
 		o.Conclusion.Purchases = append(o.Conclusion.Purchases, iap.Purchase{
 			BundleID: app, Environment: iap.Production, TransactionID: id, OriginalTransactionID: id, ProductID: "lifetime",
-			AsOf: noon.Add(time.Duration(c.ReceiptID) * time.Second),
+			AsOf: asOf,
 		})
 	}
 	return o
@@ -74,7 +75,7 @@ func (f fixture) remains(ids ...int64) (subscriptions, purchases []string) {
 func TestForget(t *testing.T) {
 	f := open(t)
 	family(f)
-	got, err := f.Forget(t.Context(), "customer-1", "")
+	got, err := f.Forget(t.Context(), "customer-1", "", policies, noon)
 	f.must(err)
 	want := repository.Forgotten{
 		Receipts: 1, Bytes: int64(len("receipt " + app + " 1")), Links: 2,
@@ -90,7 +91,7 @@ func TestForget(t *testing.T) {
 	if diff := cmp.Diff([]string{"30"}, purchases); diff != "" {
 		t.Errorf("purchases that stay, with the first customer (-want +got):\n%s", diff)
 	}
-	again, err := f.Forget(t.Context(), "customer-1", "")
+	again, err := f.Forget(t.Context(), "customer-1", "", policies, noon)
 	f.must(err)
 	if again != (repository.Forgotten{}) {
 		t.Errorf("a second time: got %+v, want nothing", again)
@@ -103,7 +104,7 @@ func TestForgetWhileHeld(t *testing.T) {
 	f.receipts(app, 1)
 	run := f.run()
 	c := f.claim(run, 1)[0]
-	_, err := f.Forget(t.Context(), "customer-0", app)
+	_, err := f.Forget(t.Context(), "customer-0", app, policies, noon)
 	f.must(err)
 	if saved := f.save(held(c, run, []string{"10"}, []string{"30"})); saved[0] {
 		t.Error("the late result was stored")
@@ -123,7 +124,7 @@ func TestForgetOneApp(t *testing.T) {
 	f.addApp("com.example.other", 1)
 	f.receipts(app, 1)
 	f.receipts("com.example.other", 1)
-	got, err := f.Forget(t.Context(), "customer-0", app)
+	got, err := f.Forget(t.Context(), "customer-0", app, policies, noon)
 	f.must(err)
 	if got.Receipts != 1 {
 		t.Errorf("receipts: got %d, want 1", got.Receipts)

@@ -34,6 +34,9 @@ type StoredReceipt struct {
 	LastCode            *int       `db:"last_code" json:"last_code"`
 	LastError           *string    `db:"last_error" json:"last_error"`
 	ConsecutiveFailures int        `db:"consecutive_failures" json:"consecutive_failures"`
+	// CoveredBy is the receipt that shows all that this one shows and is checked
+	// instead, nil where none is.
+	CoveredBy *int64 `db:"covered_by" json:"covered_by"`
 	// ClaimedUntil is set while a worker has the receipt in hand. RunID is the
 	// run that it has it for, or that waits to ask again.
 	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
@@ -47,7 +50,7 @@ type StoredReceipt struct {
 const storedReceipts = `
 	SELECT r.id, r.bundle_id, r.customer_ref, r.kind, coalesce(r.environment, '') AS environment,
 	       encode(r.sha256, 'hex') AS sha256, r.byte_size, r.state, r.created_at, r.next_check_at, r.next_check_rule,
-	       r.last_checked_at, r.last_code, r.last_error, r.consecutive_failures, r.claimed_until, r.run_id,
+	       r.last_checked_at, r.last_code, r.last_error, r.consecutive_failures, r.covered_by, r.claimed_until, r.run_id,
 	       a.paused_at, a.paused_reason
 	FROM receipts r JOIN apps a USING (bundle_id)
 `

@@ -74,9 +74,9 @@ func newBatcher[In, Out any](size int, delay time.Duration, do func(context.Cont
 // them.
 const mostRows = 1000
 
-// newSaver makes the batcher of outcomes: each is durable once it is through, or
-// false where its claim was lost.
-func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, bool] {
+// newSaver makes the batcher of outcomes: each is durable once it is through, unless
+// its claim was lost.
+func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, ledger.Saved] {
 	b := newBatcher(size, delay, store.SaveOutcomes)
 	b.weight, b.maxWeight, b.kind, b.patient = rowsOf, mostRows, kindOf, true
 	return b
@@ -193,12 +193,12 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 	}
 	switch {
 	case err == nil:
-	case len(batch) == 1 || errors.Is(err, ledger.ErrUnavailable):
+	case len(batch) == 1 || isPassing(err):
 		for _, p := range batch {
 			p.out <- result[Out]{err: refusedAlone(err)}
 		}
 	default:
-		b.doApart(saving, batch)
+		b.doApart(ctx, batch)
 	}
 }
 

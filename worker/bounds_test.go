@@ -35,7 +35,6 @@ func (o *oneSubscription) is(reply []byte) bool {
 func TestWhatPostgresWouldNeverAccept(t *testing.T) {
 	t.Parallel()
 	const customers = 24
-	dates := regexp.MustCompile(`"expires_date_ms": *"\d+"`)
 	ids := regexp.MustCompile(`"transaction_id": *"(\d+)"`)
 	statuses := regexp.MustCompile(`"status": *0`)
 	products := regexp.MustCompile(`"product_id": *"`)
@@ -47,9 +46,6 @@ func TestWhatPostgresWouldNeverAccept(t *testing.T) {
 		"a status of 2147483648": {func(reply []byte) []byte { return statuses.ReplaceAll(reply, []byte(`"status":2147483648`)) }, false, "reply_malformed"},
 		"a transaction of 3,000 bytes": {func(reply []byte) []byte {
 			return ids.ReplaceAll(reply, []byte(`"transaction_id":"${1}`+strings.Repeat("4", 3000)+`"`))
-		}, false, "reply_malformed"},
-		"an expiry at the end of 9999": {func(reply []byte) []byte {
-			return dates.ReplaceAll(reply, []byte(`"expires_date_ms":"253402300799999"`))
 		}, false, "reply_malformed"},
 		"Japanese in LATIN1": {func(reply []byte) []byte {
 			return products.ReplaceAll(reply, []byte(`"offer_code_ref_name":"春の割引","product_id":"`))
@@ -100,5 +96,34 @@ func TestWhatPostgresWouldNeverAccept(t *testing.T) {
 				t.Errorf("%d failures are counted, want %d", got, s.calls()-customers+1)
 			}
 		})
+	}
+}
+
+// TestImpossibleDatesTellNothing has one customer's replies give an expiry at the end
+// of 9999: the receipt is checked again later, and the others are done.
+func TestImpossibleDatesTellNothing(t *testing.T) {
+	t.Parallel()
+	const customers = 24
+	dates := regexp.MustCompile(`"expires_date_ms": *"\d+"`)
+	s := newSite(t, customers, 1000)
+	var chosen oneSubscription
+	s.spoil = func(reply []byte) []byte {
+		if chosen.is(reply) {
+			return dates.ReplaceAll(reply, []byte(`"expires_date_ms":"253402300799999"`))
+		}
+		return reply
+	}
+	s.enqueue(s.claim(customers))
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	if totals := s.totals(); totals.Done != customers || totals.Calls != customers {
+		t.Errorf("totals %+v, want all done with one call each; log:\n%s", totals, s.log)
+	}
+	if got := s.count(`SELECT count(*) FROM receipts WHERE next_check_rule = 'undated' AND next_check_at IS NOT NULL`); got != 1 {
+		t.Errorf("%d receipts wait for a date, want one", got)
+	}
+	if got := s.count(`SELECT count(*) FROM subscriptions WHERE expires_date > '2200-01-01'`); got != 0 {
+		t.Errorf("%d subscriptions have the date", got)
 	}
 }

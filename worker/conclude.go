@@ -43,7 +43,7 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 		code := int(a.Code)
 		o.Code = &code
 		o.ImportedAt = r.ImportedAt
-		w.recordFacts(&o, a, r.App.Policy(w.cfg.Policy))
+		w.recordFacts(&o, a, r)
 	case errors.As(err, &status):
 		code := int(status.Code)
 		o.Code = &code
@@ -56,21 +56,27 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 
 // notAsked gives a claim back: the receipt stays due, and in its run.
 func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
+	policy := r.App.Policy(w.cfg.Policy)
 	return ledger.Outcome{
 		ReceiptID: r.ID, Generation: r.Generation, RunID: r.RunID, BundleID: r.App.BundleID,
-		At: w.cfg.Now(), Stays: r.RunID != 0,
+		At: w.cfg.Now(), Stays: r.RunID != 0, Policy: &policy,
 	}
 }
 
-// recordFacts derives what the facts mean and when to look again.
-func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, policy iap.Policy) {
+// rests is the outcome of a covered receipt whose rows were checked through the one
+// that covers it: it need not be asked about.
+func (w *Worker) rests(r ledger.Receipt) ledger.Outcome {
+	o := w.notAsked(r)
+	o.Rests, o.Stays = true, false
+	return o
+}
+
+// recordFacts derives what the facts say. What it changes, and when the receipt is
+// checked next, shows when it is merged with what is stored.
+func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, r ledger.Receipt) {
 	conclusion := iap.Derive(&a.Facts)
-	next := policy.Plan(conclusion, a.Facts.AsOf, o.ReceiptID)
-	if !next.At.IsZero() && next.At.Before(o.At) {
-		// Apple's clock is behind ours, or the reply was long on its way.
-		next.At = o.At
-	}
-	o.State, o.Conclusion, o.NextCheck = iap.ReceiptValid, &conclusion, next
+	o.State, o.Conclusion = iap.ReceiptValid, &conclusion
+	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
 }
 
 // recordFailure says when to ask again, and what to make of the receipt. The

@@ -69,6 +69,9 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledge
 	if r.App.PausedAt != nil || r.RunCancelled {
 		return w.notAsked(r), nil
 	}
+	if r.Rests {
+		return w.rests(r), nil
+	}
 	if err := w.enter(ctx, room); err != nil {
 		return w.conclude(ctx, r, appstore.Answer{Environment: r.Environment}, err)
 	}

@@ -271,7 +271,7 @@ type holding struct {
 	look func()
 }
 
-func (s holding) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]bool, error) {
+func (s holding) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
 	s.look()
 	return s.fakeStore.SaveOutcomes(ctx, outcomes)
 }

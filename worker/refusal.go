@@ -39,6 +39,11 @@ func isHopeless(err error) bool {
 	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrBroken) || errors.Is(err, errPanicked)
 }
 
+// isPassing is an error of a database that is away.
+func isPassing(err error) bool {
+	return errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // doApart does each of a batch alone, and tells those that fail of the others.
 func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]) {
 	kind := func(in In) int {
@@ -51,7 +56,12 @@ func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]
 	errs := make([]error, len(batch))
 	for i, p := range batch {
 		all[kind(p.in)]++
-		if errs[i] = b.doAll(ctx, batch[i:i+1]); errs[i] != nil {
+		if i > 0 && isPassing(errs[i-1]) {
+			errs[i] = errs[i-1] // nor will it be there for this one
+		} else {
+			errs[i] = b.doOne(ctx, p)
+		}
+		if errs[i] != nil {
 			failed[kind(p.in)]++
 		}
 	}
@@ -63,6 +73,13 @@ func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]
 			p.out <- result[Out]{err: err}
 		}
 	}
+}
+
+func (b *batcher[In, Out]) doOne(ctx context.Context, p pending[In, Out]) error {
+	ctx, cancel := saveContext(ctx)
+	defer cancel()
+	b.beat()
+	return b.doAll(ctx, []pending[In, Out]{p})
 }
 
 // isOfReceipt reports whether a save was refused for what is in it: others of its

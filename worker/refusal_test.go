@@ -22,7 +22,7 @@ type choosy struct {
 	refuses func(ledger.Outcome) error
 }
 
-func (s choosy) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]bool, error) {
+func (s choosy) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
 	for _, o := range outcomes {
 		if err := s.refuses(o); err != nil {
 			return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
@@ -138,14 +138,14 @@ func TestAFaultOfOursIsToldOnceAMinute(t *testing.T) {
 // TestBatchIsCutByRows has outcomes of different sizes come at once.
 func TestBatchIsCutByRows(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
 		b.maxWeight = 10
 		rows := []int{3, 3, 3, 3, 50, 1, 1, 9, 2}
-		done := make(chan result[bool], len(rows))
+		done := make(chan result[ledger.Saved], len(rows))
 		go func() {
 			for i, n := range rows {
 				c := &iap.Conclusion{Subscriptions: make([]iap.Subscription, n-1)}
-				b.in <- pending[ledger.Outcome, bool]{ledger.Outcome{ReceiptID: int64(i + 1), Conclusion: c}, done}
+				b.in <- pending[ledger.Outcome, ledger.Saved]{ledger.Outcome{ReceiptID: int64(i + 1), Conclusion: c}, done}
 			}
 		}()
 		for range rows {
@@ -162,7 +162,7 @@ func TestBatchIsCutByRows(t *testing.T) {
 // TestStopWithOneThatDidNotFit stores it too.
 func TestStopWithOneThatDidNotFit(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, bool], stop func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func()) {
 		b.maxWeight = 1
 		committing, finish := store.hold()
 		all := answers(t.Context(), b, 2)

@@ -9,6 +9,14 @@ import (
 	"revalidator/repository"
 )
 
+// nextCheckText says why the next check of a receipt is when it is.
+func nextCheckText(r repository.StoredReceipt) string {
+	if r.CoveredBy != nil {
+		return fmt.Sprintf("receipt %d shows everything that this one shows, and is checked instead", *r.CoveredBy)
+	}
+	return ruleText(r.NextCheckRule)
+}
+
 // ruleText says why the next look is when it is.
 func ruleText(r iap.Rule) string {
 	switch r {
@@ -50,6 +58,12 @@ func ruleText(r iap.Rule) string {
 		return "a purchase was refunded lately, and a refund can be reversed"
 	case iap.RulePurchaseSweep:
 		return "a one-time purchase can be refunded, so it is looked at about once a month for a while"
+	case iap.RuleUndated:
+		return "Apple does not say when the newest period of a subscription ends, so it is checked once a week"
+	case iap.RuleCovered:
+		return "another receipt shows everything that this one shows, and is checked instead"
+	case iap.RuleShowsLess:
+		return "the last reply showed less than is stored, which proves nothing; it is checked again soon, after a wait that grows to a day"
 	case iap.RuleNoPurchases:
 		return "nothing was ever bought, so it is looked at about once a month"
 	case iap.RuleSettled:
@@ -92,6 +106,8 @@ func failureText(class string) string {
 		return "Apple could not be reached. It is asked again after a wait; check the network and the addresses in the settings."
 	case "http_status", "reply_empty", "reply_not_json", "reply_cut", "reply_malformed":
 		return "What came back was no whole reply of verifyReceipt. It is asked again after a wait; check for a proxy on the way."
+	case ledger.ClassShowsLess:
+		return "The reply shows neither the newest period that is stored nor a later one. That proves nothing, and what is stored stays. Once three replies on three days after the end of a subscription do not show it, it counts as expired."
 	case "reply_too_large":
 		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS, or REVALIDATOR_MEMORY_BYTES). It is asked again after a wait."
 	}

@@ -15,6 +15,10 @@ import (
 	"revalidator/internal/iap"
 )
 
+// errUndated stands for a reply that is believed, but for the subscription whose
+// newest period it does not date.
+var errUndated = errors.New("undated")
+
 // TestRepliesAtTheBounds reads every file of testdata/bounds. What is not usable
 // is a failed response: no facts are believed of it.
 func TestRepliesAtTheBounds(t *testing.T) {
@@ -34,12 +38,12 @@ func TestRepliesAtTheBounds(t *testing.T) {
 		"transaction_id_that_is_a_list":         appstore.ErrUnusableText,
 		"ids_of_256_bytes":                      nil,
 
-		"expiry_after_9999":           appstore.ErrUndated,
-		"expiry_at_the_end_of_9999":   appstore.ErrUndated,
-		"expiry_in_2200":              appstore.ErrUndated,
-		"expiry_in_1999":              appstore.ErrUndated,
-		"expiry_of_another_type":      appstore.ErrUndated,
-		"refund_after_9999":           appstore.ErrUndated,
+		"expiry_after_9999":           errUndated,
+		"expiry_at_the_end_of_9999":   errUndated,
+		"expiry_in_2200":              errUndated,
+		"expiry_in_1999":              errUndated,
+		"expiry_of_another_type":      errUndated,
+		"refund_after_9999":           errUndated,
 		"request_date_after_9999":     appstore.ErrNoTime,
 		"request_date_in_1970":        appstore.ErrNoTime,
 		"request_date_that_is_a_word": appstore.ErrNoTime,
@@ -65,8 +69,14 @@ func TestRepliesAtTheBounds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = newClient(t, serve(t, answer(string(body)), nil)).VerifyReceipt(t.Context(), request())
+			a, err := newClient(t, serve(t, answer(string(body)), nil)).VerifyReceipt(t.Context(), request())
 			unusable, known := want[name]
+			if c := iap.Derive(&a.Facts); unusable == errUndated {
+				if len(c.Undated) != 1 || len(c.Subscriptions)+len(c.Purchases) > 0 {
+					t.Errorf("concludes %+v, want nothing of a subscription without a date", c)
+				}
+				unusable = nil
+			}
 			if !known || !errors.Is(err, unusable) || errors.Is(err, appstore.ErrMalformedReply) != (unusable != nil) {
 				t.Errorf("got error %v, want %v", err, unusable)
 			}

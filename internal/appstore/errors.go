@@ -77,9 +77,6 @@ var (
 	// ErrContradiction is an ErrMalformedReply too: 21006, which says that the
 	// subscription has expired, beside a period that has not.
 	ErrContradiction = fmt.Errorf("%w: expired by its status, active by its dates", ErrMalformedReply)
-	// ErrUndated is an ErrMalformedReply too: the expiry or the refund of a
-	// purchase is in a form that is not known, and decides what it is worth.
-	ErrUndated = fmt.Errorf("%w: a date in an unknown form", ErrMalformedReply)
 	// ErrReplyTooLarge is a body beyond one of the Limits.
 	ErrReplyTooLarge = errors.New("reply too large")
 	// ErrWrongApp is a receipt of another app; see WrongAppError.

@@ -27,22 +27,24 @@ type kept struct {
 	// than the one before it: at least how many subscriptions there are.
 	changes int
 	chain   string
-	// purchases is how many records of each list are no periods.
+	// purchases is how many records of each list are no periods, and revoked how
+	// many of all were refunded or withdrawn.
 	purchases [iap.ListLatest + 1]int
+	revoked   int
 	told      int64 // the weight that grow was told of last
 }
 
-const (
-	// weighStep is by how much a reply grows until somebody is told.
-	weighStep = 8 << 10
-	// undatedBytes is an entry of decoder.undated.
-	undatedBytes = 160
-)
+// weighStep is by how much a reply grows until somebody is told.
+const weighStep = 8 << 10
 
 // weighTransaction tells of what is kept with one more transaction.
 func (d *decoder) weighTransaction(t iap.Transaction, list iap.List) {
-	switch k := &d.kept; {
-	case !t.IsSubscription():
+	k := &d.kept
+	if t.IsRevoked() {
+		k.revoked++
+	}
+	switch {
+	case !t.IsSubscription() && !t.IsExpiryUnreadable:
 		k.purchases[list]++
 	case t.OriginalTransactionID != k.chain:
 		k.chain = t.OriginalTransactionID
@@ -57,7 +59,7 @@ func (d *decoder) weigh() {
 	if k.grow == nil {
 		return
 	}
-	weight := d.out.Facts.Weight(k.changes, slices.Max(k.purchases[:])) + k.texts + int64(len(d.undated))*undatedBytes
+	weight := d.out.Facts.Weight(k.changes, slices.Max(k.purchases[:]), k.revoked) + k.texts
 	if weight < k.told+weighStep {
 		return
 	}

@@ -57,6 +57,9 @@ func TestWhatAReplyHoldsIsTold(t *testing.T) {
 		"periods": many(5500, func(i int) string {
 			return fmt.Sprintf(`{"transaction_id":"%d","original_transaction_id":"7","product_id":"p","expires_date_ms":"17356896%05d"}`, id+i, i)
 		}, nil),
+		"refunded periods": many(5500, func(i int) string {
+			return fmt.Sprintf(`{"transaction_id":"%d","original_transaction_id":"7","product_id":"p","expires_date_ms":"17356896%05d","cancellation_date_ms":"17356896%05[2]d"}`, id+i, i)
+		}, nil),
 		"purchases": many(5500, func(i int) string {
 			return fmt.Sprintf(`{"transaction_id":"%d","original_transaction_id":"%d","product_id":"p","purchase_date_ms":"17356896%05d"}`, id+i, id+i, i)
 		}, nil),
