@@ -289,19 +289,24 @@ func coveredBy(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64][]int64
 	return covered, nil
 }
 
+// plannedTogether is of how many receipts the rows are in memory at a time.
+const plannedTogether = 8
+
 // planAlone gives receipts next checks of their own.
 func planAlone(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy, now time.Time) error {
 	const query = `
 		UPDATE receipts r SET covered_by = NULL, next_check_at = o.next_check_at, next_check_rule = o.next_check_rule
 		FROM json_to_recordset($1) AS o(receipt_id bigint, next_check_at timestamptz, next_check_rule text)
 		WHERE r.id = o.receipt_id`
-	next, err := planned(ctx, tx, ids, policy, now)
-	if err != nil {
-		return err
-	}
-	rows := make([]outcomeRow, 0, len(next))
-	for id, check := range next {
-		rows = append(rows, outcomeRow{ReceiptID: id, NextCheckAt: check.At, NextCheckRule: check.Rule})
+	rows := make([]outcomeRow, 0, len(ids))
+	for few := range slices.Chunk(ids, plannedTogether) {
+		next, err := planned(ctx, tx, few, policy, now)
+		if err != nil {
+			return err
+		}
+		for id, check := range next {
+			rows = append(rows, outcomeRow{ReceiptID: id, NextCheckAt: check.At, NextCheckRule: check.Rule})
+		}
 	}
 	if err := execJSON(ctx, tx, query, rows); err != nil {
 		return fmt.Errorf("plan receipts by themselves: %w", err)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
-	"github.com/lib/pq/pqerror"
 
 	"revalidator/internal/iap"
 )
@@ -27,25 +26,16 @@ type Forgotten struct {
 	Kept int64 `json:"kept"`
 }
 
-// deadlockTries is how often Forget is tried when it and a worker's batch wait
-// for each other and Postgres ends this one.
-const deadlockTries = 3
-
 // Forget removes the receipts of a customer and everything derived from them,
 // in one transaction; of one app, or of all where bundleID is empty. A receipt
 // that a worker has in hand is removed as well: its claim goes with it, so that
 // a late result changes nothing. Receipts of others that these cover are planned by
 // themselves, by the policies of their apps.
 func (db *DB) Forget(ctx context.Context, customerRef, bundleID string, policies func(bundleID string) iap.Policy, now time.Time) (f Forgotten, err error) {
-	for range deadlockTries {
-		err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-			f = Forgotten{}
-			return f.forget(ctx, tx, customerRef, bundleID, policies, now)
-		})
-		if pq.As(err, pqerror.TRDeadlockDetected) == nil {
-			break
-		}
-	}
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		f = Forgotten{}
+		return f.forget(ctx, tx, customerRef, bundleID, policies, now)
+	})
 	if err != nil {
 		return Forgotten{}, fmt.Errorf("forget customer: %w", err)
 	}

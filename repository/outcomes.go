@@ -45,7 +45,9 @@ const byKeyOnly = `SET LOCAL enable_seqscan = off`
 // change about subscriptions and purchases, an event for each change, the receipts
 // with their next checks, and the totals of the runs. Of an outcome whose claim was
 // lost nothing is stored or counted, and a second call with the same outcome changes
-// nothing. Its error is ledger.ErrUnavailable where a later try may do better.
+// nothing. Its error is ledger.ErrUnavailable where a later try may do better, and
+// ledger.ErrRefused where none ever will. It is ledger.ErrTooMuch where the outcomes
+// are too many for what their receipts show.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []ledger.Saved, err error) {
 	var changes []ledger.QuarantineChange
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
@@ -100,7 +102,7 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		return countOutcomes(ctx, tx, stored, changed)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), whenAway(err))
+		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
 	}
 	for _, change := range changes {
 		db.quarantineChanged(change)

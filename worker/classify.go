@@ -77,7 +77,8 @@ func verdicts() []verdict {
 		{appstore.ErrWrongApp, "wrong_app", accuse, true, malformed},
 		{appstore.ErrRequestTooLarge, "request_too_large", accuse, false, answered}, // HTTP 413 near the limit
 		{appstore.ErrTooLargeToSend, "too_large_to_send", accuse, false, answered},
-		{errPanicked, "panicked", accuse, false, unclear}, // told with its stack where it is caught
+		{errSaveRefused, "save_refused", accuse, true, unclear}, // while others are stored
+		{errPanicked, "panicked", accuse, false, unclear},       // told with its stack where it is caught
 
 		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false, distress},         // 21005, 21009, 21100–21199, -1
 		{appstore.ErrInternalPermanent, "apple_internal_error", retryDaily, true, distress}, // 21100–21199, not retryable

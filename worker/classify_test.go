@@ -89,6 +89,7 @@ func verdictTests() []verdictTest {
 			name: "breaker open", err: waited(&ratelimit.OpenError{RetryAfter: 20 * time.Second}), notSent: true,
 			want: ledger.Outcome{Failure: "held_back", Stays: true, NextCheck: iap.Check{At: noon.Add(20*time.Second + 20*time.Second/8), Rule: iap.RuleHeldBack}},
 		},
+		{name: "a result that is never stored", err: fmt.Errorf("%w: %w", errSaveRefused, ledger.ErrRefused), want: retried("save_refused"), alarm: true},
 		{name: "a panic", err: errPanicked, want: retried("panicked")},
 		{name: "queue lost while waiting", err: waited(ratelimit.ErrForgotten), notSent: true, want: ledger.Outcome{Stays: true}},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
@@ -138,6 +139,10 @@ func verdictTests() []verdictTest {
 		{name: "HTML", err: asked(appstore.ErrNotJSON), want: retried("reply_not_json")},
 		{name: "cut reply", err: asked(appstore.ErrCutReply), want: retried("reply_cut")},
 		{name: "no status", err: asked(appstore.ErrNoStatus), want: retried("reply_malformed"), alarm: true},
+		{name: "an id of 3,000 bytes", err: asked(appstore.ErrUnusableText), want: retried("reply_malformed"), alarm: true},
+		{name: "a request date of 1970", err: asked(appstore.ErrNoTime), want: retried("reply_malformed"), alarm: true},
+		{name: "21006 beside an active period", err: asked(appstore.ErrContradiction), want: retried("reply_malformed"), alarm: true},
+		{name: "more memory than there is", err: asked(errNeverRoom), want: retried("reply_too_large"), alarm: true},
 		{name: "no bundle id", err: asked(appstore.ErrNoBundleID), want: retried("reply_malformed"), alarm: true},
 		{name: "reply too large", err: asked(appstore.ErrReplyTooLarge), want: retried("reply_too_large"), alarm: true},
 	}

@@ -63,6 +63,7 @@ func QuarantineRules() []QuarantineRule {
 		{"too_large_to_send", "not sent: larger than `REVALIDATOR_MAX_REQUEST_BYTES`", tooLarge, Repeats{1, 1}, Repeats{3, 3}, true, false},
 		// At once for a new receipt, so that it does not harm the others.
 		{"panicked", "the program panicked", iap.ReceiptQuarantined, Repeats{3, 1}, Repeats{3, 3}, false, false},
+		{"save_refused", "Postgres refuses to store what the reply says", iap.ReceiptQuarantined, Repeats{3, 3}, Repeats{3, 3}, false, false},
 	}
 }
 

@@ -30,6 +30,7 @@ func quarantineTests() []quarantineTest {
 		{"request_too_large", asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), iap.ReceiptTooLarge, Repeats{3, 3}, Repeats{3, 3}, false},
 		{"too_large_to_send", appstore.ErrTooLargeToSend, iap.ReceiptTooLarge, Repeats{1, 1}, Repeats{3, 3}, false},
 		{"panicked", errPanicked, iap.ReceiptQuarantined, Repeats{3, 1}, Repeats{3, 3}, false},
+		{"save_refused", errSaveRefused, iap.ReceiptQuarantined, Repeats{3, 3}, Repeats{3, 3}, false},
 	}
 }
 

@@ -53,6 +53,7 @@ type site struct {
 	// proxy stands before the App Store, where it is not nil: it says whether it
 	// has answered a request itself. It changes only while nobody asks.
 	proxy     func(http.ResponseWriter, *http.Request) bool
+	spoil     func(reply []byte) []byte // nil is not at all
 	db        *repository.DB
 	sql       *sql.DB
 	redis     *redis.Client
@@ -93,9 +94,14 @@ func must(t *testing.T, err error) {
 // make rate calls per second.
 func newSite(t *testing.T, customers int, rate float64) *site {
 	t.Helper()
+	return newSiteIn(t, repositorytest.URL(t), customers, rate)
+}
+
+// newSiteIn is newSite in a database that is there already.
+func newSiteIn(t *testing.T, url secret.Value, customers int, rate float64) *site {
+	t.Helper()
 	s := &site{t: t, present: time.Now().UTC().Truncate(time.Second), log: &logText{}, markers: map[string]string{}}
 	s.openApple(customers)
-	url := repositorytest.URL(t)
 	var err error
 	s.db, err = repository.Open(repository.Config{URL: url, ApplicationName: t.Name(), QuarantineChanged: s.quarantineChanged})
 	must(t, err)
@@ -136,9 +142,17 @@ func (s *site) openApple(customers int) {
 	handler := s.sim.Handler()
 	s.apple = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hold()
-		if s.proxy == nil || !s.proxy(w, r) {
-			handler.ServeHTTP(w, r)
+		if s.proxy != nil && s.proxy(w, r) {
+			return
 		}
+		if s.spoil == nil {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		reply := httptest.NewRecorder()
+		handler.ServeHTTP(reply, r)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(s.spoil(reply.Body.Bytes()))
 	}))
 	s.t.Cleanup(s.apple.Close)
 }

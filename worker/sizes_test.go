@@ -38,7 +38,7 @@ func TestOnlyItsSizeHearsOfARefusal(t *testing.T) {
 		p.limiter.reports, end = nil, answer
 		r := claimed()
 		r.ByteSize = bytes
-		if _, err := p.check(t.Context(), r); err != nil {
+		if _, err := p.check(t.Context(), r, p.memory.room(r)); err != nil {
 			t.Fatal(err)
 		}
 		return p.limiter.reports
@@ -85,7 +85,7 @@ func TestRefusedSizesAreHeldBack(t *testing.T) {
 		return nil
 	}
 	r := claimed()
-	o, err := p.check(t.Context(), r)
+	o, err := p.check(t.Context(), r, p.memory.room(r))
 	if err != nil || o.Failure != "held_back" || o.Calls != 0 {
 		t.Errorf("the next one: got %+v and %v, want it held back without a call", o, err)
 	}

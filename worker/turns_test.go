@@ -65,7 +65,7 @@ func TestWhatIsHeardOfApple(t *testing.T) {
 			t.Parallel()
 			p := newParts(t, func(c *Config) { c.AppStore = ends(test.end) })
 			test.receipt(&p.store.receipt)
-			if _, err := p.check(t.Context(), p.store.receipt); err != nil && test.why != "internal_fault" {
+			if _, err := p.check(t.Context(), p.store.receipt, p.memory.room(p.store.receipt)); err != nil && test.why != "internal_fault" {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff([]report{{app + "/Production", test.want, test.why}}, p.limiter.reports); diff != "" {

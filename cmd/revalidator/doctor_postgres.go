@@ -20,6 +20,7 @@ func (d *doctor) postgresChecks() []doctorCheck {
 	return []doctorCheck{
 		{"postgres", d.postgres, true},
 		{"postgres_version", d.postgresVersion, false},
+		{"postgres_encoding", d.postgresEncoding, false},
 		{"postgres_clock", d.postgresClock, false},
 		{"schema", d.schemaVersion, true},
 		{"apps", d.appsAtWork, false},
@@ -50,6 +51,17 @@ func (d *doctor) postgresVersion(ctx context.Context) finding {
 		return broken("upgrade Postgres", "%s is older than 14", server.Name)
 	}
 	return sound("%s", server.Name)
+}
+
+func (d *doctor) postgresEncoding(ctx context.Context) finding {
+	server, err := d.db.Server(ctx)
+	if err == nil {
+		err = server.CheckEncoding()
+	}
+	if err != nil {
+		return brokenBy(err)
+	}
+	return sound("%s", server.Encoding)
 }
 
 func (d *doctor) postgresClock(ctx context.Context) finding {

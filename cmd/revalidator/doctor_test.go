@@ -20,6 +20,7 @@ import (
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/config"
+	"revalidator/internal/devstack/pgtest"
 )
 
 // versions and figures of servers differ from machine to machine.
@@ -129,6 +130,10 @@ func TestDoctorFinds(t *testing.T) {
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
+		}, exitFailure},
+		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
+			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
 		}, exitFailure},
 		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
@@ -248,7 +253,7 @@ func TestDoctorTellsOfQuarantine(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
+		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
 		"last_run", "quarantine",
 	} {
 		want[check] = "skipped"

@@ -89,6 +89,8 @@ func failureText(class string) string {
 		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then the receipt is quarantined, unless Apple accepted it before: import it for the right one."
 	case "panicked":
 		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined; on the third day where Apple accepted it before."
+	case "save_refused":
+		return "Postgres will never store what Apple said of the receipt, while it stores the others: the worker's log has the reason. It is asked again after a wait, and quarantined when that does not help; on the third day where Apple accepted it before."
 	case "request_too_large":
 		return "Apple answered that the request was too large (HTTP 413), and it was near the limit. That is confirmed on two other days, then the receipt is quarantined."
 	case "too_large_to_send":
@@ -114,7 +116,7 @@ func failureText(class string) string {
 	case ledger.ClassShowsLess:
 		return "The reply shows neither the newest period that is stored nor a later one. That proves nothing, and what is stored stays. Once three replies on three days after the end of a subscription do not show it, it counts as expired."
 	case "reply_too_large":
-		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS). It is asked again after a wait."
+		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS, or REVALIDATOR_MEMORY_BYTES). It is asked again after a wait."
 	}
 	return words(class) + "."
 }
@@ -152,7 +154,7 @@ func stateText(s iap.ReceiptState) string {
 	case iap.ReceiptXcode:
 		return "the receipt is of Xcode's StoreKit testing, which the App Store does not know: it is never asked about."
 	case iap.ReceiptQuarantined:
-		return "the program stumbled over the receipt again and again: please report it with the stack in the worker's log, and when that is mended, 'revalidator receipts release'."
+		return "the program stumbled over the receipt, or Postgres refused what Apple says of it, again and again: please report it with the worker's log, and when that is fixed, 'revalidator receipts release'."
 	}
 	return ""
 }

@@ -312,7 +312,7 @@ func (s *parts) appStore() (*appstore.Client, error) {
 		ProductionURL: s.cfg.Apple.ProductionURL, SandboxURL: s.cfg.Apple.SandboxURL,
 		Timeout:         s.cfg.Apple.Timeout,
 		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, LimitMargin: s.cfg.Apple.LimitMargin, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
-		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords,
+		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords, MaxTextBytes: s.cfg.Apple.MaxReplyTextBytes,
 		Logger: s.log,
 	})
 }

@@ -69,10 +69,19 @@ var (
 	// reply has.
 	ErrMalformedReply = errors.New("malformed reply")
 	// ErrNoStatus and ErrNoBundleID are an ErrMalformedReply each: without a
-	// status nothing was said; without a bundle id the facts could be those of
-	// any app.
+	// status that is a number of 32 bits nothing was said; without a bundle id
+	// the facts could be those of any app.
 	ErrNoStatus   = fmt.Errorf("%w: no status", ErrMalformedReply)
 	ErrNoBundleID = fmt.Errorf("%w: no bundle id", ErrMalformedReply)
+	// ErrUnusableText is an ErrMalformedReply too: an id or another text that is
+	// stored is longer than any of Apple's, or no text.
+	ErrUnusableText = fmt.Errorf("%w: an id or text that cannot be kept", ErrMalformedReply)
+	// ErrNoTime is an ErrMalformedReply too: the request date is none, or is
+	// impossible, and what the reply says has no place in Apple's time.
+	ErrNoTime = fmt.Errorf("%w: an impossible request date", ErrMalformedReply)
+	// ErrContradiction is an ErrMalformedReply too: 21006, which says that the
+	// subscription has expired, beside a period that has not.
+	ErrContradiction = fmt.Errorf("%w: expired by its status, active by its dates", ErrMalformedReply)
 	// ErrReplyTooLarge is a body beyond one of the Limits.
 	ErrReplyTooLarge = errors.New("reply too large")
 	// ErrWrongApp is a receipt of another app; see WrongAppError.

@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"internal/appstore":  {"internal/iap", "internal/secret"},
 	"internal/config":    {"internal/secret"},
 	"internal/forecast":  {"internal/iap"},
-	"internal/intake":    {"internal/iap", "internal/receipt"},
+	"internal/intake":    {"internal/iap", "internal/ledger", "internal/receipt"},
 	"internal/keyring":   {"internal/secret"},
 	"internal/ledger":    {"internal/iap"},
 	"internal/pulse":     {},

@@ -90,11 +90,14 @@ type Apple struct {
 	// MaxReplyBytes is where reading stops. Replies are decoded as they arrive,
 	// so that a larger value costs time rather than memory.
 	MaxReplyBytes int64 `env:"REVALIDATOR_MAX_REPLY_BYTES" envDefault:"67108864" help:"Largest reply of Apple in bytes; a longer one counts as unreadable."`
-	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read: a
-	// record leaves 64 bytes in memory until its receipt is done.
+	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read; the
+	// memory that it takes meanwhile is part of MemoryBytes.
 	MaxReplyDepth int `env:"REVALIDATOR_MAX_REPLY_DEPTH" envDefault:"32" help:"How deep objects and lists in a reply may be nested; Apple's own are 4 deep."`
 	// MaxReplyRecords counts a purchase once for each list that it is in.
 	MaxReplyRecords int `env:"REVALIDATOR_MAX_REPLY_RECORDS" envDefault:"50000" help:"Most purchases and renewals in a reply; one with more counts as unreadable."`
+	// MaxReplyTextBytes is far above Apple's: ids have 20 digits. What is longer
+	// does not come from Apple, and would not fit into an index from some 1,000.
+	MaxReplyTextBytes int `env:"REVALIDATOR_MAX_REPLY_TEXT_BYTES" envDefault:"256" help:"Longest id or other text of a reply that is stored, in bytes, from 64 to 1024; a reply with a longer one counts as unreadable."`
 	// ExcludeOldTransactions false asks for the whole history each time. It
 	// shows refunds of old periods, and replies grow by megabytes.
 	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Ask Apple for the latest transaction of each subscription only: true or false."`
@@ -143,9 +146,11 @@ type Worker struct {
 	// busy beside the small ones.
 	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
 	// MemoryBytes bounds the memory of a worker, together with some 20 MiB that
-	// it takes without any receipt. Too small a value leaves it idle: a small
-	// receipt takes 82 KiB, one of 2.2 MB 553 KiB.
-	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"48234496" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
+	// it takes without any receipt. Too small a value leaves it idle: of three
+	// quarters a small receipt takes 80 KiB and one of 2.2 MB 256 KiB; of the last
+	// one a reply takes what it says, 1 KiB for each subscription and 0.4 KiB for
+	// each one-time purchase or so. What finds no room is checked again later.
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"54525952" help:"Memory that all receipts in hand of one worker process share, a quarter of it for what replies say; a reply that needs more than that counts as unreadable."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`

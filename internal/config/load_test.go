@@ -28,7 +28,7 @@ func defaults() config.Config {
 			SandboxURL:      "https://sandbox.itunes.apple.com/verifyReceipt",
 			Timeout:         60 * time.Second,
 			MaxRequestBytes: 3 << 20, LimitMargin: 64 << 10,
-			MaxReplyBytes: 64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000,
+			MaxReplyBytes: 64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000, MaxReplyTextBytes: 256,
 			ExcludeOldTransactions: true,
 		},
 		Schedule: config.Schedule{
@@ -40,7 +40,7 @@ func defaults() config.Config {
 		Queue: config.Queue{Depth: 5000, Ahead: 30 * time.Second, ClaimLease: 15 * time.Minute, OwnerLease: 30 * time.Second},
 		Worker: config.Worker{
 			Concurrency:      512,
-			LargeConcurrency: 4, MemoryBytes: 46 << 20,
+			LargeConcurrency: 4, MemoryBytes: 52 << 20,
 			LargeReceiptBytes: 256 << 10,
 			RetryBase:         30 * time.Second,
 			RetryMax:          6 * time.Hour,

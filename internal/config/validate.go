@@ -34,6 +34,7 @@ func (c Config) problems() []error {
 		named("REVALIDATOR_LOG_FORMAT", c.Log.Format.Validate()),
 		named("REVALIDATOR_APPLE_PRODUCTION_URL", appleURL(c.Apple.ProductionURL)),
 		named("REVALIDATOR_APPLE_SANDBOX_URL", appleURL(c.Apple.SandboxURL)),
+		named("REVALIDATOR_MAX_REPLY_TEXT_BYTES", textBytes(c.Apple.MaxReplyTextBytes)),
 		named("REVALIDATOR_SCHEDULE", schedule(c.Schedule.Cron)),
 		named("REVALIDATOR_UI_ADDR", address(c.Web.Addr)),
 		c.Web.login(),

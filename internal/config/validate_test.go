@@ -46,6 +46,8 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_UI_READ_WRITE=maybe":                                  "not true or false",
 		"REVALIDATOR_RETENTION=-1s":                                        "want at least 0",
 		"REVALIDATOR_CONCURRENCY=0":                                        "want at least 1",
+		"REVALIDATOR_MAX_REPLY_TEXT_BYTES=20":                              "want 64 to 1024",
+		"REVALIDATOR_MAX_REPLY_TEXT_BYTES=2000":                            "want 64 to 1024",
 		"REVALIDATOR_BATCH_DELAY=-1ms":                                     "want at least 0",
 		"REVALIDATOR_RETRY_BASE=1ms":                                       "want at least 1s",
 		"REVALIDATOR_SHUTDOWN_TIMEOUT=60s":                                 "longer than REVALIDATOR_APPLE_TIMEOUT",

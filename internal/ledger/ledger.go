@@ -24,6 +24,15 @@ var (
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")
+	// ErrRefused is data that the database will never take as it is: too long,
+	// too large a number, a character that it does not have, a broken rule.
+	ErrRefused = errors.New("refused by the database")
+	// ErrTooMuch is a batch whose receipts show more rows together than one
+	// transaction should hold in memory: each of it is to be saved alone.
+	ErrTooMuch = errors.New("too many rows for one transaction")
+	// ErrBroken is a database that takes no data of the kind, whatever is in it: a
+	// table or a right is missing, or it is itself at fault.
+	ErrBroken = errors.New("database does not do what it should")
 )
 
 // App is one bundle id whose receipts are kept fresh.
