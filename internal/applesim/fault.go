@@ -47,12 +47,14 @@ const (
 	FaultDrip Fault = "drip"
 	// FaultLength ends the connection after half of the body that it promised.
 	FaultLength Fault = "length"
+	// FaultHeaders sends the right answer after Rule.Bytes of headers.
+	FaultHeaders Fault = "headers"
 )
 
 var faults = []Fault{
 	FaultHTTP, FaultCode, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
 	FaultCut, FaultControl, FaultContentType, FaultWrongApp, FaultStale,
-	FaultEndless, FaultBomb, FaultDrip, FaultLength,
+	FaultEndless, FaultBomb, FaultDrip, FaultLength, FaultHeaders,
 }
 
 // The forms of Retry-After: verifyReceipt's is unknown; the App Store Server
@@ -96,6 +98,9 @@ type Rule struct {
 	Fraction float64 `json:"fraction,omitempty"`
 	// Age is of FaultStale; 0 means an hour.
 	Age Duration `json:"age,omitempty"`
+	// Bytes is how much FaultHeaders sends; 0 means 9.6 MB, which is just below
+	// the limit of Go's client where nobody sets another.
+	Bytes int `json:"bytes,omitempty"`
 }
 
 // Duration is a time.Duration that is text in JSON, such as "1m30s".
@@ -122,6 +127,9 @@ func (r Rule) Validate() error {
 	}
 	if r.Fault == FaultHTTP && (r.Status < 400 || r.Status > 599) {
 		errs = append(errs, fmt.Errorf("HTTP status %d: want 400 to 599", r.Status))
+	}
+	if r.Bytes < 0 {
+		errs = append(errs, errors.New("bytes cannot be negative"))
 	}
 	if r.First < 0 || r.Latency < 0 || r.Jitter < 0 || r.Age < 0 || r.RetryAfter < 0 {
 		errs = append(errs, errors.New("first, latency, jitter, age and retry-after cannot be negative"))

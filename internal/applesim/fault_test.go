@@ -140,6 +140,26 @@ func TestOddReplies(t *testing.T) {
 	}
 }
 
+func TestHugeHeaders(t *testing.T) {
+	t.Parallel()
+	for want, rule := range map[int]Rule{
+		9_600_000: {Fault: FaultHeaders, Rate: 1},
+		20_001:    {Fault: FaultHeaders, Rate: 1, Bytes: 20_001},
+	} {
+		s, a := oneCustomer(t, rule)
+		w := send(t, s, "production", a)
+		got := 0
+		for name, values := range w.Header() {
+			if strings.HasPrefix(name, "X-Filler-") {
+				got += len(values[0])
+			}
+		}
+		if got != want || statusOf(t, w) != 0 {
+			t.Errorf("got %d bytes of headers, want %d and the right answer", got, want)
+		}
+	}
+}
+
 func TestTimeoutAndLatencyEndWithTheClient(t *testing.T) {
 	t.Parallel()
 	for _, rule := range []Rule{
@@ -253,6 +273,7 @@ func TestParseFaults(t *testing.T) {
 		{"503=2", nil, true},
 		{"weather=0.1", nil, true},
 		{"200=0.1", nil, true},
+		{"headers=0.1", []Rule{{Fault: FaultHeaders, Rate: 0.1}}, false},
 		{"429-later=0.1", nil, true},
 	}
 	for _, test := range tests {
