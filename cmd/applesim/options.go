@@ -52,6 +52,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.config.Customers, "customers", 1000, "number of customers")
 	flags.IntVar(&o.config.PadRecords, "pad-records", 0, "unfinished consumables in large receipts; 5500 make 2.2 MB")
 	large := flags.Float64("large", 0, "`share` of customers with large receipts, from 0 to 1")
+	flags.IntVar(&o.config.Crowd, "crowd", applesim.MaxCrowd, "subscriptions that each customer of -crowded bought an hour after the start")
+	crowded := flags.Float64("crowded", 0, "`share` of customers with a crowd of subscriptions in small receipts, from 0 to 1")
 	flags.StringVar(&apps, "apps", "com.example.reader,com.example.fitness",
 		"bundle `ids`, separated by commas; the first, third … have a billing grace period")
 	flags.StringVar(&start, "start", "now", "simulated `time` to start at, as in 2026-03-01T00:00:00Z, or now")
@@ -71,7 +73,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	mix := applesim.DefaultMix()
-	mix.Large = *large
+	mix.Large, mix.Crowded = *large, *crowded
 	o.config.Mix = &mix
 	o.config.LatestReceipt = applesim.LatestReceipt(latest)
 	return o, o.complete(apps, start, faults)

@@ -33,6 +33,10 @@ type Config struct {
 	// customer of Mix.Large has; 5500 records make a receipt of 2.2 MB.
 	PadRecords int
 
+	// Crowd is the number of subscriptions that a customer of Mix.Crowded bought
+	// an hour after Start: later than any receipt, which is as small as ever.
+	Crowd int
+
 	// Apps are the apps on sale; empty means DefaultApps(Seed).
 	Apps []App
 	// Start is the first simulated moment; zero means the time by Now. It
@@ -143,6 +147,9 @@ func (c Config) validate() error {
 	if c.Customers < 0 || c.PadRecords < 0 || c.PadRecords > maxPadRecords {
 		errs = append(errs, fmt.Errorf("customers %d, pad records %d: want 0 or more, and at most %d pad records",
 			c.Customers, c.PadRecords, maxPadRecords))
+	}
+	if c.Crowd < 0 || c.Crowd > MaxCrowd {
+		errs = append(errs, fmt.Errorf("crowd %d: want 0 to %d", c.Crowd, MaxCrowd))
 	}
 	if c.Speed < 0 || c.MaxBody < 0 || c.RateLimit < 0 {
 		errs = append(errs, errors.New("speed, body limit and rate limit cannot be negative"))

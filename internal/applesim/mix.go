@@ -25,6 +25,9 @@ type Mix struct {
 	Family float64
 	// Large is the share with Config.PadRecords unfinished consumables.
 	Large float64
+	// Crowded is the share, of those with a subscription, that has Config.Crowd
+	// more of them.
+	Crowded float64
 
 	// Trial and Intro are the shares of subscriptions that start with a free
 	// trial and with a paid introductory offer.
@@ -64,7 +67,7 @@ func (m Mix) validate() error {
 	for name, share := range map[string]float64{
 		"sandbox": m.Sandbox, "transaction style": m.TransactionStyle, "no purchases": m.NoPurchases,
 		"one-time only": m.OneTimeOnly, "one-time": m.OneTime, "refunded one-time": m.RefundedOneTime,
-		"two groups": m.TwoGroups, "family": m.Family, "large": m.Large,
+		"two groups": m.TwoGroups, "family": m.Family, "large": m.Large, "crowded": m.Crowded,
 		"trial": m.Trial, "intro": m.Intro, "resubscribe": m.Resubscribe,
 	} {
 		if share < 0 || share > 1 {

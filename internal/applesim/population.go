@@ -15,6 +15,7 @@ type population struct {
 	start   millis
 	mix     *Mix
 	pad     int
+	crowd   int
 	random  int // customers after the stories
 	stories []Story
 	apps    []*catalog
@@ -35,10 +36,11 @@ type customer struct {
 }
 
 // The numbers of a customer's transactions: a block of ids for each of at most
-// three subscriptions, and one for one-time purchases.
+// two subscriptions, one for a crowd of them, and one for one-time purchases.
 const (
 	customerIDs     = 200_000
 	blockIDs        = 50_000
+	crowdBlock      = 2
 	purchasesBlock  = 3
 	maxPadRecords   = blockIDs - 1000
 	productionIDs   = 400_000_000_000_000
@@ -50,7 +52,7 @@ const year = 365 * day
 
 func newPopulation(cfg Config) *population {
 	p := &population{
-		seed: cfg.Seed, start: at(cfg.Start), mix: cfg.Mix, pad: cfg.PadRecords,
+		seed: cfg.Seed, start: at(cfg.Start), mix: cfg.Mix, pad: cfg.PadRecords, crowd: cfg.Crowd,
 		random: cfg.Customers, stories: cfg.Stories,
 	}
 	for i, app := range cfg.Apps {
@@ -122,6 +124,9 @@ func (p *population) drawn(index int, until millis) *customer {
 	}
 	if c.style == StyleApp {
 		purchases.besides(c, p.pad)
+		if chance(p.seed, uint64(index), streamCrowd) < p.mix.Crowded {
+			p.gather(c, until)
+		}
 	}
 	return c
 }
@@ -152,7 +157,11 @@ func (p *population) subscribe(c *customer, group int, family bool, random *rand
 }
 
 func (p *population) newLife(c *customer, group int, family bool, until millis) *life {
-	first := c.firstID(group) + 1
+	return c.newLife(c.firstID(group)+1, family, until)
+}
+
+// newLife is that of a subscription whose first transaction has the id.
+func (c *customer) newLife(first int64, family bool, until millis) *life {
 	l := &life{
 		chain:   &chain{originalID: first, family: family},
 		sandbox: c.sandbox, grace: c.app.GracePeriod, plain: c.style == StyleTransaction, until: until,

@@ -10,6 +10,8 @@ const (
 	streamBlobs
 	streamPurchases
 	streamChains // and above: one for each chain
+
+	streamCrowd = 1000
 )
 
 // newRandom is the generator of one stream of one customer. It is the same on

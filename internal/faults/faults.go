@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/applesim"
 	"revalidator/internal/judge"
 )
 
@@ -37,6 +38,8 @@ type Scenario struct {
 	// Workers and Schedulers are how many there are at the start: 2 and 1
 	// where they are 0.
 	Workers, Schedulers int
+	// Store changes the App Store. What the first night saw of it must stay.
+	Store func(*applesim.Config)
 	// Prepare changes the world before the programs start.
 	Prepare func(ctx context.Context, w *World) error
 	// Start starts the programs. Nil is Workers and Schedulers.

@@ -21,7 +21,7 @@ func (s *Suite) learn(ctx context.Context) (err error) {
 	if s.redis, err = devstack.StartRedis(ctx, devstack.Config{Logger: s.cfg.Logger}); err != nil {
 		return err
 	}
-	sim, err := s.newAppStore()
+	sim, err := s.newAppStore(nil)
 	if err != nil {
 		return err
 	}

@@ -197,11 +197,18 @@ func (s *Suite) databaseURL(name string, superuser bool) string {
 	return u.String()
 }
 
-// newAppStore is the same App Store each time, at the time of the first night.
-func (s *Suite) newAppStore() (*applesim.Server, error) {
-	return applesim.New(applesim.Config{
+// newAppStore is the same App Store each time, at the time of the first night,
+// but for what is changed.
+func (s *Suite) newAppStore(change func(*applesim.Config)) (*applesim.Server, error) {
+	mix := applesim.DefaultMix()
+	cfg := applesim.Config{
 		Seed: simSeed, Customers: s.cfg.Receipts, Start: s.start,
 		LatestReceipt: applesim.LatestEcho, // signing each reply anew takes a millisecond
 		LogSize:       cmp.Or(s.cfg.LogSize, 50*s.cfg.Receipts),
-	})
+		Mix:           &mix,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return applesim.New(cfg)
 }

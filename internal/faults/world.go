@@ -88,7 +88,7 @@ func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *Worl
 
 // serve starts the App Store, a month on, and a Redis.
 func (w *World) serve(ctx context.Context) (err error) {
-	if w.Sim, err = w.suite.newAppStore(); err != nil {
+	if w.Sim, err = w.suite.newAppStore(w.scenario.Store); err != nil {
 		return err
 	}
 	w.Sim.Clock().Advance(away)
