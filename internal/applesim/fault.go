@@ -1,6 +1,7 @@
 package applesim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,6 +48,20 @@ const (
 	FaultDrip Fault = "drip"
 	// FaultLength ends the connection after half of the body that it promised.
 	FaultLength Fault = "length"
+	// FaultNoRenewal leaves out pending_renewal_info, or what a transaction
+	// receipt is told of renewal.
+	FaultNoRenewal Fault = "no-renewal"
+	// FaultOlder shows the oldest Rule.Periods of each subscription only, and
+	// never the newest. What it tells of renewal stays.
+	FaultOlder Fault = "older"
+	// FaultBare shows nothing: in_app is empty, and the other lists are missing.
+	FaultBare Fault = "bare"
+	// FaultLag tells what was true Rule.Age ago as if it were true now, as a
+	// replica does that is behind: see FaultStale.
+	FaultLag Fault = "lag"
+	// FaultClock dates the answer by a clock that is off by Rule.Skew, in its
+	// body and in its header. It adds to whatever else happens.
+	FaultClock Fault = "clock"
 	// FaultHeaders sends the right answer after Rule.Bytes of headers.
 	FaultHeaders Fault = "headers"
 )
@@ -55,6 +70,7 @@ var faults = []Fault{
 	FaultHTTP, FaultCode, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
 	FaultCut, FaultControl, FaultContentType, FaultWrongApp, FaultStale,
 	FaultEndless, FaultBomb, FaultDrip, FaultLength, FaultHeaders,
+	FaultNoRenewal, FaultOlder, FaultBare, FaultLag, FaultClock,
 }
 
 // The forms of Retry-After: verifyReceipt's is unknown; the App Store Server
@@ -96,8 +112,13 @@ type Rule struct {
 	Jitter  Duration `json:"jitter,omitempty"`
 	// Fraction is what FaultCut sends; 0 means a half.
 	Fraction float64 `json:"fraction,omitempty"`
-	// Age is of FaultStale; 0 means an hour.
+	// Age is of FaultStale and FaultLag; 0 means an hour.
 	Age Duration `json:"age,omitempty"`
+	// Periods is what FaultOlder shows; 0 means one.
+	Periods int `json:"periods,omitempty"`
+	// Skew is of FaultClock: how far the clock is ahead, or behind where it is
+	// negative; 0 means an hour ahead.
+	Skew Duration `json:"skew,omitempty"`
 	// Bytes is how much FaultHeaders sends; 0 means 9.6 MB, which is just below
 	// the limit of Go's client where nobody sets another.
 	Bytes int `json:"bytes,omitempty"`
@@ -128,8 +149,8 @@ func (r Rule) Validate() error {
 	if r.Fault == FaultHTTP && (r.Status < 400 || r.Status > 599) {
 		errs = append(errs, fmt.Errorf("HTTP status %d: want 400 to 599", r.Status))
 	}
-	if r.Bytes < 0 {
-		errs = append(errs, errors.New("bytes cannot be negative"))
+	if r.Bytes < 0 || r.Periods < 0 {
+		errs = append(errs, errors.New("bytes and periods cannot be negative"))
 	}
 	if r.First < 0 || r.Latency < 0 || r.Jitter < 0 || r.Age < 0 || r.RetryAfter < 0 {
 		errs = append(errs, errors.New("first, latency, jitter, age and retry-after cannot be negative"))
@@ -153,6 +174,7 @@ func (r *Rule) matches(e *Entry) bool {
 type mishap struct {
 	rule  *Rule // nil: all goes well
 	delay time.Duration
+	skew  time.Duration
 	draw  uint64 // for choices that a rule leaves open
 }
 
@@ -166,9 +188,12 @@ func (s *Server) mishap(e *Entry, key uint64) mishap {
 		if !r.matches(e) || chance(seed, key, uint64(e.Attempt)) >= r.Rate {
 			continue
 		}
-		if r.Fault == FaultLatency {
+		switch {
+		case r.Fault == FaultLatency:
 			m.delay += time.Duration(r.Latency) + time.Duration(float64(r.Jitter)*chance(seed, key, uint64(e.Attempt), 1))
-		} else if m.rule == nil {
+		case r.Fault == FaultClock:
+			m.skew += cmp.Or(time.Duration(r.Skew), time.Hour)
+		case m.rule == nil:
 			m.rule, m.draw = r, mixBits(seed^key^uint64(e.Attempt))
 		}
 	}

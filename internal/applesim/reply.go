@@ -8,10 +8,12 @@ import (
 // question is what one request asks of the App Store, once it is understood.
 type question struct {
 	*customer
-	receipt    claim // which one of the customer's
-	now        millis
+	receipt    claim  // which one of the customer's
+	now        millis // of what the reply tells
+	dated      millis // when it says that this was so
 	bundleID   string // as the reply tells it
 	excludeOld bool
+	view       view
 	sent       string // the receipt in base64
 }
 
@@ -42,12 +44,8 @@ func (s *Server) latestReceipt(q question) (string, error) {
 // appReply writes the body for an app receipt, with the keys in the order, and
 // the line ends at the places, of recorded replies.
 func (s *Server) appReply(q question, latestReceipt string) []byte {
-	inApp := shuffled(q.transactions(q.receipt.created), s.cfg.Seed, q.index)
-	latest := q.transactions(q.now)
-	if q.excludeOld {
-		latest = q.latest(q.now)
-	}
-	latest = shuffled(latest, s.cfg.Seed+1, q.index)
+	inApp := shuffled(q.inApp(), s.cfg.Seed, q.index)
+	latest := shuffled(q.latestInfo(), s.cfg.Seed+1, q.index)
 
 	w := s.newWriter(4<<10 + bytesPerItem/2*(len(inApp)+len(latest)) + len(latestReceipt))
 	w.open(`{`)
@@ -80,7 +78,7 @@ func (w *writer) appReceipt(q question) {
 	w.number("download_id", app.downloadID)
 	w.number("version_external_identifier", app.versionID)
 	w.date("receipt_creation_date", q.receipt.created)
-	w.date("request_date", q.now)
+	w.date("request_date", q.dated)
 	w.date("original_purchase_date", app.originalPurchase)
 	w.text("original_application_version", app.originalVersion)
 }
@@ -133,7 +131,7 @@ func (w *writer) transaction(t *transaction, at millis, current bool) {
 func (w *writer) pendingRenewalInfo(q question) {
 	separator := ", \n" + `"pending_renewal_info":[` + "\n"
 	for _, chain := range q.chains {
-		if chain.family || chain.current(q.now) == nil {
+		if chain.family || chain.current(q.now) == nil || q.view.hidesRenewal() {
 			continue
 		}
 		w.raw(separator)

@@ -25,15 +25,16 @@ func (s *Server) transactionReply(q question, latestReceipt string) ([]byte, int
 
 func (s *Server) subscriptionReply(w *writer, q question, latestReceipt string) int {
 	chain := q.chains[0]
-	latest, phase := chain.current(q.now), chain.phase(q.now)
-	if phase.intent != "" {
-		w.text("expiration_intent", phase.intent)
+	latest := chain.current(q.now)
+	if q.view.oldest > 0 || q.view.bare {
+		latest = q.newest(chain)
 	}
-	w.text("auto_renew_product_id", phase.renewsTo.id)
-	if phase.retry || phase.intent != "" {
-		w.text("is_in_billing_retry_period", strconv.FormatInt(bit(phase.retry), 10))
+	if !q.view.hidesRenewal() {
+		w.topLevelRenewal(chain.phase(q.now))
 	}
-	w.number("auto_renew_status", bit(phase.autoRenew))
+	if latest == nil {
+		return 0
+	}
 	if latest.expires <= q.now {
 		w.key("latest_expired_receipt_info")
 		s.transactionObject(w, q, latest, "version_external_identifier")
@@ -43,6 +44,18 @@ func (s *Server) subscriptionReply(w *writer, q question, latestReceipt string) 
 	s.transactionObject(w, q, latest, "version_external_identifier")
 	w.text("latest_receipt", latestReceipt)
 	return 0
+}
+
+// topLevelRenewal writes what an app receipt is told in pending_renewal_info.
+func (w *writer) topLevelRenewal(p *phase) {
+	if p.intent != "" {
+		w.text("expiration_intent", p.intent)
+	}
+	w.text("auto_renew_product_id", p.renewsTo.id)
+	if p.retry || p.intent != "" {
+		w.text("is_in_billing_retry_period", strconv.FormatInt(bit(p.retry), 10))
+	}
+	w.number("auto_renew_status", bit(p.autoRenew))
 }
 
 // transactionObject writes one purchase, but for the key that is left out.

@@ -108,7 +108,8 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 		return e.code(statusIsProduction)
 	}
 	asked := question{
-		receipt: known, now: at(e.SimulatedTime), bundleID: c.app.BundleID, excludeOld: q.ExcludeOld, sent: q.ReceiptData,
+		receipt: known, now: at(e.SimulatedTime), dated: at(e.SimulatedTime), bundleID: c.app.BundleID,
+		excludeOld: q.ExcludeOld, sent: q.ReceiptData,
 	}
 	m.mislead(&asked)
 	if known.style == StyleTransaction {
