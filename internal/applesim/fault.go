@@ -62,6 +62,15 @@ const (
 	// FaultClock dates the answer by a clock that is off by Rule.Skew, in its
 	// body and in its header. It adds to whatever else happens.
 	FaultClock Fault = "clock"
+	// FaultUndated gives records of subscriptions an expiry that is none, in the
+	// Rule.Form: one of those of Form.
+	FaultUndated Fault = "undated"
+	// FaultFirstDates has each period give its own purchase as the original
+	// one, a second later, as the sandbox did for years.
+	FaultFirstDates Fault = "first-dates"
+	// FaultLongIDs gives records of subscriptions a transaction id of
+	// Rule.Bytes, or 3,000.
+	FaultLongIDs Fault = "long-ids"
 	// FaultHeaders sends the right answer after Rule.Bytes of headers.
 	FaultHeaders Fault = "headers"
 )
@@ -71,6 +80,7 @@ var faults = []Fault{
 	FaultCut, FaultControl, FaultContentType, FaultWrongApp, FaultStale,
 	FaultEndless, FaultBomb, FaultDrip, FaultLength, FaultHeaders,
 	FaultNoRenewal, FaultOlder, FaultBare, FaultLag, FaultClock,
+	FaultUndated, FaultFirstDates, FaultLongIDs,
 }
 
 // The forms of Retry-After: verifyReceipt's is unknown; the App Store Server
@@ -119,8 +129,12 @@ type Rule struct {
 	// Skew is of FaultClock: how far the clock is ahead, or behind where it is
 	// negative; 0 means an hour ahead.
 	Skew Duration `json:"skew,omitempty"`
+	// Form is of FaultUndated; empty is any, by record. Records is the share of
+	// the records that FaultUndated and FaultLongIDs spoil; 0 means all.
+	Form    Form    `json:"form,omitempty"`
+	Records float64 `json:"records,omitempty"`
 	// Bytes is how much FaultHeaders sends; 0 means 9.6 MB, which is just below
-	// the limit of Go's client where nobody sets another.
+	// the limit of Go's client where nobody sets another. And see FaultLongIDs.
 	Bytes int `json:"bytes,omitempty"`
 }
 
@@ -143,8 +157,11 @@ func (r Rule) Validate() error {
 	if !slices.Contains(faults, r.Fault) {
 		errs = append(errs, fmt.Errorf("fault %q: want one of %v", string(r.Fault), faults))
 	}
-	if r.Rate < 0 || r.Rate > 1 || r.Fraction < 0 || r.Fraction > 1 {
-		errs = append(errs, fmt.Errorf("rate %v, fraction %v: want 0 to 1", r.Rate, r.Fraction))
+	if r.Rate < 0 || r.Rate > 1 || r.Fraction < 0 || r.Fraction > 1 || r.Records < 0 || r.Records > 1 {
+		errs = append(errs, fmt.Errorf("rate %v, fraction %v, records %v: want 0 to 1", r.Rate, r.Fraction, r.Records))
+	}
+	if r.Form != "" && !slices.Contains(forms, r.Form) {
+		errs = append(errs, fmt.Errorf("form %q: want one of %v", string(r.Form), forms))
 	}
 	if r.Fault == FaultHTTP && (r.Status < 400 || r.Status > 599) {
 		errs = append(errs, fmt.Errorf("HTTP status %d: want 400 to 599", r.Status))

@@ -11,8 +11,8 @@ import (
 // ParseFaults reads the short form of rules: fault=rate, separated by commas,
 // as in "503=0.02,21005=0.02,timeout=0.01". A number below 1000 is an HTTP
 // status, any other a receipt status code; 429-seconds and 429-epoch-ms send a
-// Retry-After of 5 seconds in that form, and latency is a second. The empty text
-// is no rule.
+// Retry-After of 5 seconds in that form, undated-null is undated in that form, and
+// latency is a second. The empty text is no rule.
 func ParseFaults(text string) ([]Rule, error) {
 	var rules []Rule
 	for part := range strings.SplitSeq(text, ",") {
@@ -44,6 +44,9 @@ func parseFault(name string) (Rule, error) {
 			rule.Latency = Duration(time.Second)
 		}
 		return rule, nil
+	}
+	if form, ok := strings.CutPrefix(name, string(FaultUndated)+"-"); ok {
+		return Rule{Fault: FaultUndated, Form: Form(form)}, nil
 	}
 	number, form := name, ""
 	// The minus of a receipt status code of -1 separates nothing.

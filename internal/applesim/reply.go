@@ -14,6 +14,7 @@ type question struct {
 	bundleID   string // as the reply tells it
 	excludeOld bool
 	view       view
+	spoil      spoil
 	sent       string // the receipt in base64
 }
 
@@ -54,11 +55,11 @@ func (s *Server) appReply(q question, latestReceipt string) []byte {
 	w.raw(", \n" + `"receipt":`)
 	w.appReceipt(q)
 	w.raw(", \n" + `"in_app":`)
-	w.transactions(inApp, q.receipt.created, false)
+	w.transactions(q, inApp, q.receipt.created, false)
 	w.raw("}")
 	if len(latest) > 0 {
 		w.raw(", \n" + `"latest_receipt_info":`)
-		w.transactions(latest, q.now, true)
+		w.transactions(q, latest, q.now, true)
 		w.raw(", \n" + `"latest_receipt":"` + latestReceipt + `"`)
 	}
 	w.pendingRenewalInfo(q)
@@ -85,28 +86,28 @@ func (w *writer) appReceipt(q question) {
 
 // transactions writes a list of them as they show at the moment. Only the
 // current list knows the subscription group and of upgrades.
-func (w *writer) transactions(list []*transaction, at millis, current bool) {
+func (w *writer) transactions(q question, list []*transaction, at millis, current bool) {
 	w.raw("[")
 	for i, t := range list {
 		if i > 0 {
 			w.raw(", ")
 		}
 		w.raw("\n")
-		w.transaction(t, at, current)
+		w.transaction(q.spoil, t, at, current)
 	}
 	w.raw("]")
 }
 
-func (w *writer) transaction(t *transaction, at millis, current bool) {
+func (w *writer) transaction(s spoil, t *transaction, at millis, current bool) {
 	cancelled := t.cancellation(at)
 	w.open(`{`)
 	w.text("quantity", "1")
 	w.text("product_id", t.product.id)
-	w.digits("transaction_id", t.id)
+	w.text("transaction_id", s.id(t))
 	w.digits("original_transaction_id", t.originalID)
 	w.date("purchase_date", t.bought)
-	w.date("original_purchase_date", t.originallyBought)
-	w.date("expires_date", t.expiry(at))
+	w.date("original_purchase_date", s.originallyBought(t))
+	w.expiry(s.form(t), t.expiry(at))
 	w.date("cancellation_date", cancelled)
 	if t.product.kind == autoRenewable {
 		w.digits("web_order_line_item_id", t.webOrderLineItemID)

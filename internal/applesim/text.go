@@ -44,6 +44,14 @@ func (w *writer) text(name, value string) {
 	w.b = append(w.b, '"')
 }
 
+// null writes fields without a value.
+func (w *writer) null(names ...string) {
+	for _, name := range names {
+		w.key(name)
+		w.raw("null")
+	}
+}
+
 // number writes a field whose value is a number, as a few of Apple's are.
 func (w *writer) number(name string, value int64) {
 	w.key(name)

@@ -67,6 +67,21 @@ func (s *Server) transactionObject(w *writer, q question, t *transaction, withou
 			continue
 		case "bid":
 			f.value = q.bundleID
+		case "transaction_id":
+			f.value = q.spoil.id(t)
+		case "expires_date":
+			w.ios6Expiry(q.spoil.form(t), f.value)
+			continue
+		case "expires_date_formatted", "expires_date_formatted_pst":
+			if q.spoil.form(t) != "" {
+				continue
+			}
+		case "original_purchase_date":
+			f.value = utcText(q.spoil.originallyBought(t))
+		case "original_purchase_date_ms":
+			f.value = digits(int64(q.spoil.originallyBought(t)))
+		case "original_purchase_date_pst":
+			f.value = s.pacificText(q.spoil.originallyBought(t))
 		}
 		w.text(f.key, f.value)
 	}
