@@ -61,7 +61,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.DurationVar(&o.latency, "latency", 0, "time that each answer takes, plus up to a quarter")
 	flags.StringVar(&faults, "faults", "", "faults as `name=rate`, separated by commas: 503=0.02,21005=0.02,timeout=0.01,\n"+
 		"429-seconds, 429-epoch-ms, reset, empty, html, cut, control, content-type, wrong-app,\nstale, endless, bomb, drip, length, headers,\n"+
-		"no-renewal, older, bare, lag, clock, undated, undated-null, first-dates, long-ids")
+		"no-renewal, older, bare, lag, clock, undated, undated-null, first-dates, long-ids,\n"+
+		"status-21006 with the right facts, proxy: a 413 above 8 KB")
 	flags.IntVar(&o.config.RateLimit, "rate-limit", 0, "requests a second, per app and environment, above which it answers 429; 0 is none")
 	flags.IntVar(&o.config.LogSize, "log-size", 0, "`requests` to remember; 0 is 10,000, negative none")
 	flags.StringVar(&latest, "latest-receipt", string(applesim.LatestSigned), "latest_receipt in replies: signed anew, or echo of the sent one, which is faster")

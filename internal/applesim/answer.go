@@ -111,6 +111,8 @@ func (m mishap) mislead(q *question) {
 		q.bundleID = "com.example.stranger"
 	case FaultStale, FaultLag:
 		q.now -= millis(m.age().Milliseconds())
+	case FaultStatus:
+		q.status = m.rule.Status
 	case FaultUndated, FaultFirstDates, FaultLongIDs:
 		q.spoil = spoil{m.rule, m.draw}
 	case FaultNoRenewal:

@@ -19,6 +19,8 @@ const (
 	FaultHTTP Fault = "http"
 	// FaultCode answers with the receipt status code Rule.Status.
 	FaultCode Fault = "code"
+	// FaultStatus tells Rule.Status, and the right facts with it.
+	FaultStatus Fault = "status"
 	// FaultReset resets the connection before an answer.
 	FaultReset Fault = "reset"
 	// FaultTimeout never answers: it waits until the client leaves.
@@ -76,7 +78,7 @@ const (
 )
 
 var faults = []Fault{
-	FaultHTTP, FaultCode, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
+	FaultHTTP, FaultCode, FaultStatus, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
 	FaultCut, FaultControl, FaultContentType, FaultWrongApp, FaultStale,
 	FaultEndless, FaultBomb, FaultDrip, FaultLength, FaultHeaders,
 	FaultNoRenewal, FaultOlder, FaultBare, FaultLag, FaultClock,
@@ -105,8 +107,11 @@ type Rule struct {
 	Environment   string `json:"environment,omitempty"`
 	CustomerRef   string `json:"customer_ref,omitempty"`
 	ReceiptSHA256 string `json:"receipt_sha256,omitempty"`
+	// LargerThan restricts it to requests whose body has more bytes, as a proxy
+	// does in front of Apple; 0 is any.
+	LargerThan int `json:"larger_than,omitempty"`
 
-	// Status is the code of FaultHTTP or FaultCode.
+	// Status is the code of FaultHTTP, FaultCode or FaultStatus.
 	Status int `json:"status,omitempty"`
 	// RetryAfter, in real time, is sent with FaultHTTP; 0 sends none.
 	// RetryAfterForm is RetryAfterSeconds if empty.
@@ -166,8 +171,8 @@ func (r Rule) Validate() error {
 	if r.Fault == FaultHTTP && (r.Status < 400 || r.Status > 599) {
 		errs = append(errs, fmt.Errorf("HTTP status %d: want 400 to 599", r.Status))
 	}
-	if r.Bytes < 0 || r.Periods < 0 {
-		errs = append(errs, errors.New("bytes and periods cannot be negative"))
+	if r.Bytes < 0 || r.Periods < 0 || r.LargerThan < 0 {
+		errs = append(errs, errors.New("bytes, periods and larger-than cannot be negative"))
 	}
 	if r.First < 0 || r.Latency < 0 || r.Jitter < 0 || r.Age < 0 || r.RetryAfter < 0 {
 		errs = append(errs, errors.New("first, latency, jitter, age and retry-after cannot be negative"))
@@ -184,7 +189,8 @@ func (r *Rule) matches(e *Entry) bool {
 		(r.BundleID == "" || r.BundleID == e.BundleID) &&
 		(r.Environment == "" || r.Environment == e.Environment) &&
 		(r.CustomerRef == "" || r.CustomerRef == e.CustomerRef) &&
-		(r.ReceiptSHA256 == "" || r.ReceiptSHA256 == e.ReceiptSHA256)
+		(r.ReceiptSHA256 == "" || r.ReceiptSHA256 == e.ReceiptSHA256) &&
+		e.BodyBytes > r.LargerThan
 }
 
 // mishap is what the rules have in store for one request.

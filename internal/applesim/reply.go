@@ -15,6 +15,7 @@ type question struct {
 	excludeOld bool
 	view       view
 	spoil      spoil
+	status     int    // in place of the right one, where it is not 0
 	sent       string // the receipt in base64
 }
 
@@ -28,7 +29,7 @@ func (s *Server) reply(q question) ([]byte, int, error) {
 		body, status := s.transactionReply(q, latest)
 		return body, status, nil
 	}
-	return s.appReply(q, latest), 0, nil
+	return s.appReply(q, latest), q.status, nil
 }
 
 func (s *Server) latestReceipt(q question) (string, error) {
@@ -50,7 +51,7 @@ func (s *Server) appReply(q question, latestReceipt string) []byte {
 
 	w := s.newWriter(4<<10 + bytesPerItem/2*(len(inApp)+len(latest)) + len(latestReceipt))
 	w.open(`{`)
-	w.number("status", 0)
+	w.number("status", int64(q.status))
 	w.text("environment", q.environment())
 	w.raw(", \n" + `"receipt":`)
 	w.appReceipt(q)

@@ -1,6 +1,9 @@
 package applesim
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+)
 
 // statusExpired is what a transaction receipt of a subscription that is over
 // is answered; app receipts are never.
@@ -16,6 +19,7 @@ func (s *Server) transactionReply(q question, latestReceipt string) ([]byte, int
 	if len(q.chains) > 0 {
 		status = s.subscriptionReply(w, q, latestReceipt)
 	}
+	status = cmp.Or(q.status, status)
 	w.key("receipt")
 	s.transactionObject(w, q, q.transactionWith(q.receipt.id), "")
 	w.number("status", int64(status))
