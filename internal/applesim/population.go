@@ -148,6 +148,8 @@ func (p *population) subscribe(c *customer, group int, family bool, random *rand
 		offer = OfferTrial
 	case draw < p.mix.Trial+p.mix.Intro:
 		offer = OfferIntro
+	case c.style == StyleApp && chance(p.seed, uint64(c.index), uint64(group), streamOffer) < p.mix.OfferCode:
+		offer = OfferCode
 	}
 	sold := []Period{Weekly, Monthly, Monthly, Monthly, Yearly}[own.IntN(5)]
 	l.live(l.subscribe(c.app.groups[group][sold], bought, offer))

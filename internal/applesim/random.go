@@ -12,6 +12,7 @@ const (
 	streamChains // and above: one for each chain
 
 	streamCrowd = 1000
+	streamOffer = 1001
 )
 
 // newRandom is the generator of one stream of one customer. It is the same on

@@ -123,6 +123,9 @@ func (w *writer) transaction(s spoil, t *transaction, at millis, current bool) {
 	w.text("in_app_ownership_type", t.ownership())
 	if current && t.product.kind == autoRenewable {
 		w.text("subscription_group_identifier", t.product.group)
+		if t.offerCode != "" {
+			w.text("offer_code_ref_name", t.offerCode)
+		}
 		if t.isUpgraded(at) {
 			w.text("is_upgraded", "true")
 		}

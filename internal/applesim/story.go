@@ -21,11 +21,17 @@ const (
 // Offer is how a subscription starts.
 type Offer string
 
-// The introductory offers; the empty Offer is the full price at once.
+// The offers; the empty Offer is the full price at once.
 const (
 	OfferTrial Offer = "trial"
 	OfferIntro Offer = "intro"
+	// OfferCode is the first period at the price of an offer code.
+	OfferCode Offer = "code"
 )
+
+// offerName is a name that developers give to an offer in App Store Connect,
+// where they write their own language.
+const offerName = "夏のキャンペーン🌻"
 
 // Story is a hand-made customer. Each act plays in one period, at half of it,
 // and after the last act the subscription renews for ever.

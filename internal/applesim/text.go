@@ -7,8 +7,8 @@ import (
 	_ "time/tzdata"
 )
 
-// writer appends Apple's JSON. It leaves nothing to be escaped: what it is
-// given is ours.
+// writer appends Apple's JSON in UTF-8. It leaves nothing to be escaped: what it
+// is given is ours.
 type writer struct {
 	b       []byte
 	pacific *time.Location

@@ -37,6 +37,7 @@ type transaction struct {
 	visible          millis // from when the App Store shows it; a renewal before it starts
 
 	trial, intro bool
+	offerCode    string // offer_code_ref_name
 	family       bool
 
 	extended  millis // when the renewal date was moved

@@ -29,6 +29,7 @@ type Subscription struct {
 	ExpiresDate           int64  `json:"expires_date_ms"`
 	IsTrialPeriod         bool   `json:"is_trial_period"`
 	IsInIntroOfferPeriod  bool   `json:"is_in_intro_offer_period"`
+	OfferCodeRefName      string `json:"offer_code_ref_name,omitempty"`
 	InAppOwnershipType    string `json:"in_app_ownership_type"`
 	CancellationDate      int64  `json:"cancellation_date_ms,omitempty"`
 	CancellationReason    string `json:"cancellation_reason,omitempty"`
@@ -116,7 +117,7 @@ func (c *chain) truth(now millis) Subscription {
 		OriginalTransactionID: digits(c.originalID), TransactionID: digits(t.id),
 		ProductID: t.product.id, GroupID: t.product.group, Status: phase.status,
 		PurchaseDate: int64(t.bought), ExpiresDate: int64(t.expiry(now)),
-		IsTrialPeriod: t.trial, IsInIntroOfferPeriod: t.intro,
+		IsTrialPeriod: t.trial, IsInIntroOfferPeriod: t.intro, OfferCodeRefName: t.offerCode,
 		InAppOwnershipType: t.ownership(), CancellationDate: int64(t.cancellation(now)),
 	}
 	if s.CancellationDate != 0 {

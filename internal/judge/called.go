@@ -146,6 +146,7 @@ func (s *step) offer(by string) {
 	was, is := s.before, s.after
 	anew := by == "started" || by == "resubscribed"
 	s.tellIf(is.IsIntroductory && !is.IsTrialPeriod && (anew || !was.IsIntroductory), "offer_redeemed")
+	s.tellIf(is.OfferCodeRefName != "" && (anew || was.OfferCodeRefName != is.OfferCodeRefName), "offer_redeemed")
 	s.tellIf(is.IsTrialPeriod && (anew || !was.IsTrialPeriod), "trial_started")
 	s.tellIf(was.IsTrialPeriod && !is.IsTrialPeriod && !anew, "trial_converted")
 }

@@ -25,6 +25,7 @@ type believed struct {
 	ExpiresDate            int64
 	IsTrialPeriod          bool
 	IsIntroductory         bool // a trial, or at an introductory price
+	OfferCodeRefName       string
 	Ownership              string
 	RevocationDate         int64
 	AutoRenewStatus        *bool
@@ -122,6 +123,7 @@ func asBelieved(s applesim.Subscription) believed {
 		Status: string(s.Status), ProductID: s.ProductID, TransactionID: s.TransactionID,
 		PurchaseDate: s.PurchaseDate, ExpiresDate: s.ExpiresDate, Ownership: s.InAppOwnershipType,
 		IsTrialPeriod: s.IsTrialPeriod, IsIntroductory: s.IsTrialPeriod || s.IsInIntroOfferPeriod,
+		OfferCodeRefName: s.OfferCodeRefName,
 	}
 	if b.Status == "revoked" {
 		b.RevocationDate = s.CancellationDate
@@ -158,6 +160,7 @@ func parseRow(table, document string) (row, error) {
 		ExpiresDate            time.Time `json:"expires_date"`
 		IsTrialPeriod          bool      `json:"is_trial_period"`
 		OfferType              string    `json:"offer_type"`
+		OfferID                string    `json:"offer_id"`
 		Ownership              string    `json:"in_app_ownership_type"`
 		RevocationDate         time.Time `json:"revocation_date"`
 		AutoRenewStatus        *bool     `json:"auto_renew_status"`
@@ -197,6 +200,9 @@ func parseRow(table, document string) (row, error) {
 		AutoRenewStatus: r.AutoRenewStatus, AutoRenewProductID: r.AutoRenewProductID,
 		ExpirationIntent: r.ExpirationIntent, IsInBillingRetryPeriod: r.IsInBillingRetryPeriod,
 		GracePeriodExpiresDate: ms(r.GracePeriodExpiresDate), PriceConsentStatus: r.PriceConsentStatus,
+	}
+	if r.OfferType == "offer_code" {
+		found.OfferCodeRefName = r.OfferID
 	}
 	return found, nil
 }
