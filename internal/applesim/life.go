@@ -99,6 +99,8 @@ func (l *life) play(p *period, act Act) *period {
 		return l.reverse(p, t)
 	case ActRefundPrevious:
 		return l.refundPrevious(p)
+	case ActRefundAhead:
+		return l.refundAhead(p)
 	case ActUpgrade:
 		return l.upgrade(p, t)
 	case ActDowngrade:

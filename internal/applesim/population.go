@@ -234,12 +234,13 @@ func (c *customer) transactions(now millis) []*transaction {
 }
 
 // latest is what exclude-old-transactions leaves of transactions: the newest
-// period of each subscription, and the one-time purchases.
+// period of each subscription, even where that was refunded before it began, and
+// the one-time purchases.
 func (c *customer) latest(now millis) []*transaction {
 	var shown []*transaction
 	for _, chain := range c.chains {
-		if t := chain.current(now); t != nil {
-			shown = append(shown, t)
+		if n := chain.visible(now); n > 0 {
+			shown = append(shown, &chain.transactions[n-1])
 		}
 	}
 	for i := range c.purchases {

@@ -29,10 +29,7 @@ func (s *Server) transactionReply(q question, latestReceipt string) ([]byte, int
 
 func (s *Server) subscriptionReply(w *writer, q question, latestReceipt string) int {
 	chain := q.chains[0]
-	latest := chain.current(q.now)
-	if q.view.oldest > 0 || q.view.bare {
-		latest = q.newest(chain)
-	}
+	latest := q.newest(chain)
 	if !q.view.hidesRenewal() {
 		w.topLevelRenewal(chain.phase(q.now))
 	}

@@ -182,3 +182,25 @@ func TestClocksSwitch(t *testing.T) {
 		}
 	}
 }
+
+// TestRefundAheadIsShown asks while a renewal is refunded that has not begun:
+// without old transactions the running period is not shown.
+func TestRefundAheadIsShown(t *testing.T) {
+	t.Parallel()
+	s := newSim(t, Config{Stories: []Story{
+		{BundleID: reader, Bought: start.AddDate(0, -1, 0).Add(time.Hour), Period: Monthly, Acts: []Act{ActRefundAhead}},
+	}})
+	a := askFor(t, s, 0)
+	first := digits(s.population.customer(0, 0).firstID(0) + 1)
+	for all, want := range map[bool]int{true: 2, false: 1} {
+		a.ExcludeOld = !all
+		records := recordsOf(t, s, a)
+		newest := records[len(records)-1]
+		if len(records) != want || newest["transaction_id"] == first || newest["cancellation_date_ms"] == nil {
+			t.Errorf("with all %v: got %v, want %d records, the last a refunded renewal", all, records, want)
+		}
+	}
+	if truth, _ := s.TruthOf("customer-0000000"); truth.Subscriptions[0].TransactionID != first || len(truth.Subscriptions[0].Revoked) != 1 {
+		t.Errorf("truth is %+v, want the first period, and a revoked one", truth.Subscriptions[0])
+	}
+}
