@@ -52,6 +52,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.config.Customers, "customers", 1000, "number of customers")
 	flags.IntVar(&o.config.PadRecords, "pad-records", 0, "unfinished consumables in large receipts; 5500 make 2.2 MB")
 	large := flags.Float64("large", 0, "`share` of customers with large receipts, from 0 to 1")
+	flags.IntVar(&o.config.Receipts, "receipts", 3, "receipts that each customer of -several has, taken at different times")
+	several := flags.Float64("several", 0, "`share` of customers with more than one receipt, from 0 to 1; as many have one in the style of iOS 6 besides")
 	flags.IntVar(&o.config.Crowd, "crowd", applesim.MaxCrowd, "subscriptions that each customer of -crowded bought an hour after the start")
 	crowded := flags.Float64("crowded", 0, "`share` of customers with a crowd of subscriptions in small receipts, from 0 to 1")
 	flags.StringVar(&apps, "apps", "com.example.reader,com.example.fitness",
@@ -75,7 +77,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	mix := applesim.DefaultMix()
-	mix.Large, mix.Crowded = *large, *crowded
+	mix.Large, mix.Crowded, mix.Several, mix.OldStyle = *large, *crowded, *several, *several
 	o.config.Mix = &mix
 	o.config.LatestReceipt = applesim.LatestReceipt(latest)
 	return o, o.complete(apps, start, faults)

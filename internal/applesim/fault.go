@@ -99,7 +99,7 @@ type Rule struct {
 	Fault Fault `json:"fault"`
 	// Rate is the share of matching requests that it applies to, from 0 to 1.
 	Rate float64 `json:"rate"`
-	// First restricts it to the first requests of each receipt; 0 is all.
+	// First restricts it to the first requests of each customer; 0 is all.
 	First int `json:"first,omitempty"`
 	// BundleID, Environment, CustomerRef and ReceiptSHA256 (in hex) restrict
 	// it to what they name; empty is any.

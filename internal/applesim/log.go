@@ -25,7 +25,7 @@ type Entry struct {
 	BundleID      string `json:"bundle_id,omitempty"`
 	CustomerRef   string `json:"customer_ref,omitempty"`
 	ReceiptSHA256 string `json:"receipt_sha256,omitempty"`
-	// Attempt counts the requests with this customer's receipt from 1.
+	// Attempt counts the requests with receipts of this customer from 1.
 	Attempt int `json:"attempt,omitempty"`
 	// Secret is what became of the password, and SecretIndex, if it was
 	// accepted, its place among the secrets of the app.

@@ -25,6 +25,10 @@ type Mix struct {
 	Family float64
 	// Large is the share with Config.PadRecords unfinished consumables.
 	Large float64
+	// Several is the share of customers with Config.Receipts receipts in place of
+	// one, and OldStyle the share of those whose own subscription has a receipt in
+	// the style of iOS 6 besides.
+	Several, OldStyle float64
 	// Crowded is the share, of those with a subscription, that has Config.Crowd
 	// more of them.
 	Crowded float64
@@ -71,6 +75,7 @@ func (m Mix) validate() error {
 		"sandbox": m.Sandbox, "transaction style": m.TransactionStyle, "no purchases": m.NoPurchases,
 		"one-time only": m.OneTimeOnly, "one-time": m.OneTime, "refunded one-time": m.RefundedOneTime,
 		"two groups": m.TwoGroups, "family": m.Family, "large": m.Large, "crowded": m.Crowded, "offer code": m.OfferCode,
+		"several": m.Several, "old style": m.OldStyle,
 		"trial": m.Trial, "intro": m.Intro, "resubscribe": m.Resubscribe,
 	} {
 		if share < 0 || share > 1 {

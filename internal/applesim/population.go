@@ -16,6 +16,7 @@ type population struct {
 	mix     *Mix
 	pad     int
 	crowd   int
+	several int
 	random  int // customers after the stories
 	stories []Story
 	apps    []*catalog
@@ -30,6 +31,11 @@ type customer struct {
 	style     Style
 	installed millis
 	created   millis // of the receipt
+	// more is when further app receipts were made; oldStyle is whether there is a
+	// transaction receipt of the first period besides.
+	more     []millis
+	oldStyle bool
+	begins   millis // of the first subscription; 0 is none
 
 	chains    []*chain
 	purchases []transaction // one-time purchases
@@ -52,7 +58,7 @@ const year = 365 * day
 
 func newPopulation(cfg Config) *population {
 	p := &population{
-		seed: cfg.Seed, start: at(cfg.Start), mix: cfg.Mix, pad: cfg.PadRecords, crowd: cfg.Crowd,
+		seed: cfg.Seed, start: at(cfg.Start), mix: cfg.Mix, pad: cfg.PadRecords, crowd: cfg.Crowd, several: cfg.Receipts,
 		random: cfg.Customers, stories: cfg.Stories,
 	}
 	for i, app := range cfg.Apps {
@@ -108,6 +114,9 @@ func (p *population) drawn(index int, until millis) *customer {
 	c.installed = p.start - (3 * year).part(random.Float64())
 	c.created = c.installed + (p.start - c.installed).part(random.Float64())
 	purchases := drawnPurchases{p.mix, newRandom(p.seed, index, streamPurchases)}
+	if !transactionStyle {
+		p.takeMore(c)
+	}
 	if kind < p.mix.NoPurchases {
 		return c
 	}
@@ -123,6 +132,7 @@ func (p *population) drawn(index int, until millis) *customer {
 		p.subscribe(c, 1, false, random, until)
 	}
 	if c.style == StyleApp {
+		c.oldStyle = !family && c.begins <= p.start && chance(p.seed, uint64(index), streamMore, 1) < p.mix.OldStyle
 		purchases.besides(c, p.pad)
 		if chance(p.seed, uint64(index), streamCrowd) < p.mix.Crowded {
 			p.gather(c, until)
@@ -150,6 +160,9 @@ func (p *population) subscribe(c *customer, group int, family bool, random *rand
 		offer = OfferIntro
 	case c.style == StyleApp && chance(p.seed, uint64(c.index), uint64(group), streamOffer) < p.mix.OfferCode:
 		offer = OfferCode
+	}
+	if group == 0 {
+		c.begins = bought
 	}
 	sold := []Period{Weekly, Monthly, Monthly, Monthly, Yearly}[own.IntN(5)]
 	l.live(l.subscribe(c.app.groups[group][sold], bought, offer))
@@ -190,12 +203,17 @@ func (p *population) told(index int, until millis) *customer {
 		return c
 	}
 	c.installed = bought - minute
+	for _, created := range s.MoreReceipts {
+		c.more = append(c.more, at(created))
+	}
+	c.oldStyle = s.OldStyle
 	if s.Period == "" {
 		c.buyOnce(c.app.keepsake, bought)
 		if !s.RefundedAt.IsZero() {
 			c.purchases[0].cancelled, c.purchases[0].reason = at(s.RefundedAt), "0"
 		}
 	} else {
+		c.begins = bought
 		l := p.newLife(c, 0, s.Family, until)
 		l.fate = &scripted{acts: s.Acts, gap: s.Resubscribe}
 		l.live(l.subscribe(c.app.groups[0][s.Period], bought, s.Offer))

@@ -36,7 +36,7 @@ func (s *Server) latestReceipt(q question) (string, error) {
 	if s.cfg.LatestReceipt == LatestEcho {
 		return q.sent, nil
 	}
-	data, err := s.receiptBytes(q.customer, q.now)
+	data, err := s.receiptBytes(q.customer, q.receipt.style, q.now)
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package applesim
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -114,7 +115,8 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 	m.mislead(&asked)
 	if known.style == StyleTransaction {
 		// It has always held its purchase, wherever the clock was set to.
-		asked.now = max(asked.now, c.created)
+		known.created = cmp.Or(c.begins, c.created)
+		asked.now = max(asked.now, known.created)
 	}
 	asked.customer = s.population.customer(known.customer, max(asked.now, known.created, c.created))
 	if !s.acceptSecret(e, q.Password, asked.customer.subscribed(max(asked.now, known.created))) {
