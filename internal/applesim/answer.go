@@ -23,6 +23,7 @@ type answer struct {
 	retryAfter  string
 	body        []byte
 	mishap      mishap
+	asked       *question // what the right answer was worked out from
 }
 
 // code is the answer that holds nothing but a receipt status code.
@@ -129,7 +130,8 @@ func (m mishap) age() time.Duration {
 	if m.rule == nil || m.rule.Fault != FaultStale && m.rule.Fault != FaultLag {
 		return 0
 	}
-	return cmp.Or(time.Duration(m.rule.Age), time.Hour)
+	older := time.Duration(float64(m.rule.Jitter) * chance(m.draw, 1))
+	return cmp.Or(time.Duration(m.rule.Age), time.Hour) + older.Truncate(time.Second)
 }
 
 // date is the time that an answer gives as its own.

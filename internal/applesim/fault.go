@@ -122,12 +122,13 @@ type Rule struct {
 	// code from 21100 to 21199 always has one, in a form that varies.
 	Retryable    string `json:"retryable,omitempty"`
 	RetryableKey string `json:"retryable_key,omitempty"`
-	// Latency and Jitter, in real time, are of FaultLatency.
+	// Latency and Jitter, in real time, are of FaultLatency. Of the others, Age is
+	// up to Jitter more.
 	Latency Duration `json:"latency,omitempty"`
 	Jitter  Duration `json:"jitter,omitempty"`
 	// Fraction is what FaultCut sends; 0 means a half.
 	Fraction float64 `json:"fraction,omitempty"`
-	// Age is of FaultStale and FaultLag; 0 means an hour.
+	// Age is of FaultStale and FaultLag, in simulated time; 0 means an hour.
 	Age Duration `json:"age,omitempty"`
 	// Periods is what FaultOlder shows; 0 means one.
 	Periods int `json:"periods,omitempty"`

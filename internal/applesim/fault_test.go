@@ -88,6 +88,18 @@ func TestStaleAnswerIsDatedStale(t *testing.T) {
 	if got := send(t, s, "production", a).Header().Get("Date"); got != want {
 		t.Errorf("date: got %s, want %s", got, want)
 	}
+	s, a = oneCustomer(t, Rule{Fault: FaultStale, Rate: 1, Age: Duration(48 * time.Hour), Jitter: Duration(24 * time.Hour)})
+	dates := map[time.Time]bool{}
+	for range 10 {
+		date, err := http.ParseTime(send(t, s, "production", a).Header().Get("Date"))
+		if age := start.Sub(date); err != nil || age < 48*time.Hour || age > 72*time.Hour {
+			t.Errorf("with jitter: age %s, %v; want 48 to 72 h", age, err)
+		}
+		dates[date] = true
+	}
+	if len(dates) < 9 {
+		t.Errorf("%d different ages in ten answers", len(dates))
+	}
 }
 
 func TestReset(t *testing.T) {

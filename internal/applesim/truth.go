@@ -132,13 +132,17 @@ func (c *chain) truth(now millis) Subscription {
 		}
 	}
 	if !c.family {
-		s.Renewal = &Renewal{
-			AutoRenewStatus: phase.autoRenew, AutoRenewProductID: phase.renewsTo.id,
-			ExpirationIntent: phase.intent, IsInBillingRetryPeriod: phase.retry,
-			GracePeriodExpiresDate: int64(phase.graceEnds), PriceConsentStatus: phase.priceConsent,
-		}
+		s.Renewal = phase.renewal()
 	}
 	return s
+}
+
+func (p *phase) renewal() *Renewal {
+	return &Renewal{
+		AutoRenewStatus: p.autoRenew, AutoRenewProductID: p.renewsTo.id,
+		ExpirationIntent: p.intent, IsInBillingRetryPeriod: p.retry,
+		GracePeriodExpiresDate: int64(p.graceEnds), PriceConsentStatus: p.priceConsent,
+	}
 }
 
 func (t *transaction) ownership() string {

@@ -2,7 +2,6 @@ package applesim
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -39,7 +38,7 @@ func (s *Server) verifyReceipt(environment string) http.HandlerFunc {
 		e.HTTPStatus, e.Fault, e.ReplyBytes = a.httpStatus, a.mishap.name(), len(a.body)
 		// Before the answer: one that never ends has been asked too, and a
 		// client that has its answer finds its request in the log.
-		s.log.add(e)
+		s.log.add(e, a.asked)
 		a.send(w, r, e.SimulatedTime)
 	}
 }
@@ -108,6 +107,12 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 	case !c.sandbox && e.Environment == Sandbox:
 		return e.code(statusIsProduction)
 	}
+	if known.style == StyleTransaction {
+		known.created = c.created
+		if c.style == StyleApp {
+			known.created = c.begins
+		}
+	}
 	asked := question{
 		receipt: known, now: at(e.SimulatedTime), dated: at(e.SimulatedTime), bundleID: c.app.BundleID,
 		excludeOld: q.ExcludeOld, sent: q.ReceiptData,
@@ -115,7 +120,6 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 	m.mislead(&asked)
 	if known.style == StyleTransaction {
 		// It has always held its purchase, wherever the clock was set to.
-		known.created = cmp.Or(c.begins, c.created)
 		asked.now = max(asked.now, known.created)
 	}
 	asked.customer = s.population.customer(known.customer, max(asked.now, known.created, c.created))
@@ -127,7 +131,8 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 		return page(http.StatusInternalServerError)
 	}
 	e.Status = &status
-	return answer{httpStatus: http.StatusOK, contentType: contentJSON, body: body}
+	asked.customer, asked.sent = nil, "" // the log keeps it
+	return answer{httpStatus: http.StatusOK, contentType: contentJSON, body: body, asked: &asked}
 }
 
 // acceptSecret checks the password. A receipt without subscriptions needs
