@@ -20,6 +20,8 @@ type Entry struct {
 	Seq           int64     `json:"seq"`
 	RealTime      time.Time `json:"real_time"`
 	SimulatedTime time.Time `json:"simulated_time"`
+	// Dated is the time that the answer gave as its own.
+	Dated time.Time `json:"dated"`
 	// Environment is the one that was asked, not that of the receipt.
 	Environment   string `json:"environment"`
 	BundleID      string `json:"bundle_id,omitempty"`

@@ -10,10 +10,10 @@ import (
 // customers, and not read from the reply.
 type Told struct {
 	Entry
-	// Dated is the time that the answer gave as its own, and True when what it
-	// told was so.
-	Dated, True time.Time
-	Style       Style
+	// True is when what was told was so. Dated is in whole seconds where only the
+	// header gives it.
+	True  time.Time
+	Style Style
 	// Broken is whether the records are such that the answer may be of no use.
 	Broken        bool
 	Subscriptions []ToldSubscription
@@ -26,7 +26,8 @@ type ToldPurchase struct {
 	IsCurrent bool
 }
 
-// ToldSubscription is what was told of one subscription.
+// ToldSubscription is what was told of a subscription of the customer's, which
+// may be nothing.
 type ToldSubscription struct {
 	OriginalTransactionID string
 	// Periods are those that were shown, in the order in which they were bought.
@@ -67,18 +68,22 @@ func (s *Server) Told(after int64) iter.Seq[Told] {
 
 func (s *Server) told(e logged) Told {
 	q := *e.asked
-	q.customer = s.population.customer(q.receipt.customer, max(q.now, q.receipt.created))
+	latest := max(q.now, q.receipt.created, at(e.SimulatedTime))
+	q.customer = s.population.customer(q.receipt.customer, latest)
 	told := Told{
-		Entry: e.Entry, Dated: q.dated.time(), True: q.now.time(), Style: q.receipt.style,
+		Entry: e.Entry, True: q.now.time(), Style: q.receipt.style,
 		Broken: q.spoil.rule != nil && q.spoil.rule.Fault == FaultLongIDs,
+	}
+	if told.Style == StyleTransaction {
+		told.Dated = told.Dated.Truncate(time.Second)
 	}
 	current := q.shownAsNow()
 	for i, c := range q.chains {
 		if i > 0 && q.receipt.style == StyleTransaction {
 			break // one purchase, one subscription
 		}
-		if sub := q.toldSubscription(c, current); len(sub.Periods) > 0 || sub.Renewal != nil {
-			told.Subscriptions = append(told.Subscriptions, sub)
+		if c.visible(latest) > 0 {
+			told.Subscriptions = append(told.Subscriptions, q.toldSubscription(c, current))
 		}
 	}
 	told.Purchases = q.toldPurchases()
@@ -162,6 +167,9 @@ func (q question) toldPeriod(t *transaction, now millis, current bool) ToldPerio
 		if current {
 			p.OfferCodeRefName, p.IsUpgraded = t.offerCode, t.isUpgraded(now)
 		}
+	}
+	if q.receipt.style == StyleTransaction && t.isUpgraded(now) {
+		p.CancellationDate = 0
 	}
 	if q.spoil.form(t) != "" {
 		p.ExpiresDate = 0

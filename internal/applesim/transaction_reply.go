@@ -86,7 +86,8 @@ func (s *Server) transactionObject(w *writer, q question, t *transaction, withou
 		}
 		w.text(f.key, f.value)
 	}
-	if cancelled := t.cancellation(q.now); cancelled != 0 {
+	// An upgrade, which this style has no field for, is not told as a refund.
+	if cancelled := t.cancellation(q.now); cancelled != 0 && !t.isUpgraded(q.now) {
 		w.date("cancellation_date", cancelled)
 		w.text("cancellation_reason", t.reason)
 	}

@@ -41,6 +41,10 @@ type Subscription struct {
 	// Revoked are the transaction ids of the periods that are refunded or
 	// withdrawn from the family, the newest or not.
 	Revoked []string `json:"revoked,omitempty"`
+	// Reversed are those whose refund was taken back.
+	Reversed []string `json:"reversed,omitempty"`
+	// OriginalPurchaseDate is that of the first period.
+	OriginalPurchaseDate int64 `json:"original_purchase_date_ms"`
 }
 
 // Renewal is what is planned for the next period.
@@ -119,6 +123,7 @@ func (c *chain) truth(now millis) Subscription {
 		PurchaseDate: int64(t.bought), ExpiresDate: int64(t.expiry(now)),
 		IsTrialPeriod: t.trial, IsInIntroOfferPeriod: t.intro, OfferCodeRefName: t.offerCode,
 		InAppOwnershipType: t.ownership(), CancellationDate: int64(t.cancellation(now)),
+		OriginalPurchaseDate: int64(c.transactions[0].originallyBought),
 	}
 	if s.CancellationDate != 0 {
 		s.CancellationReason = t.reason
@@ -129,6 +134,8 @@ func (c *chain) truth(now millis) Subscription {
 			s.Upgraded = append(s.Upgraded, digits(t.id))
 		case t.cancellation(now) != 0:
 			s.Revoked = append(s.Revoked, digits(t.id))
+		case t.restored.passed(now):
+			s.Reversed = append(s.Reversed, digits(t.id))
 		}
 	}
 	if !c.family {

@@ -35,6 +35,7 @@ func (s *Server) verifyReceipt(environment string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		e := Entry{RealTime: s.cfg.Now(), SimulatedTime: s.clock.Now(), Environment: environment}
 		a := s.consider(&e, w, r)
+		e.Dated = a.mishap.date(e.SimulatedTime)
 		e.HTTPStatus, e.Fault, e.ReplyBytes = a.httpStatus, a.mishap.name(), len(a.body)
 		// Before the answer: one that never ends has been asked too, and a
 		// client that has its answer finds its request in the log.
