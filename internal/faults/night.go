@@ -152,7 +152,7 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 	}
 	verdict, err := w.judge.Judge(ctx, judge.Case{
 		RunID: int64(id), Since: w.since, Started: w.started, Duplicates: w.duplicates(),
-		Rate: w.rate, Burst: burst, RateSlack: max(ways, w.scenario.RateSlack) + 2*w.lag, Late: w.scenario.Late,
+		Rate: w.rate, Burst: burst, RateSlack: max(ways, w.scenario.RateSlack) + 2*w.lag, Late: w.scenario.Late, Accepted: true,
 	})
 	if err != nil {
 		return verdict, err

@@ -22,14 +22,23 @@ func (j *Judge) GoodAnswers(since int64) map[string]int {
 	return answers
 }
 
-// isGood is whether a request was answered with facts that can be read: 21006 is
-// how receipts in the style of iOS 6 tell that their subscription has expired.
+// isGood is whether a request was answered with facts that can be read and may be
+// stored: 21006 is how receipts in the style of iOS 6 tell that their subscription
+// has expired.
 func isGood(e applesim.Entry) bool {
+	return mayBeStored(e) && !isOff(e) && applesim.Fault(e.Fault) != applesim.FaultLongIDs
+}
+
+// mayBeStored is isGood whatever the time, and whether or not there is something
+// in the answer for which it may be refused.
+func mayBeStored(e applesim.Entry) bool {
 	if e.Status == nil || *e.Status != 0 && *e.Status != 21006 {
 		return false
 	}
 	switch applesim.Fault(e.Fault) {
-	case "", applesim.FaultStale, applesim.FaultControl, applesim.FaultContentType:
+	case "", applesim.FaultStale, applesim.FaultControl, applesim.FaultContentType,
+		applesim.FaultLag, applesim.FaultOlder, applesim.FaultBare, applesim.FaultNoRenewal,
+		applesim.FaultUndated, applesim.FaultFirstDates, applesim.FaultLongIDs:
 		return true
 	}
 	return false

@@ -54,7 +54,7 @@ const (
 // all: then the comparison proves nothing.
 func (j *Judge) Differences(ctx context.Context) ([]string, error) {
 	want := j.truthAt(j.sim.Clock().Now())
-	got := make(map[key]believed)
+	got := make(map[key]row)
 	for _, table := range []string{subscriptionsTable, purchasesTable} {
 		documents, err := j.lines(ctx, `SELECT to_json(t) FROM `+table+` t`)
 		if err != nil {
@@ -68,13 +68,15 @@ func (j *Judge) Differences(ctx context.Context) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			got[r.key] = r.believed
+			got[r.key] = r
 		}
 	}
 	return differences(want, got), nil
 }
 
-func differences(want map[key]state, got map[key]believed) []string {
+// differences accepts a refund that was taken back and is believed still: it takes
+// two answers, which the history has to show.
+func differences(want map[key]state, got map[key]row) []string {
 	keys := slices.Collect(maps.Keys(want))
 	for k := range got {
 		if _, true := want[k]; !true {
@@ -91,7 +93,10 @@ func differences(want map[key]state, got map[key]believed) []string {
 		case !true:
 			lines = append(lines, k.String()+" never was")
 		default:
-			if diff := gocmp.Diff(w.believed, g); diff != "" {
+			if slices.Contains(w.reversed, g.TransactionID) && has(g.revoked, g.TransactionID) {
+				w.Status, w.RevocationDate = g.Status, g.RevocationDate
+			}
+			if diff := gocmp.Diff(w.believed, g.believed); diff != "" {
 				lines = append(lines, k.String()+" (-want +got)\n"+diff)
 			}
 		}
@@ -105,7 +110,7 @@ func (j *Judge) truthAt(moment time.Time) map[key]state {
 	all := make(map[key]state)
 	for truth := range j.sim.TruthAt(moment) {
 		for _, s := range truth.Subscriptions {
-			all[key{subscriptionsTable, truth.BundleID, truth.Environment, s.OriginalTransactionID}] = state{asBelieved(s), revocations(s.Revoked...)}
+			all[key{subscriptionsTable, truth.BundleID, truth.Environment, s.OriginalTransactionID}] = state{asBelieved(s), revocations(s.Revoked...), s.Reversed, s.OriginalPurchaseDate}
 		}
 		for _, p := range truth.Purchases {
 			b := state{believed: believed{TransactionID: p.TransactionID, RevocationDate: p.CancellationDate}}
@@ -145,6 +150,15 @@ type row struct {
 	// was revoked, by transaction id.
 	bought  time.Time
 	revoked map[string]int64
+	// original is the original purchase.
+	original int64
+}
+
+func (r *row) state() *state { return &state{believed: r.believed, revoked: r.revoked} }
+
+// isAs reports whether nothing differs that the judge looks at.
+func (r *row) isAs(other *row) bool {
+	return gocmp.Equal(r.believed, other.believed) && maps.Equal(r.revoked, other.revoked) && r.original == other.original
 }
 
 func parseRow(table, document string) (row, error) {
@@ -178,7 +192,7 @@ func parseRow(table, document string) (row, error) {
 	if err := json.Unmarshal([]byte(document), &r); err != nil {
 		return row{}, fmt.Errorf("read a row of %s: %w", table, err)
 	}
-	found := row{asOf: r.AsOf, bought: cmp.Or(r.OriginalPurchaseDate, r.PurchaseDate), revoked: map[string]int64{}}
+	found := row{asOf: r.AsOf, bought: cmp.Or(r.OriginalPurchaseDate, r.PurchaseDate), revoked: map[string]int64{}, original: ms(r.OriginalPurchaseDate)}
 	for _, period := range r.Revocations {
 		found.revoked[period.TransactionID] = ms(period.RevocationDate)
 	}

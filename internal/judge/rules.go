@@ -1,0 +1,78 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"revalidator/internal/applesim"
+)
+
+// checks looks for subscriptions that are past their end and live by the row, and
+// that nobody will ask about again. A receipt in quarantine waits for a person.
+func (j *Judge) checks(ctx context.Context, _ Case, v *Verdict) error {
+	const query = `
+		SELECT format('%s/%s/%s is %s until %s, and nobody looks again', s.bundle_id, s.environment, s.original_transaction_id, s.status, s.expires_date)
+		FROM subscriptions s JOIN receipt_subscriptions l USING (bundle_id, environment, original_transaction_id)
+		JOIN receipts r ON r.id = l.receipt_id
+		WHERE s.status IN ('active', 'billing_retry', 'billing_grace_period') AND s.expires_date < $1
+		GROUP BY s.bundle_id, s.environment, s.original_transaction_id
+		HAVING bool_and(r.next_check_at IS NULL) AND bool_or(r.state IN ('new', 'valid'))
+		ORDER BY 1`
+	forgotten, err := j.lines(ctx, query, j.sim.Clock().Now())
+	if err != nil {
+		return fmt.Errorf("next checks: %w", err)
+	}
+	v.Lost += v.complainAll("next check", forgotten)
+	return nil
+}
+
+// accusations are how many failures, on how many days, take a receipt out of
+// service that was accepted before.
+const accusations = 3
+
+// quarantine looks for receipts that were accepted once, and taken out of service
+// by too little.
+func (j *Judge) quarantine(ctx context.Context, c Case, v *Verdict) error {
+	const query = `
+		SELECT encode(sha256, 'hex'), format('receipt %s is %s', id, state) FROM receipts
+		WHERE state NOT IN ('new', 'valid', 'xcode') ORDER BY id`
+	rows, err := j.db.QueryContext(ctx, query)
+	if err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var hasty []string
+	for rows.Next() {
+		var sum, line string
+		if err := rows.Scan(&sum, &line); err != nil {
+			return fmt.Errorf("quarantine: %w", err)
+		}
+		accepted, failures, days := j.failures(sum)
+		if (accepted || c.Accepted) && (failures < accusations || days < accusations) {
+			hasty = append(hasty, fmt.Sprintf("%s after %d failures on %d days, want %d of each at least", line, failures, days, accusations))
+		}
+	}
+	v.Wrong += v.complainAll("quarantine", hasty)
+	return rows.Err()
+}
+
+// failures are how often a receipt was answered with no facts since it was
+// answered with some, on how many days of the App Store; and whether it ever was.
+func (j *Judge) failures(sum string) (accepted bool, failures, days int) {
+	on := map[string]bool{}
+	for e := range j.sim.Log(0) {
+		switch {
+		case e.ReceiptSHA256 != sum:
+		case isGood(e):
+			accepted, failures = true, 0
+			clear(on)
+		default:
+			failures++
+			on[dayOf(e)] = true
+		}
+	}
+	return accepted, failures, len(on)
+}
+
+func dayOf(e applesim.Entry) string { return e.SimulatedTime.UTC().Format(time.DateOnly) }
