@@ -43,6 +43,8 @@ type expectation struct {
 	// can be.
 	must, may map[string]int64
 	original  int64
+	// decided is the status where it does not follow from the rest and the time.
+	decided string
 }
 
 // expected are the rows that an answer may lead to, of which one has to be.
@@ -78,7 +80,7 @@ func (b belief) less(a answer, list []answer) []expectation {
 	if b.row == nil {
 		return nil
 	}
-	e := expectation{believed: b.row.believed, must: maps.Clone(b.row.revoked), may: maps.Clone(b.row.revoked), original: b.row.original}
+	e := expectation{believed: b.row.believed, must: maps.Clone(b.row.revoked), may: maps.Clone(b.row.revoked), original: b.row.original, decided: b.row.Status}
 	addRevocations(e.may, a, false)
 	all := []expectation{e}
 	if first := a.originallyBought(); first != 0 {
@@ -87,7 +89,9 @@ func (b belief) less(a answer, list []answer) []expectation {
 	}
 	if a.shows(b.row.TransactionID) != nil {
 		// It is shown, with a date that is none: the renewal may be believed.
-		all = append(all, b.renewal(e, a)...)
+		told := e
+		told.decided = ""
+		all = append(all, b.renewal(told, a)...)
 	}
 	if days, _ := b.daysMissing(a, list); days >= missing {
 		for i := range all {
@@ -102,6 +106,7 @@ func (b belief) less(a answer, list []answer) []expectation {
 // ended forgets what the renewal had in store.
 func (e *expectation) ended() {
 	e.IsInBillingRetryPeriod, e.GracePeriodExpiresDate = false, 0
+	e.decided = string(applesim.StatusExpired)
 }
 
 // daysMissing is on how many days up to an answer the row was not shown, since it
@@ -277,7 +282,7 @@ func (e expectation) unlike(r row) string {
 		want.RevocationDate = cmp.Or(e.must[want.TransactionID], e.may[want.TransactionID], date)
 	}
 	if r.table == subscriptionsTable {
-		want.Status = statusOf(want, r)
+		want.Status = cmp.Or(e.decided, statusOf(want, r))
 		if e.original != 0 && e.original != r.original {
 			lines = append(lines, fmt.Sprintf("first bought at %d, want %d", r.original, e.original))
 		}
