@@ -107,6 +107,9 @@ type Rule struct {
 	Environment   string `json:"environment,omitempty"`
 	CustomerRef   string `json:"customer_ref,omitempty"`
 	ReceiptSHA256 string `json:"receipt_sha256,omitempty"`
+	// Customers restricts it to a share of the customers, the same ones each time;
+	// 0 is all.
+	Customers float64 `json:"customers,omitempty"`
 	// LargerThan restricts it to requests whose body has more bytes, as a proxy
 	// does in front of Apple; 0 is any.
 	LargerThan int `json:"larger_than,omitempty"`
@@ -122,8 +125,8 @@ type Rule struct {
 	// code from 21100 to 21199 always has one, in a form that varies.
 	Retryable    string `json:"retryable,omitempty"`
 	RetryableKey string `json:"retryable_key,omitempty"`
-	// Latency and Jitter, in real time, are of FaultLatency. Of the others, Age is
-	// up to Jitter more.
+	// Latency and Jitter, in real time, are of FaultLatency. Age and Skew of the
+	// others are up to Jitter more.
 	Latency Duration `json:"latency,omitempty"`
 	Jitter  Duration `json:"jitter,omitempty"`
 	// Fraction is what FaultCut sends; 0 means a half.
@@ -163,8 +166,8 @@ func (r Rule) Validate() error {
 	if !slices.Contains(faults, r.Fault) {
 		errs = append(errs, fmt.Errorf("fault %q: want one of %v", string(r.Fault), faults))
 	}
-	if r.Rate < 0 || r.Rate > 1 || r.Fraction < 0 || r.Fraction > 1 || r.Records < 0 || r.Records > 1 {
-		errs = append(errs, fmt.Errorf("rate %v, fraction %v, records %v: want 0 to 1", r.Rate, r.Fraction, r.Records))
+	if r.Rate < 0 || r.Rate > 1 || r.Fraction < 0 || r.Fraction > 1 || r.Records < 0 || r.Records > 1 || r.Customers < 0 || r.Customers > 1 {
+		errs = append(errs, fmt.Errorf("rate %v, fraction %v, records %v, customers %v: want 0 to 1", r.Rate, r.Fraction, r.Records, r.Customers))
 	}
 	if r.Form != "" && !slices.Contains(forms, r.Form) {
 		errs = append(errs, fmt.Errorf("form %q: want one of %v", string(r.Form), forms))
@@ -209,7 +212,8 @@ func (s *Server) mishap(e *Entry, key uint64) mishap {
 	for i := range rules {
 		r := &rules[i]
 		seed := s.cfg.Seed + uint64(i)
-		if !r.matches(e) || chance(seed, key, uint64(e.Attempt)) >= r.Rate {
+		if !r.matches(e) || r.Customers > 0 && chance(s.cfg.Seed, key, streamShare) >= r.Customers ||
+			chance(seed, key, uint64(e.Attempt)) >= r.Rate {
 			continue
 		}
 		switch {
@@ -217,6 +221,7 @@ func (s *Server) mishap(e *Entry, key uint64) mishap {
 			m.delay += time.Duration(r.Latency) + time.Duration(float64(r.Jitter)*chance(seed, key, uint64(e.Attempt), 1))
 		case r.Fault == FaultClock:
 			m.skew += cmp.Or(time.Duration(r.Skew), time.Hour)
+			m.skew += time.Duration(float64(r.Jitter) * chance(seed, key, uint64(e.Attempt), 2)).Truncate(time.Second)
 		case m.rule == nil:
 			m.rule, m.draw = r, mixBits(seed^key^uint64(e.Attempt))
 		}

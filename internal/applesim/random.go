@@ -14,6 +14,7 @@ const (
 	streamCrowd = 1000
 	streamOffer = 1001
 	streamMore  = 1002
+	streamShare = 1003
 )
 
 // newRandom is the generator of one stream of one customer. It is the same on

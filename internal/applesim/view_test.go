@@ -153,6 +153,27 @@ func TestViewsOfATransaction(t *testing.T) {
 	}
 }
 
+// TestShareOfCustomers holds a rule for some of them to the same ones each time.
+func TestShareOfCustomers(t *testing.T) {
+	t.Parallel()
+	const customers = 60
+	s := newSim(t, Config{Customers: customers, Mix: &Mix{}, Faults: []Rule{{Fault: FaultHTTP, Status: 503, Rate: 1, Customers: 0.3}}})
+	hit := 0
+	for i := range customers {
+		a := askFor(t, s, i)
+		first := send(t, s, "production", a).Code
+		if second := send(t, s, "production", a).Code; second != first {
+			t.Errorf("customer %d: first HTTP %d, then %d", i, first, second)
+		}
+		if first == 503 {
+			hit++
+		}
+	}
+	if hit < 8 || hit > 30 {
+		t.Errorf("%d of %d customers, want about 18", hit, customers)
+	}
+}
+
 // TestClocksSwitch has the clock of one endpoint go wrong while it runs, and
 // come right.
 func TestClocksSwitch(t *testing.T) {
