@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"revalidator/internal/iap"
 )
 
 // Backlog is how much work there is, over all apps.
@@ -17,6 +19,8 @@ type Backlog struct {
 	Claimed int64 `db:"claimed"`
 	// PausedApps is how many apps stand still.
 	PausedApps int64 `db:"paused_apps"`
+	// Unscheduled is that of UnscheduledSubscriptions.
+	Unscheduled int64 `db:"unscheduled"`
 	// Secret is when the newest secret was added of the app whose newest is the
 	// oldest, nil where no app has one. Refused and retired ones do not count.
 	Secret *time.Time `db:"secret"`
@@ -40,6 +44,7 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 			 WHERE a.paused_at IS NULL) AS oldest,
 			(SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL) AS claimed,
 			(SELECT count(*) FROM apps WHERE paused_at IS NOT NULL) AS paused_apps,
+			(SELECT count(*) FROM (` + unscheduled + `) s) AS unscheduled,
 			(SELECT min(newest) FROM (
 				SELECT max(s.created_at) AS newest
 				FROM apps a JOIN shared_secrets s ON s.bundle_id = a.bundle_id OR s.bundle_id IS NULL
@@ -49,4 +54,38 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 		return Backlog{}, fmt.Errorf("look at the backlog: %w", err)
 	}
 	return b, nil
+}
+
+// unscheduled are live subscriptions that are past their expiry at $1 and that no
+// receipt is to be checked for, so that nothing would ever end them. It looks at the
+// ones that expired first only, among which those that stay so are, and so costs
+// the same however many are past their expiry in the night.
+const unscheduled = `
+	SELECT s.bundle_id, s.environment, s.original_transaction_id FROM (
+		SELECT bundle_id, environment, original_transaction_id FROM subscriptions
+		WHERE status IN ('active', 'billing_grace_period', 'billing_retry') AND expires_date < $1
+		ORDER BY expires_date LIMIT 10000) s
+	WHERE NOT EXISTS (
+		SELECT 1 FROM receipt_subscriptions l JOIN receipts r ON r.id = l.receipt_id
+		WHERE l.original_transaction_id = s.original_transaction_id AND l.bundle_id = s.bundle_id AND l.environment = s.environment
+		  AND (r.next_check_at IS NOT NULL OR r.claimed_until IS NOT NULL))`
+
+// UnscheduledSubscriptions lists live subscriptions that are past their expiry and
+// that no receipt is to be checked for, of the 10,000 that expired first; at most
+// limit. There should never be one.
+func (db *DB) UnscheduledSubscriptions(ctx context.Context, now time.Time, limit int) ([]iap.SubscriptionKey, error) {
+	const query = unscheduled + ` LIMIT $2`
+	var rows []struct {
+		BundleID              string          `db:"bundle_id"`
+		Environment           iap.Environment `db:"environment"`
+		OriginalTransactionID string          `db:"original_transaction_id"`
+	}
+	if err := db.db.SelectContext(ctx, &rows, query, now, limit); err != nil {
+		return nil, fmt.Errorf("list unscheduled subscriptions: %w", err)
+	}
+	keys := make([]iap.SubscriptionKey, len(rows))
+	for i, r := range rows {
+		keys[i] = iap.SubscriptionKey{BundleID: r.BundleID, Environment: r.Environment, OriginalTransactionID: r.OriginalTransactionID}
+	}
+	return keys, nil
 }

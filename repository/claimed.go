@@ -28,7 +28,7 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
 		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
-		       coalesce(r.last_error, '') AS last_failure, r.failures_alike,
+		       coalesce(r.last_error, '') AS last_failure, r.failures_alike, r.stale_replies,
 		       CASE WHEN r.byte_size <= $3 THEN d.data END AS data,
 		       ` + appColumns + `
 		FROM unnest($1::bigint[], $2::bigint[]) AS c(id, generation)
@@ -67,6 +67,7 @@ type claimedRow struct {
 	ConsecutiveFailures int              `db:"consecutive_failures"`
 	LastFailure         string           `db:"last_failure"`
 	FailuresAlike       int              `db:"failures_alike"`
+	StaleReplies        int              `db:"stale_replies"`
 	ledger.App
 }
 
@@ -74,6 +75,6 @@ func (row claimedRow) receipt() ledger.Receipt {
 	return ledger.Receipt{
 		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
 		ImportedAt: row.ImportedAt, Data: row.Data, State: row.State, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
-		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, App: row.App,
+		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, StaleReplies: row.StaleReplies, App: row.App,
 	}
 }

@@ -21,6 +21,9 @@ type EventDetails struct {
 	HappenedAt *time.Time `db:"happened_at" json:"happened_at"`
 	// Generation is with ReceiptID the evidence: which reply showed the change.
 	Generation *int64 `db:"generation" json:"generation"`
+	// Evidence is nil where a reply shows the change, and no_longer_shown where
+	// it follows from replies that do not show the subscription any more.
+	Evidence *string `db:"evidence" json:"evidence"`
 	// Before and After are the row of subscriptions or purchases; Before is
 	// null at the first sight.
 	Before json.RawMessage `db:"before" json:"before"`
@@ -40,7 +43,7 @@ type EventQuery struct {
 
 const (
 	eventColumns = `id, type, bundle_id, environment, original_transaction_id, transaction_id, product_id,
-		as_of, happened_at, recorded_at, run_id, receipt_id, generation, coalesce(before, 'null') AS before, after`
+		as_of, happened_at, recorded_at, run_id, receipt_id, generation, evidence, coalesce(before, 'null') AS before, after`
 	chosenEvents = `($2 = '' OR bundle_id = $2) AND ($3::text[] IS NULL OR type = ANY($3)) AND recorded_at >= $4`
 )
 

@@ -31,7 +31,11 @@ type event struct {
 	RunID                 int64           `json:"run_id,omitempty"`
 	ReceiptID             int64           `json:"receipt_id"`
 	Generation            int64           `json:"generation"`
+	Evidence              string          `json:"evidence,omitempty"`
 }
+
+// noLongerShown is the evidence of an event that no reply shows.
+const noLongerShown = "no_longer_shown"
 
 // saveEvents appends events in their order, announces them, and returns the
 // receipts that brought them.
@@ -50,9 +54,9 @@ func saveEvents(ctx context.Context, tx *sqlx.Tx, events []event, now time.Time)
 	const write = `
 		WITH written AS (
 			INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id,
-				product_id, before, after, as_of, happened_at, run_id, receipt_id, generation, recorded_at)
+				product_id, before, after, as_of, happened_at, run_id, receipt_id, generation, evidence, recorded_at)
 			SELECT type, bundle_id, environment, original_transaction_id, transaction_id,
-				product_id, before, after, as_of, happened_at, run_id, receipt_id, generation, $2::timestamptz
+				product_id, before, after, as_of, happened_at, run_id, receipt_id, generation, evidence, $2::timestamptz
 			FROM json_populate_recordset(NULL::subscription_events, $1) WITH ORDINALITY
 			ORDER BY ordinality
 			RETURNING subscription_events.id)

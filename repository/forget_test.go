@@ -15,19 +15,20 @@ import (
 // held is the outcome of a claim on a receipt that shows all this.
 func held(c ledger.Claim, run ledger.Run, subscriptions, purchases []string) ledger.Outcome {
 	o := success(c, run, noon)
-	o.Conclusion = &iap.Conclusion{}
+	// Each later customer sees it later, so that each moves it.
+	asOf := noon.Add(time.Duration(c.ReceiptID) * time.Second)
+	o.Conclusion = &iap.Conclusion{AsOf: asOf}
 	for _, id := range subscriptions {
 		o.Conclusion.Subscriptions = append(o.Conclusion.Subscriptions, iap.Subscription{
 			SubscriptionKey: iap.SubscriptionKey{BundleID: app, Environment: iap.Production, OriginalTransactionID: id},
 			Status:          iap.StatusActive, ProductID: "monthly", TransactionID: id, ExpiresDate: noon.Add(time.Hour),
-			// Each later customer sees it later, so that each moves it.
-			AsOf: noon.Add(time.Duration(c.ReceiptID) * time.Second),
+			AsOf: asOf, ToldAt: toldAt(asOf), Tells: everything,
 		})
 	}
 	for _, id := range purchases {
 		o.Conclusion.Purchases = append(o.Conclusion.Purchases, iap.Purchase{
 			BundleID: app, Environment: iap.Production, TransactionID: id, OriginalTransactionID: id, ProductID: "lifetime",
-			AsOf: noon.Add(time.Duration(c.ReceiptID) * time.Second),
+			AsOf: asOf,
 		})
 	}
 	return o

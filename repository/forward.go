@@ -33,97 +33,119 @@ type table[T any, K comparable] struct {
 	// the primary key.
 	columns string
 	key     func(T) K
-	less    func(a, b K) int
-	asOf    func(T) time.Time
-	// settle completes a newer row by what is known.
-	settle  func(before, after T) T
+	// keyed is a T with nothing but its key.
+	keyed func(K) T
+	less  func(a, b K) int
+	asOf  func(T) time.Time
+	// shown is whether facts show a row at all; one that they do not is stored.
+	shown func(T) bool
+	// merge combines facts with the row that is stored.
+	merge   func(before, facts T) (T, iap.Progress)
 	changes func(before *T, after T, importedAt time.Time) []iap.Change
-	// event is what every event of a row says.
-	event func(T) event
+	// event is what every event of a step says, but for the change.
+	event func(before *T, after T) event
 }
 
 const keyColumns = 3
 
-// forward moves rows forward to the newest of the facts, and returns an event
-// for each change on the way. Rows are inserted and locked in the order of
-// their keys, so that two batches that share rows wait for each other instead
-// of locking each other out; and a row is inserted before it is looked for, so
-// that two who both see it for the first time do not both call it new.
-func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], now time.Time) ([]event, error) {
-	if len(facts) == 0 {
-		return nil, nil
+// merged is what became of rows, and what each receipt brought to them.
+type merged[T any, K comparable] struct {
+	// rows are those of all facts, and of what else was asked for.
+	rows   map[K]T
+	events []event
+	// news are the receipts that moved a row forward, and less the rows of
+	// which a receipt shows less than is stored.
+	news map[int64]bool
+	less map[int64][]K
+}
+
+// forward merges facts with the rows that are stored, and returns an event for each
+// change on the way. It also locks and returns the rows of other keys, as they are
+// stored. Rows are inserted and locked in the order of their keys, so that two
+// batches that share rows wait for each other instead of locking each other out; and
+// a row is inserted before it is looked for, so that two who both see it for the
+// first time do not both call it new.
+func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], others []K, now time.Time) (merged[T, K], error) {
+	m := merged[T, K]{rows: make(map[K]T), news: make(map[int64]bool), less: make(map[int64][]K)}
+	if len(facts)+len(others) == 0 {
+		return m, nil
 	}
 	slices.SortStableFunc(facts, func(a, b fact[T]) int { return t.asOf(a.row).Compare(t.asOf(b.row)) })
-	newest := make(map[K]T)
+	known, newest := make(map[K]T), make(map[K]T)
+	for _, k := range others {
+		known[k] = t.keyed(k)
+	}
 	for _, f := range facts {
-		newest[t.key(f.row)] = f.row
+		if k := t.key(f.row); t.shown(f.row) && !has(known, k) {
+			newest[k] = f.row
+		}
 	}
 	inserted, err := t.insert(ctx, tx, t.sorted(newest), now)
 	if err != nil {
-		return nil, fmt.Errorf("insert %s: %w", t.name, err)
+		return m, fmt.Errorf("insert %s: %w", t.name, err)
 	}
-	known := make(map[K]T)
 	for k, row := range newest {
 		if !inserted[k] {
 			known[k] = row
 		}
 	}
-	stored, err := t.lock(ctx, tx, t.sorted(known))
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", t.name, err)
+	if m.rows, err = t.lock(ctx, tx, t.sorted(known)); err != nil {
+		return m, fmt.Errorf("lock %s: %w", t.name, err)
 	}
-	events, moved := t.advance(facts, stored)
+	moved := t.advance(&m, facts)
 	for k := range inserted {
-		if moved[k].facts == 1 {
+		if moved[k] == 1 {
 			delete(moved, k) // stored as it is now already
 		}
 	}
-	if err := t.update(ctx, tx, t.sorted(rowsOf(moved)), now); err != nil {
-		return nil, fmt.Errorf("update %s: %w", t.name, err)
+	rows := make(map[K]T, len(moved))
+	for k := range moved {
+		rows[k] = m.rows[k]
 	}
-	return events, nil
-}
-
-// moved is a row as it has become, and by how many facts.
-type moved[T any] struct {
-	row   T
-	facts int
-}
-
-func rowsOf[T any, K comparable](all map[K]moved[T]) map[K]T {
-	rows := make(map[K]T, len(all))
-	for k, m := range all {
-		rows[k] = m.row
+	if err := t.update(ctx, tx, t.sorted(rows), now); err != nil {
+		return m, fmt.Errorf("update %s: %w", t.name, err)
 	}
-	return rows
+	return m, nil
 }
 
-// advance goes through facts, oldest first, from the stored rows on. Facts that
-// are not newer than what is known change nothing.
-func (t table[T, K]) advance(facts []fact[T], state map[K]T) ([]event, map[K]moved[T]) {
-	var events []event
-	all := make(map[K]moved[T])
+func has[K comparable, V any](m map[K]V, k K) bool {
+	_, ok := m[k]
+	return ok
+}
+
+// advance goes through facts, oldest first, from the stored rows on, and returns by
+// how many facts each row was changed.
+func (t table[T, K]) advance(m *merged[T, K], facts []fact[T]) map[K]int {
+	moved := make(map[K]int)
 	for _, f := range facts {
 		k := t.key(f.row)
-		var earlier *T
-		after := f.row
-		if before, known := state[k]; known {
-			if !iap.Supersedes(t.asOf(before), t.asOf(f.row)) {
-				continue
-			}
-			earlier, after = &before, t.settle(before, f.row)
+		before, known := m.rows[k]
+		if !known {
+			m.news[f.reply.receiptID] = true
+			m.events = append(m.events, t.tell(nil, f.row, f.reply)...)
+			m.rows[k], moved[k] = f.row, 1
+			continue
 		}
-		events = append(events, t.tell(earlier, after, f.reply)...)
-		state[k], all[k] = after, moved[T]{after, all[k].facts + 1}
+		after, progress := t.merge(before, f.row)
+		switch progress {
+		case iap.ProgressNone:
+			continue
+		case iap.ProgressMerged:
+			m.news[f.reply.receiptID] = true
+		case iap.ProgressShowsLess:
+			m.less[f.reply.receiptID] = append(m.less[f.reply.receiptID], k)
+		}
+		m.events = append(m.events, t.tell(&before, after, f.reply)...)
+		m.rows[k], moved[k] = after, moved[k]+1
 	}
-	return events, all
+	return moved
 }
 
 // tell makes an event of each change between two states of a row.
 func (t table[T, K]) tell(before *T, after T, by reply) []event {
 	var events []event
 	for _, c := range t.changes(before, after, by.importedAt) {
-		e := t.event(after)
+		e := t.event(before, after)
 		e.Type, e.TransactionID, e.ProductID, e.HappenedAt, e.After = c.Type, c.TransactionID, c.ProductID, c.At, after
 		if before != nil {
 			e.Before = *before
@@ -144,6 +166,9 @@ func (t table[T, K]) sorted(rows map[K]T) []T {
 }
 
 func (t table[T, K]) insert(ctx context.Context, tx *sqlx.Tx, rows []T, now time.Time) (map[K]bool, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
 	query := `
 		INSERT INTO ` + t.name + ` (` + t.columns + `, updated_at)
 		SELECT ` + t.columns + `, $2::timestamptz FROM json_populate_recordset(NULL::` + t.name + `, $1)

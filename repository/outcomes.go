@@ -2,11 +2,11 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
@@ -15,7 +15,6 @@ import (
 // outcomeRow is an outcome as the statement reads it.
 type outcomeRow struct {
 	ReceiptID     int64            `json:"receipt_id"`
-	Generation    int64            `json:"generation"`
 	Asked         bool             `json:"asked"`
 	At            time.Time        `json:"at"`
 	Stays         bool             `json:"stays"`
@@ -25,6 +24,9 @@ type outcomeRow struct {
 	Failure       string           `json:"failure,omitempty"`
 	NextCheckAt   time.Time        `json:"next_check_at,omitzero"`
 	NextCheckRule iap.Rule         `json:"next_check_rule,omitempty"`
+	// Accepted is whether Apple accepted the receipt, and News that of the outcome.
+	Accepted bool `json:"accepted"`
+	News     bool `json:"news"`
 }
 
 // byKeyOnly is for a transaction that finds all rows by their keys. Where a table
@@ -34,30 +36,40 @@ type outcomeRow struct {
 // more slowly.
 const byKeyOnly = `SET LOCAL enable_seqscan = off`
 
-// SaveOutcomes stores what became of claims, in one transaction: the receipts,
-// what Apple's facts change about subscriptions and purchases, an event for
-// each change, and the totals of the runs. saved[i] is false where the claim of
-// outcome i was lost: nothing of it is stored or counted, and a second call
-// with the same outcome changes nothing. Its error is ledger.ErrUnavailable where
-// a later try may do better.
-func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []bool, err error) {
+// SaveOutcomes stores the outcomes of claims, in one transaction: what Apple's facts
+// change about subscriptions and purchases, an event for each change, the receipts
+// with their next checks, and the totals of the runs. Of an outcome whose claim was
+// lost nothing is stored or counted, and a second call with the same outcome changes
+// nothing. Its error is ledger.ErrUnavailable where a later try may do better.
+func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []ledger.Saved, err error) {
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
 			return err
 		}
-		held, err := endClaims(ctx, tx, outcomes)
+		held, err := lockClaims(ctx, tx, outcomes)
 		if err != nil {
 			return err
 		}
-		saved = make([]bool, len(outcomes))
+		saved = make([]ledger.Saved, len(outcomes))
 		var stored []ledger.Outcome
+		var places []int
 		for i, o := range outcomes {
-			if saved[i] = held[o.ReceiptID] == o.Generation; saved[i] {
+			if saved[i].Held = held[o.ReceiptID] == o.Generation; saved[i].Held {
 				delete(held, o.ReceiptID) // the same outcome twice counts once
-				stored = append(stored, o)
+				stored, places = append(stored, o), append(places, i)
 			}
 		}
-		changed, err := saveConclusions(ctx, tx, stored)
+		events, err := mergeConclusions(ctx, tx, stored)
+		if err != nil {
+			return err
+		}
+		if err := endClaims(ctx, tx, stored); err != nil {
+			return err
+		}
+		for i, o := range stored {
+			saved[places[i]].NextCheck, saved[places[i]].Failure = o.NextCheck, o.Failure
+		}
+		changed, err := saveEvents(ctx, tx, events, latestOf(stored))
 		if err != nil {
 			return err
 		}
@@ -71,9 +83,47 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 	return saved, nil
 }
 
-// endClaims updates the receipts whose claims are still held, and returns their
-// generations by id.
-func endClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map[int64]int64, error) {
+// latestOf is our time of the last of the outcomes.
+func latestOf(outcomes []ledger.Outcome) (at time.Time) {
+	for _, o := range outcomes {
+		if o.At.After(at) {
+			at = o.At
+		}
+	}
+	return at
+}
+
+// lockClaims locks the receipts whose claims are still held, in the order of their
+// ids, and returns their generations by id. Until the commit nobody else stores
+// anything of them.
+func lockClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map[int64]int64, error) {
+	const query = `
+		SELECT r.id, r.generation
+		FROM unnest($1::bigint[], $2::bigint[]) AS o(id, generation)
+		JOIN receipts r ON r.id = o.id AND r.generation = o.generation
+		WHERE ` + claimHeld + `
+		ORDER BY r.id FOR NO KEY UPDATE OF r`
+	ids, generations := make([]int64, len(outcomes)), make([]int64, len(outcomes))
+	for i, o := range outcomes {
+		ids[i], generations[i] = o.ReceiptID, o.Generation
+	}
+	var locked []struct {
+		ID         int64 `db:"id"`
+		Generation int64 `db:"generation"`
+	}
+	if err := tx.SelectContext(ctx, &locked, query, pq.Array(ids), pq.Array(generations)); err != nil {
+		return nil, fmt.Errorf("lock claims: %w", err)
+	}
+	held := make(map[int64]int64, len(locked))
+	for _, r := range locked {
+		held[r.ID] = r.Generation
+	}
+	return held, nil
+}
+
+// endClaims stores what became of receipts, whose claims the transaction has locked,
+// and ends these.
+func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 	const query = `
 		UPDATE receipts r SET
 			claimed_until = NULL,
@@ -86,41 +136,32 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map
 			last_code = CASE WHEN o.asked THEN o.code ELSE r.last_code END,
 			last_error = CASE WHEN o.asked THEN o.failure ELSE r.last_error END,
 			consecutive_failures = CASE WHEN NOT o.asked THEN r.consecutive_failures
-			                            WHEN o.failure IS NULL THEN 0
+			                            WHEN o.accepted THEN 0
 			                            ELSE r.consecutive_failures + 1 END,
 			failures_alike = CASE WHEN NOT o.asked THEN r.failures_alike
-			                      WHEN o.failure IS NULL THEN 0
+			                      WHEN o.accepted THEN 0
 			                      WHEN o.failure = r.last_error THEN r.failures_alike + 1
-			                      ELSE 1 END
-		FROM json_to_recordset($1) AS o(receipt_id bigint, generation bigint, asked boolean, at timestamptz,
+			                      ELSE 1 END,
+			stale_replies = CASE WHEN NOT o.accepted THEN r.stale_replies
+			                     WHEN o.news THEN 0
+			                     ELSE r.stale_replies + 1 END
+		FROM json_to_recordset($1) AS o(receipt_id bigint, asked boolean, at timestamptz,
 		     stays boolean, environment text, state text, code integer, failure text,
-		     next_check_at timestamptz, next_check_rule text)
-		WHERE r.id = o.receipt_id AND r.generation = o.generation AND ` + claimHeld + `
-		RETURNING r.id, r.generation`
-	rows := make([]outcomeRow, len(outcomes))
-	for i, o := range outcomes {
+		     next_check_at timestamptz, next_check_rule text, accepted boolean, news boolean)
+		WHERE r.id = o.receipt_id`
+	rows := make([]outcomeRow, len(stored))
+	for i, o := range stored {
 		rows[i] = outcomeRow{
-			ReceiptID: o.ReceiptID, Generation: o.Generation, Asked: o.Asked, At: o.At, Stays: o.Stays,
+			ReceiptID: o.ReceiptID, Asked: o.Asked, At: o.At, Stays: o.Stays,
 			Environment: o.Environment, State: o.State, Code: o.Code, Failure: o.Failure,
 			NextCheckAt: o.NextCheck.At, NextCheckRule: o.NextCheck.Rule,
+			Accepted: o.Asked && (o.Conclusion != nil || o.Failure == ""), News: o.News,
 		}
 	}
-	document, err := json.Marshal(rows)
-	if err != nil {
-		return nil, err
+	if err := execJSON(ctx, tx, query, rows); err != nil {
+		return fmt.Errorf("end claims: %w", err)
 	}
-	var ended []struct {
-		ID         int64 `db:"id"`
-		Generation int64 `db:"generation"`
-	}
-	if err := tx.SelectContext(ctx, &ended, query, string(document)); err != nil {
-		return nil, fmt.Errorf("end claims: %w", err)
-	}
-	held := make(map[int64]int64, len(ended))
-	for _, r := range ended {
-		held[r.ID] = r.Generation
-	}
-	return held, nil
+	return nil
 }
 
 // appTotals is what a batch adds to one app's part of a run.

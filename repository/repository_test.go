@@ -87,7 +87,11 @@ func (f fixture) save(outcomes ...ledger.Outcome) []bool {
 	f.t.Helper()
 	saved, err := f.SaveOutcomes(f.t.Context(), outcomes)
 	f.must(err)
-	return saved
+	held := make([]bool, len(saved))
+	for i, s := range saved {
+		held[i] = s.Held
+	}
+	return held
 }
 
 func (f fixture) totals(run ledger.Run) ledger.RunTotals {
@@ -102,14 +106,23 @@ func success(c ledger.Claim, run ledger.Run, asOf time.Time) ledger.Outcome {
 	return ledger.Outcome{
 		ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon,
 		Asked: true, Calls: 1, Code: new(int), State: iap.ReceiptValid, Environment: iap.Production,
-		NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRenewal},
-		Conclusion: &iap.Conclusion{Subscriptions: []iap.Subscription{{
+		Policy: &policy, Backoff: time.Hour,
+		Conclusion: &iap.Conclusion{AsOf: asOf, Subscriptions: []iap.Subscription{{
 			SubscriptionKey: iap.SubscriptionKey{BundleID: c.BundleID, Environment: iap.Production, OriginalTransactionID: "1000"},
 			Status:          iap.StatusActive, ProductID: "monthly", TransactionID: "1000",
-			ExpiresDate: noon.Add(24 * time.Hour), AsOf: asOf,
+			ExpiresDate: noon.Add(24 * time.Hour), AsOf: asOf, ToldAt: toldAt(asOf), Tells: everything,
 		}}},
 	}
 }
+
+func toldAt(asOf time.Time) iap.ToldAt {
+	return iap.ToldAt{PeriodAsOf: asOf, RenewalAsOf: asOf, GraceAsOf: asOf, OfferAsOf: asOf, RevocationsAsOf: asOf}
+}
+
+// policy is that of every test here, and everything all groups of facts.
+var policy = iap.DefaultPolicy()
+
+const everything = iap.GroupPeriod | iap.GroupRenewal | iap.GroupGrace | iap.GroupOffer | iap.GroupRevocations
 
 func TestMigrateIsRepeatable(t *testing.T) {
 	f := open(t)

@@ -58,9 +58,9 @@ func newBatcher[In, Out any](size int, delay time.Duration, do func(context.Cont
 	}
 }
 
-// newSaver makes the batcher of outcomes: each is durable once it is through, or
-// false where its claim was lost.
-func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, bool] {
+// newSaver makes the batcher of outcomes: each is durable once it is through, unless
+// its claim was lost.
+func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, ledger.Saved] {
 	return newBatcher(size, delay, store.SaveOutcomes)
 }
 

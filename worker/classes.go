@@ -1,6 +1,10 @@
 package worker
 
-import "slices"
+import (
+	"slices"
+
+	"revalidator/internal/ledger"
+)
 
 // FailureClasses lists what the last result of a receipt may be called where it
 // was a failure, in the order of the table. What ends without an answer to store
@@ -16,5 +20,5 @@ func FailureClasses() []string {
 			classes = append(classes, v.class)
 		}
 	}
-	return classes
+	return append(classes, ledger.ClassShowsLess)
 }

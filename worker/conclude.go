@@ -43,7 +43,7 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 		code := int(a.Code)
 		o.Code = &code
 		o.ImportedAt = r.ImportedAt
-		w.recordFacts(&o, a, r.App.Policy(w.cfg.Policy))
+		w.recordFacts(&o, a, r)
 	case errors.As(err, &status):
 		code := int(status.Code)
 		o.Code = &code
@@ -62,15 +62,12 @@ func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
 	}
 }
 
-// recordFacts derives what the facts mean and when to look again.
-func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, policy iap.Policy) {
-	conclusion := iap.Derive(&a.Facts)
-	next := policy.Plan(conclusion, a.Facts.AsOf, o.ReceiptID)
-	if !next.At.IsZero() && next.At.Before(o.At) {
-		// Apple's clock is behind ours, or the reply was long on its way.
-		next.At = o.At
-	}
-	o.State, o.Conclusion, o.NextCheck = iap.ReceiptValid, &conclusion, next
+// recordFacts derives what the facts say. What it changes, and when the receipt is
+// checked next, shows when it is merged with what is stored.
+func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, r ledger.Receipt) {
+	conclusion, policy := iap.Derive(&a.Facts), r.App.Policy(w.cfg.Policy)
+	o.State, o.Conclusion, o.Policy = iap.ReceiptValid, &conclusion, &policy
+	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
 }
 
 // recordFailure says when to ask again, and what to make of the receipt. The

@@ -182,14 +182,18 @@ func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []ledger.ClaimKey)
 	return receipts, nil
 }
 
-func (s *fakeStore) SaveOutcomes(_ context.Context, outcomes []ledger.Outcome) ([]bool, error) {
+func (s *fakeStore) SaveOutcomes(_ context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.saveErr != nil {
 		return nil, s.saveErr
 	}
 	s.saved = append(s.saved, outcomes...)
-	return slices.Repeat([]bool{!s.lost}, len(outcomes)), nil
+	saved := make([]ledger.Saved, len(outcomes))
+	for i, o := range outcomes {
+		saved[i] = ledger.Saved{Held: !s.lost, NextCheck: o.NextCheck, Failure: o.Failure}
+	}
+	return saved, nil
 }
 
 func (s *fakeStore) PauseApp(ctx context.Context, _, reason string, _ time.Time) (bool, error) {

@@ -65,7 +65,7 @@ func TestHandleSuccess(t *testing.T) {
 	want := ledger.Outcome{
 		ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Asked: true, Calls: 1, Code: new(int),
 		State: iap.ReceiptValid, Environment: iap.Production, Conclusion: &conclusion,
-		NextCheck: iap.DefaultPolicy().Plan(conclusion, noon, 7),
+		Policy: new(iap.DefaultPolicy()), Backoff: staleBase,
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreTypes(iap.Evidence{})); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
@@ -87,35 +87,8 @@ func TestPolicyOfTheApp(t *testing.T) {
 		c.AppStore = appStore(func(context.Context, appstore.Request) (appstore.Answer, error) { return year, nil })
 	})
 	p.store.receipt.App.SweepDays = new(7)
-	next := p.mustHandle(t).NextCheck
-	if wait := next.At.Sub(noon); next.Rule != iap.RuleRefundSweep || wait > 7*24*time.Hour {
-		t.Errorf("next check: got %s by %s, want one within a week by %s", wait, next.Rule, iap.RuleRefundSweep)
-	}
-}
-
-// TestNextCheckIsNeverInThePast has a reply that is older than the wait that
-// follows from it.
-func TestNextCheckIsNeverInThePast(t *testing.T) {
-	t.Parallel()
-	p := newParts(t, nil)
-	p.clock.advance(365 * 24 * time.Hour)
-	if o := p.mustHandle(t); !o.NextCheck.At.Equal(p.clock.Now()) {
-		t.Errorf("next check: got %v, want now, %v", o.NextCheck.At, p.clock.Now())
-	}
-}
-
-// TestSettledStaysSettled has facts that nothing can change any more.
-func TestSettledStaysSettled(t *testing.T) {
-	t.Parallel()
-	p := newParts(t, func(c *Config) {
-		c.AppStore = appStore(func(context.Context, appstore.Request) (appstore.Answer, error) {
-			a := appstore.Answer{Environment: iap.Production, Calls: 1, Facts: iap.Facts{AsOf: noon, BundleID: app}}
-			a.Facts.AddTransaction(iap.Transaction{TransactionID: "1", PurchaseDate: noon.AddDate(-5, 0, 0)}, iap.ListLatest)
-			return a, nil
-		})
-	})
-	if diff := cmp.Diff(iap.Check{Rule: iap.RuleSettled}, p.mustHandle(t).NextCheck); diff != "" {
-		t.Errorf("next check (-want +got)\n%s", diff)
+	if o := p.mustHandle(t); o.Policy.SweepEvery != 7*24*time.Hour {
+		t.Errorf("the next check is planned with a sweep every %s, want every week", o.Policy.SweepEvery)
 	}
 }
 

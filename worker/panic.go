@@ -32,16 +32,24 @@ func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt) (o ledger.Ou
 // did. The answer is there: it is kept even if the task's time is up.
 func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outcome) (ledger.Outcome, bool, error) {
 	ctx = context.WithoutCancel(ctx)
-	saved, err := w.batch.share(ctx, o)
+	o, held, err := w.save(ctx, o)
 	if !errors.Is(err, errPanicked) {
-		return o, saved, err
+		return o, held, err
 	}
 	w.logPanic(r.ID, err.Error(), "")
 	if o, err = w.conclude(ctx, r, appstore.Answer{Calls: o.Calls}, errPanicked); err != nil {
 		return o, false, err
 	}
-	saved, err = w.batch.share(ctx, o)
-	return o, saved, err
+	return w.save(ctx, o)
+}
+
+// save stores an outcome, and returns it with what storing it found out.
+func (w *Worker) save(ctx context.Context, o ledger.Outcome) (ledger.Outcome, bool, error) {
+	saved, err := w.batch.share(ctx, o)
+	if err == nil && saved.Held {
+		o.NextCheck, o.Failure = saved.NextCheck, saved.Failure
+	}
+	return o, saved.Held, err
 }
 
 // logPanic tells of a panic with its stack, which holds addresses and no data.

@@ -24,7 +24,7 @@ type poisoned struct {
 	id int64
 }
 
-func (s poisoned) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]bool, error) {
+func (s poisoned) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
 	for _, o := range outcomes {
 		if o.ReceiptID == s.id && o.Conclusion != nil {
 			panic("receipt data of a customer")

@@ -31,6 +31,14 @@ const (
 	limitAfter      = 5 * time.Second
 )
 
+// How long a receipt rests after a reply that tells nothing new, at first and at
+// most: Apple's replicas catch up within minutes, and what they do not show after a
+// day may not come back.
+const (
+	staleBase = 15 * time.Minute
+	staleMax  = 24 * time.Hour
+)
+
 const (
 	// trustFactor is how much longer a receipt is trusted that Apple has
 	// accepted before: its bytes are the same ones, so that the trouble is more
@@ -66,10 +74,19 @@ func (p *RetryPolicy) fill() {
 // backoff is the wait after so many failures in a row, with a quarter of jitter
 // to either side.
 func (p RetryPolicy) backoff(failures int) time.Duration {
-	wait := p.Max
-	// Asked this way around, because Base doubled 30 times overflows.
-	if doublings := max(failures-1, 0); p.Base <= p.Max>>doublings {
-		wait = p.Base << doublings
+	return p.doubled(p.Base, p.Max, failures)
+}
+
+// staleBackoff is the wait after so many replies in a row that told nothing new.
+func (p RetryPolicy) staleBackoff(replies int) time.Duration {
+	return p.doubled(staleBase, staleMax, replies)
+}
+
+func (p RetryPolicy) doubled(base, most time.Duration, times int) time.Duration {
+	wait := most
+	// Asked this way around, because what is doubled 30 times overflows.
+	if doublings := max(times-1, 0); base <= most>>doublings {
+		wait = base << doublings
 	}
 	return time.Duration(float64(wait) * (0.75 + p.Random()/2))
 }

@@ -14,8 +14,8 @@ import (
 type Store interface {
 	// ClaimedReceipts leaves claims out that are gone.
 	ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error)
-	// SaveOutcomes tells for each outcome whether its claim was still held.
-	SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]bool, error)
+	// SaveOutcomes tells for each outcome what was stored of it.
+	SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error)
 	SecretStore
 }
 

@@ -70,7 +70,7 @@ type Worker struct {
 	cfg     Config
 	ring    *ring
 	loader  *batcher[ledger.ClaimKey, loaded]
-	batch   *batcher[ledger.Outcome, bool]
+	batch   *batcher[ledger.Outcome, ledger.Saved]
 	memory  *memory
 	metrics *metrics
 	odd     *oddities

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
@@ -25,6 +26,7 @@ func (d *doctor) postgresChecks() []doctorCheck {
 		{"secrets", d.missingSecrets, false},
 		{"secret_age", d.oldSecrets, false},
 		{"overdue", d.overdue, false},
+		{"next_checks", d.nextChecks, false},
 		{"runs", d.orphanedRuns, false},
 	}
 }
@@ -172,6 +174,26 @@ func (d *doctor) overdue(ctx context.Context) finding {
 			"receipts are due since %s, and the run of %s should have done them", when(*due.Oldest), when(*due.OverdueSince))
 	}
 	return sound("nothing")
+}
+
+// nextChecks looks for live subscriptions that would stay as they are for ever.
+func (d *doctor) nextChecks(ctx context.Context) finding {
+	found, err := d.db.UnscheduledSubscriptions(ctx, d.now(), mostLines+1)
+	switch {
+	case err != nil:
+		return brokenBy(err)
+	case len(found) == 0:
+		return sound("every live subscription past its expiry has one")
+	}
+	ids := make([]string, 0, mostLines)
+	for _, k := range found[:min(len(found), mostLines)] {
+		ids = append(ids, k.BundleID+" "+k.OriginalTransactionID)
+	}
+	if len(found) > mostLines {
+		ids = append(ids, "and more")
+	}
+	return broken("run 'revalidator explain ID' for one of them, 'revalidator receipts recheck' for its receipts, and report it",
+		"subscriptions are past their expiry, not ended, and have no next check: %s", strings.Join(ids, ", "))
 }
 
 // orphanedRuns looks for runs that no process feeds.

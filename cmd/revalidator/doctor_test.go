@@ -128,7 +128,7 @@ func TestDoctorFinds(t *testing.T) {
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "runs": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped",
 		}, exitFailure},
 		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
 			map[string]string{"apps": "warning"}, exitOK},
@@ -202,7 +202,7 @@ func TestDoctorFinds(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "runs",
+		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
 	} {
 		want[check] = "skipped"
 	}

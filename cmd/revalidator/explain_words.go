@@ -50,6 +50,10 @@ func ruleText(r iap.Rule) string {
 		return "a purchase was refunded lately, and a refund can be reversed"
 	case iap.RulePurchaseSweep:
 		return "a one-time purchase can be refunded, so it is looked at about once a month for a while"
+	case iap.RuleUndated:
+		return "Apple does not say when the newest period of a subscription ends, so it is checked once a week"
+	case iap.RuleShowsLess:
+		return "the last reply showed less than is stored, which proves nothing; it is checked again soon, after a wait that grows to a day"
 	case iap.RuleNoPurchases:
 		return "nothing was ever bought, so it is looked at about once a month"
 	case iap.RuleSettled:
@@ -90,6 +94,8 @@ func failureText(class string) string {
 		return "Apple could not be reached. It is asked again after a wait; check the network and the addresses in the settings."
 	case "http_status", "reply_empty", "reply_not_json", "reply_cut", "reply_malformed":
 		return "What came back was no whole reply of verifyReceipt. It is asked again after a wait; check for a proxy on the way."
+	case ledger.ClassShowsLess:
+		return "The reply shows neither the newest period that is stored nor a later one. That proves nothing, and what is stored stays. Once three replies on three days after the end of a subscription do not show it, it counts as expired."
 	case "reply_too_large":
 		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS). It is asked again after a wait."
 	}

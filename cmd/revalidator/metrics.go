@@ -51,7 +51,7 @@ type operations struct {
 	timeout  time.Duration
 	log      *slog.Logger
 
-	up, tasks, waiting, due, oldest, claimed, paused, secret, open, share *prometheus.Desc
+	up, tasks, waiting, due, oldest, claimed, paused, unscheduled, secret, open, share *prometheus.Desc
 
 	mu     sync.Mutex
 	readAt time.Time
@@ -77,22 +77,23 @@ func newOperations(s *parts) *operations {
 		},
 		now: time.Now, timeout: operationsTimeout, log: s.log,
 
-		up:      desc("store_up", "Whether the figures of a store could be read: 1 or 0.", "store"),
-		tasks:   desc("queue_tasks", "Tasks on a queue, by state.", "queue", "state"),
-		waiting: desc("queue_wait_seconds", "Age of the oldest task that waits on a queue.", "queue"),
-		due:     desc("due_receipts", "Receipts of apps at work that are due and with nobody, counted up to 100000."),
-		oldest:  desc("due_oldest_seconds", "For how long the first of the due receipts has been due; 0 where there is none."),
-		claimed: desc("claimed_receipts", "Receipts that are with the workers."),
-		paused:  desc("paused_apps", "Apps that stand still until somebody resumes them."),
-		open:    desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise.", "bundle_id", "environment"),
-		share:   desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment"),
-		secret:  desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
+		up:          desc("store_up", "Whether the figures of a store could be read: 1 or 0.", "store"),
+		tasks:       desc("queue_tasks", "Tasks on a queue, by state.", "queue", "state"),
+		waiting:     desc("queue_wait_seconds", "Age of the oldest task that waits on a queue.", "queue"),
+		due:         desc("due_receipts", "Receipts of apps at work that are due and with nobody, counted up to 100000."),
+		oldest:      desc("due_oldest_seconds", "For how long the first of the due receipts has been due; 0 where there is none."),
+		claimed:     desc("claimed_receipts", "Receipts that are with the workers."),
+		paused:      desc("paused_apps", "Apps that stand still until somebody resumes them."),
+		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0."),
+		open:        desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise.", "bundle_id", "environment"),
+		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment"),
+		secret:      desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (o *operations) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.secret, o.open, o.share} {
+	for _, d := range []*prometheus.Desc{o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.unscheduled, o.secret, o.open, o.share} {
 		out <- d
 	}
 }
@@ -156,6 +157,7 @@ func (o *operations) readBacklog(ctx context.Context) ([]prometheus.Metric, erro
 		gauge(o.up, 1, "postgres"),
 		gauge(o.due, float64(b.Due)), gauge(o.oldest, since(b.Oldest)),
 		gauge(o.claimed, float64(b.Claimed)), gauge(o.paused, float64(b.PausedApps)),
+		gauge(o.unscheduled, float64(b.Unscheduled)),
 		gauge(o.secret, since(b.Secret)),
 	}, nil
 }

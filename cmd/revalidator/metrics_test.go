@@ -69,6 +69,9 @@ func TestOperations(t *testing.T) {
 		# HELP revalidator_paused_apps Apps that stand still until somebody resumes them.
 		# TYPE revalidator_paused_apps gauge
 		revalidator_paused_apps 1
+		# HELP revalidator_unscheduled_subscriptions Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0.
+		# TYPE revalidator_unscheduled_subscriptions gauge
+		revalidator_unscheduled_subscriptions 0
 		# HELP revalidator_queue_tasks Tasks on a queue, by state.
 		# TYPE revalidator_queue_tasks gauge
 		revalidator_queue_tasks{queue="receipts",state="active"} 2

@@ -241,8 +241,6 @@ func judge(reply Reply, bundleID string, e iap.Environment) error {
 		return &StatusError{Code: reply.Code, Retryable: reply.Retryable, Environment: e, Exception: reply.Exception}
 	}
 	switch got := reply.Facts.BundleID; {
-	case got == bundleID && got != "" && reply.Undated > 0:
-		return ErrUndated
 	case got == bundleID && got != "":
 		return nil
 	case got != "":

@@ -20,10 +20,6 @@ type Reply struct {
 	// Facts holds what the reply says. AsOf is zero and Environment empty where
 	// it does not say; iOS 6 style replies name neither.
 	Facts iap.Facts
-	// Undated counts transactions with an expiry or a refund whose date could
-	// not be read anywhere. Without it a subscription passes for a purchase, and
-	// a refunded period for a paid one.
-	Undated int
 	// Unknown counts keys and values that are not known and faults that were
 	// forgiven, by name, at most some 64 of them.
 	Unknown map[string]int
@@ -52,7 +48,6 @@ func DecodeReply(r io.Reader, l Limits) (Reply, error) {
 		unknown: make(unknown),
 		texts:   make(map[string]string),
 		records: l.MaxRecords,
-		undated: make(map[string]undated),
 	}
 	defer d.close()
 	if d.begins() {
@@ -77,7 +72,6 @@ type decoder struct {
 	hasStatus     bool
 	bundleID, bid string
 	renewals      int
-	undated       map[string]undated // by transaction id
 	// renewal is what an iOS 6 style reply says at its top level.
 	renewal iap.RenewalInfo
 }
@@ -199,14 +193,6 @@ func (d *decoder) conclude() {
 	d.out.Facts.BundleID = cmp.Or(d.bundleID, d.bid)
 	if d.renewals == 0 && d.renewal != (iap.RenewalInfo{}) {
 		d.out.Facts.AddRenewalInfo(d.renewal)
-	}
-	if len(d.undated) > 0 {
-		for _, t := range d.out.Facts.Transactions() {
-			u := d.undated[t.TransactionID]
-			if u.expiry && t.ExpiresDate.IsZero() || u.refund && t.CancellationDate.IsZero() {
-				d.out.Undated++
-			}
-		}
 	}
 	d.unknown.add("(control characters)", d.controls)
 	d.unknown.add("(texts too long to keep)", d.longTexts)

@@ -61,7 +61,7 @@ func fullFacts() facts {
 	return facts{
 		AsOf: ms(1738300000123), Environment: iap.Sandbox, BundleID: "com.example.app",
 		Transactions: []iap.Transaction{{
-			TransactionID: "2", OriginalTransactionID: "1",
+			TransactionID: "2", OriginalTransactionID: "1", WebOrderLineItemID: "3",
 			ProductID: "monthly", SubscriptionGroupIdentifier: "20", Quantity: 1,
 			PurchaseDate: ms(1735689600000), OriginalPurchaseDate: ms(1735689601000), ExpiresDate: ms(1738368000000),
 			CancellationDate: ms(1735700000000), CancellationReason: "0",

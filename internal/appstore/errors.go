@@ -68,9 +68,6 @@ var (
 	// any app.
 	ErrNoStatus   = fmt.Errorf("%w: no status", ErrMalformedReply)
 	ErrNoBundleID = fmt.Errorf("%w: no bundle id", ErrMalformedReply)
-	// ErrUndated is an ErrMalformedReply too: the expiry or the refund of a
-	// purchase is in a form that is not known, and decides what it is worth.
-	ErrUndated = fmt.Errorf("%w: a date in an unknown form", ErrMalformedReply)
 	// ErrReplyTooLarge is a body beyond one of the Limits.
 	ErrReplyTooLarge = errors.New("reply too large")
 	// ErrWrongApp is a receipt of another app; see WrongAppError.

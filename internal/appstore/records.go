@@ -1,7 +1,6 @@
 package appstore
 
 import (
-	"cmp"
 	"time"
 
 	"revalidator/internal/iap"
@@ -17,16 +16,6 @@ type record struct {
 	expiresText, cancellationText bool
 	// expiresOdd and cancelledOdd tell of milliseconds that are none.
 	expiresOdd, cancelledOdd bool
-}
-
-// undated is what could not be read of the records of one transaction.
-type undated struct{ expiry, refund bool }
-
-func (r *record) undated() undated {
-	return undated{
-		expiry: r.ExpiresDate.IsZero() && (r.expiresText || r.expiresOdd),
-		refund: r.CancellationDate.IsZero() && (r.cancellationText || r.cancelledOdd),
-	}
 }
 
 // receipt reads the object receipt: that of an app, with its purchases in
@@ -87,11 +76,8 @@ func (d *decoder) add(r record, where string, list iap.List) {
 	if r.ExpiresDate.IsZero() && r.expiresText || r.CancellationDate.IsZero() && r.cancellationText {
 		d.unknown.add(where+" with a text date only", 1)
 	}
-	if u := r.undated(); u.expiry || u.refund {
-		id := cmp.Or(r.TransactionID, r.OriginalTransactionID)
-		known := d.undated[id]
-		d.undated[id] = undated{known.expiry || u.expiry, known.refund || u.refund}
-	}
+	r.IsExpiryUnreadable = r.ExpiresDate.IsZero() && (r.expiresText || r.expiresOdd)
+	r.IsCancellationUnreadable = r.CancellationDate.IsZero() && (r.cancellationText || r.cancelledOdd)
 	if !d.out.Facts.AddTransaction(r.Transaction, list) {
 		d.unknown.add(where+" without an id", 1)
 	}
@@ -103,6 +89,10 @@ func (d *decoder) transactionField(r *record, where string, name []byte) {
 		r.TransactionID = d.text()
 	case "original_transaction_id":
 		r.OriginalTransactionID = d.shared()
+	case "web_order_line_item_id":
+		if id := d.text(); id != "0" { // as in receipts, of what is no subscription
+			r.WebOrderLineItemID = id
+		}
 	case "product_id":
 		r.ProductID = d.shared()
 	case "subscription_group_identifier":
@@ -147,7 +137,7 @@ func (d *decoder) ignored(where string, name []byte) {
 	switch string(name) {
 	case "purchase_date", "purchase_date_pst", "original_purchase_date", "original_purchase_date_pst",
 		"expires_date_pst", "expires_date_formatted", "expires_date_formatted_pst",
-		"cancellation_date_pst", "web_order_line_item_id",
+		"cancellation_date_pst",
 		"bid", "bvrs", "item_id", "app_item_id", "version_external_identifier",
 		"unique_identifier", "unique_vendor_identifier":
 	default:

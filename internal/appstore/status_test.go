@@ -170,33 +170,72 @@ func TestVerifyReceiptRefusesUnknownEnvironment(t *testing.T) {
 	}
 }
 
-// TestVerifyReceiptUndated refuses a reply in which the date of an expiry or a
-// refund is there and cannot be read: trouble is never another state.
+// TestVerifyReceiptUndated reads records of which a date is there and cannot be
+// read, or is missing from what is evidently a subscription. Such a record tells
+// nothing, is never a one-time purchase, and does not fail the reply.
 func TestVerifyReceiptUndated(t *testing.T) {
 	t.Parallel()
 	const ms = `"1738368000000"`
 	for name, test := range map[string]struct {
 		latest, inApp string
-		want          error
+		// want is the subscriptions, undated subscriptions and purchases.
+		want [3]int
 	}{
-		"expiry as text alone":        {`{"transaction_id":"1","expires_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", appstore.ErrUndated},
-		"expiry in seconds with dots": {`{"transaction_id":"1","expires_date_ms":"1738368000.5"}`, "", appstore.ErrUndated},
-		"refund as text alone":        {`{"transaction_id":"1","expires_date_ms":` + ms + `,"cancellation_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", appstore.ErrUndated},
-		"refund of another form":      {`{"transaction_id":"1","expires_date_ms":` + ms + `,"cancellation_date_ms":"soon"}`, "", appstore.ErrUndated},
-		"without a transaction id":    {`{"original_transaction_id":"1","expires_date_ms":"soon"}`, "", appstore.ErrUndated},
-		"no date":                     {`{"transaction_id":"1"}`, "", nil},
-		"empty dates":                 {`{"transaction_id":"1","expires_date_ms":"","expires_date":"","cancellation_date":null}`, "", nil},
-		"text beside milliseconds":    {`{"transaction_id":"1","expires_date_ms":` + ms + `,"expires_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", nil},
-		"iOS 6":                       {`{"transaction_id":"1","expires_date":` + ms + `,"expires_date_formatted":"2025-02-01 00:00:00 Etc/GMT"}`, "", nil},
-		"known from the other list":   {`{"transaction_id":"1","expires_date":"***"}`, `{"transaction_id":"1","expires_date_ms":` + ms + `}`, nil},
-		"stale in the other list":     {`{"transaction_id":"1","expires_date_ms":` + ms + `}`, `{"transaction_id":"1","expires_date":"***"}`, nil},
+		"expiry as text alone":          {`{"transaction_id":"1","expires_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", [3]int{0, 1, 0}},
+		"expiry in seconds with dots":   {`{"transaction_id":"1","expires_date_ms":"1738368000.5"}`, "", [3]int{0, 1, 0}},
+		"refund as text alone":          {`{"transaction_id":"1","expires_date_ms":` + ms + `,"cancellation_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", [3]int{0, 1, 0}},
+		"refund of another form":        {`{"transaction_id":"1","expires_date_ms":` + ms + `,"cancellation_date_ms":"soon"}`, "", [3]int{0, 1, 0}},
+		"refund of a purchase":          {`{"transaction_id":"1","cancellation_date_ms":"soon"}`, "", [3]int{0, 0, 0}},
+		"without a transaction id":      {`{"original_transaction_id":"1","expires_date_ms":"soon"}`, "", [3]int{0, 1, 0}},
+		"web order line item":           {`{"transaction_id":"1","web_order_line_item_id":"7"}`, "", [3]int{0, 1, 0}},
+		"web order line item 0":         {`{"transaction_id":"1","web_order_line_item_id":"0"}`, "", [3]int{0, 0, 1}},
+		"group, null expiry":            {`{"transaction_id":"1","subscription_group_identifier":"2","expires_date_ms":null}`, "", [3]int{0, 1, 0}},
+		"trial, empty expiry":           {`{"transaction_id":"1","is_trial_period":"true","expires_date_ms":""}`, "", [3]int{0, 1, 0}},
+		"introductory period":           {`{"transaction_id":"1","is_in_intro_offer_period":"true"}`, "", [3]int{0, 1, 0}},
+		"no trial":                      {`{"transaction_id":"1","is_trial_period":"false"}`, "", [3]int{0, 0, 1}},
+		"a bad record beside good ones": {`{"transaction_id":"1","expires_date_ms":` + ms + `},{"transaction_id":"2","is_trial_period":"true"},{"transaction_id":"3"}`, "", [3]int{1, 1, 1}},
+		"the older period is undated": {`{"transaction_id":"2","original_transaction_id":"1","purchase_date_ms":"1735689600000","expires_date_ms":` + ms + `},
+			{"transaction_id":"1","purchase_date_ms":"1733011200000","expires_date_ms":"soon"}`, "", [3]int{1, 0, 0}},
+		"the newest period is undated": {`{"transaction_id":"1","purchase_date_ms":"1733011200000","expires_date_ms":` + ms + `},
+			{"transaction_id":"2","original_transaction_id":"1","purchase_date_ms":"1735689600000","expires_date_ms":"soon"}`, "", [3]int{0, 1, 0}},
+		"no date":                   {`{"transaction_id":"1"}`, "", [3]int{0, 0, 1}},
+		"text beside milliseconds":  {`{"transaction_id":"1","expires_date_ms":` + ms + `,"expires_date":"2025-02-01 00:00:00 Etc/GMT"}`, "", [3]int{1, 0, 0}},
+		"iOS 6":                     {`{"transaction_id":"1","expires_date":` + ms + `,"expires_date_formatted":"2025-02-01 00:00:00 Etc/GMT"}`, "", [3]int{1, 0, 0}},
+		"known from the other list": {`{"transaction_id":"1","expires_date":"***"}`, `{"transaction_id":"1","expires_date_ms":` + ms + `}`, [3]int{1, 0, 0}},
+		"stale in the other list":   {`{"transaction_id":"1","expires_date_ms":` + ms + `}`, `{"transaction_id":"1","expires_date":"***"}`, [3]int{1, 0, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			body := `{"status":0,"latest_receipt_info":[` + test.latest + `],"receipt":{"bundle_id":"com.example.app","in_app":[` + test.inApp + `]}}`
-			_, err := newClient(t, serve(t, answer(body), nil)).VerifyReceipt(t.Context(), request())
-			if !errors.Is(err, test.want) || errors.Is(err, appstore.ErrMalformedReply) != (test.want != nil) {
-				t.Errorf("got error %v, want %v", err, test.want)
+			a, err := newClient(t, serve(t, answer(body), nil)).VerifyReceipt(t.Context(), request())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := iap.Derive(&a.Facts)
+			if got := [3]int{len(c.Subscriptions), len(c.Undated), len(c.Purchases)}; got != test.want {
+				t.Errorf("got %v subscriptions, undated ones and purchases, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// TestVerifyReceiptRenewalNamesSubscription reads a record that only renewal
+// information shows to be of a subscription.
+func TestVerifyReceiptRenewalNamesSubscription(t *testing.T) {
+	t.Parallel()
+	for name, renewal := range map[string]string{
+		"by its id":      `{"original_transaction_id":"1","auto_renew_status":"1"}`,
+		"by its product": `{"product_id":"monthly","auto_renew_status":"1"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := `{"status":0,"pending_renewal_info":[` + renewal + `],"receipt":{"bundle_id":"com.example.app","in_app":[{"transaction_id":"1","product_id":"monthly"}]}}`
+			a, err := newClient(t, serve(t, answer(body), nil)).VerifyReceipt(t.Context(), request())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := iap.Derive(&a.Facts); len(c.Undated) != 1 || len(c.Purchases) != 0 {
+				t.Errorf("got %+v, want an undated subscription", c)
 			}
 		})
 	}

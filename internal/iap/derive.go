@@ -10,39 +10,75 @@ import (
 // Conclusion is what a set of facts says about a customer: each subscription
 // and each one-time purchase once, ordered by id.
 type Conclusion struct {
+	// AsOf is Apple's time of the facts.
+	AsOf          time.Time
 	Subscriptions []Subscription
 	Purchases     []Purchase
+	// Undated are the original transaction ids of subscriptions of which the
+	// facts do not date the newest period, so that they tell nothing of them.
+	Undated []string
 }
 
 // Derive concludes from facts. It is pure, it judges by Apple's time of the
 // facts alone, and the order in which the facts came does not matter. What
-// older facts told beside these is added by Settle.
+// older facts told in addition is added by Merge.
 func Derive(f *Facts) Conclusion {
 	seen := &f.sightings
-	chains := make(map[idNumber]*chain)
-	var c Conclusion
-	for p := range seen.records() {
-		if !p.isSubscription() {
-			c.Purchases = append(c.Purchases, purchase(f, seen.unpack(p), !seen.isCurrent(p) && f.hasCurrent))
-			continue
-		}
-		id := seen.originalID(p)
-		if chains[id] == nil {
-			chains[id] = &chain{seen: seen, bought: noTime}
-		}
-		chains[id].meet(p)
-	}
+	c := Conclusion{AsOf: f.AsOf}
+	chains := f.chains()
 	// Once more, instead of holding thousands of periods.
 	for p := range seen.records() {
-		if p.isSubscription() {
-			chains[seen.originalID(p)].weigh(p)
+		switch chain := chains[seen.originalID(p)]; {
+		case chain != nil:
+			chain.weigh(p)
+		case !seen.isUndated(p):
+			c.Purchases = append(c.Purchases, purchase(f, seen.unpack(p), !seen.isCurrent(p) && f.hasCurrent))
 		}
 	}
 	renewals := matchRenewals(f, chains)
 	for _, id := range slices.SortedFunc(maps.Keys(chains), seen.compare) {
-		c.Subscriptions = append(c.Subscriptions, subscription(f, chains[id], renewals[id]))
+		if chains[id].isUndated() {
+			c.Undated = append(c.Undated, seen.id(id))
+			continue
+		}
+		r, told := renewals[id]
+		c.Subscriptions = append(c.Subscriptions, subscription(f, chains[id], r, told))
 	}
 	return c
+}
+
+// chains is the subscriptions that any record evidently is a period of, or that
+// renewal information names, before any period is weighed.
+func (f *Facts) chains() map[idNumber]*chain {
+	seen := &f.sightings
+	ids, products := f.renewing()
+	chains := make(map[idNumber]*chain)
+	for p := range seen.records() {
+		id := seen.originalID(p)
+		if chains[id] == nil && (seen.isSubscription(p) || ids[id] || products[seen.kindOf(p).productID]) {
+			chains[id] = &chain{seen: seen, bought: noTime, firstBought: noTime}
+		}
+		if chains[id] != nil {
+			chains[id].meet(p)
+		}
+	}
+	return chains
+}
+
+// renewing is what renewal information names: subscriptions, or where it does not,
+// their products.
+func (f *Facts) renewing() (ids map[idNumber]bool, products map[string]bool) {
+	ids, products = make(map[idNumber]bool), make(map[string]bool)
+	for _, r := range f.renewals {
+		switch {
+		case r.OriginalTransactionID != "":
+			ids[f.sightings.lookup(r.OriginalTransactionID)] = true
+		case r.ProductID != "":
+			products[r.ProductID] = true
+		}
+	}
+	delete(ids, 0) // one that no record has
+	return ids, products
 }
 
 // chain is one subscription: those of its periods that its state depends on.
@@ -56,20 +92,32 @@ type chain struct {
 	// token is the newest period that carries an app account token.
 	token packed
 	// bought is when the newest of the periods that are shown as they are now
-	// was bought; noTime where none is.
-	bought  microseconds
-	revoked []packed
+	// was bought; noTime where none is. firstBought is the earliest original
+	// purchase date, and undated when the newest period without a usable date
+	// was bought.
+	bought, firstBought microseconds
+	undated             packed
+	revoked             []packed
 }
 
 // meet takes note of a period, before any is weighed.
 func (c *chain) meet(p packed) {
-	if c.seen.isCurrent(p) {
+	if c.seen.isCurrent(p) && p.isDated() {
 		c.bought = max(c.bought, p.purchaseDate)
+	}
+	if first := c.seen.origins.values[p.origin].purchaseDate; first != noTime {
+		c.firstBought = min(c.firstBought.or(first), first)
 	}
 }
 
 // weigh keeps a period if it counts.
 func (c *chain) weigh(p packed) {
+	if c.seen.isUndated(p) || !p.isDated() {
+		if c.undated.id == 0 || p.purchaseDate > c.undated.purchaseDate {
+			c.undated = p
+		}
+		return
+	}
 	k := c.seen.kindOf(p)
 	if p.isRevoked() && !k.upgraded {
 		c.revoked = append(c.revoked, p)
@@ -86,6 +134,19 @@ func (c *chain) weigh(p packed) {
 	if !p.isRevoked() {
 		c.paid = c.later(c.paid, p)
 	}
+}
+
+// isUndated reports whether nothing can be said of the subscription: no period has
+// a usable date, or the newest has none.
+func (c *chain) isUndated() bool {
+	if c.undated.id == 0 {
+		return false
+	}
+	newest := c.newest
+	if newest.id == 0 {
+		newest = c.upgraded
+	}
+	return newest.id == 0 || c.undated.purchaseDate > newest.purchaseDate
 }
 
 // replaced reports whether a period that only the receipt shows, as it was when
@@ -152,13 +213,16 @@ func (c *chain) revocations(decisive packed) []Revocation {
 	for _, p := range c.revoked {
 		if c.seen.isCurrent(p) || c.bought == noTime || p.id == decisive.id {
 			t := c.seen.unpack(p)
-			all = append(all, Revocation{t.TransactionID, t.ProductID, t.CancellationDate, t.CancellationReason})
+			all = append(all, Revocation{
+				TransactionID: t.TransactionID, WebOrderLineItemID: t.WebOrderLineItemID, ProductID: t.ProductID,
+				RevocationDate: t.CancellationDate, RevocationReason: t.CancellationReason,
+			})
 		}
 	}
 	return all
 }
 
-func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
+func subscription(f *Facts, c *chain, r RenewalInfo, renewalTold bool) Subscription {
 	decisive := c.decisive(f.AsOf)
 	t, token := c.seen.unpack(decisive), c.seen.unpack(c.token).AppAccountToken
 	s := Subscription{
@@ -166,9 +230,10 @@ func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
 		ProductID:                   t.ProductID,
 		SubscriptionGroupIdentifier: t.SubscriptionGroupIdentifier,
 		TransactionID:               t.TransactionID,
+		WebOrderLineItemID:          t.WebOrderLineItemID,
 		PurchaseDate:                t.PurchaseDate,
 		ExpiresDate:                 t.ExpiresDate,
-		OriginalPurchaseDate:        t.OriginalPurchaseDate,
+		OriginalPurchaseDate:        c.firstBought.time(),
 		IsInBillingRetryPeriod:      isTrue(r.IsInBillingRetryPeriod),
 		GracePeriodExpiresDate:      r.GracePeriodExpiresDate,
 		ExpirationIntent:            r.ExpirationIntent,
@@ -182,17 +247,33 @@ func subscription(f *Facts, c *chain, r RenewalInfo) Subscription {
 		Revocations:                 c.revocations(decisive),
 		IsUpgraded:                  c.latest.id == 0,
 		AsOf:                        f.AsOf,
-		Evidence:                    Evidence{TransactionStyle: f.TransactionStyle, seen: c.seen, subscription: c.seen.originalID(decisive)},
+		Evidence:                    Evidence{seen: c.seen, subscription: c.seen.originalID(decisive)},
 	}
 	s.OfferType, s.OfferID = offer(t)
-	if !s.IsUpgraded {
-		s.RevocationDate, s.RevocationReason = t.CancellationDate, t.CancellationReason
-	}
-	if s.RevocationDate.IsZero() {
-		s.RevocationReason = ""
+	s.Tells = s.tells(f.TransactionStyle, renewalTold)
+	s.ToldAt = s.Tells.toldAt(f.AsOf)
+	s.RevocationDate, s.RevocationReason = s.revocation()
+	if s.isRefundedAhead() {
+		s.ExpiresDate = s.PurchaseDate // of the paid period before it
 	}
 	s.Status = s.status()
 	return s
+}
+
+// tells is which groups a reply tells of a subscription. One in iOS 6 style has no
+// fields for grace, a price increase or an offer.
+func (s Subscription) tells(transactionStyle, renewal bool) Groups {
+	told := GroupPeriod | GroupRevocations
+	if !transactionStyle || s.OfferType != "" {
+		told |= GroupOffer
+	}
+	if renewal {
+		told |= GroupRenewal
+	}
+	if renewal && (!transactionStyle || !s.GracePeriodExpiresDate.IsZero() || s.priceIncrease() != "") {
+		told |= GroupGrace
+	}
+	return told
 }
 
 func offer(t Transaction) (OfferType, string) {

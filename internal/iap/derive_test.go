@@ -16,7 +16,7 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 const day = 24 * time.Hour
 
 // stored leaves out of a comparison what is not stored.
-var stored = cmp.Options{cmpopts.IgnoreTypes(iap.Evidence{}), cmpopts.IgnoreFields(iap.Purchase{}, "Stale")}
+var stored = cmp.Options{cmpopts.IgnoreTypes(iap.Evidence{}, iap.Groups(0)), cmpopts.IgnoreFields(iap.Purchase{}, "Stale")}
 
 // period is a monthly period of the subscription "1" that ends at an offset
 // from now.
@@ -125,14 +125,15 @@ func TestDeriveDetails(t *testing.T) {
 	got := iap.Derive(facts(trial, renewal(func(r *iap.RenewalInfo) {
 		r.AutoRenewProductID, r.PriceConsentStatus = "yearly", "0"
 	})))
-	want := iap.Conclusion{Subscriptions: []iap.Subscription{{
+	want := iap.Conclusion{AsOf: now, Subscriptions: []iap.Subscription{{
 		SubscriptionKey: iap.SubscriptionKey{BundleID: "com.example.reader", Environment: iap.Production, OriginalTransactionID: "1"},
 		Status:          iap.StatusActive, ProductID: "monthly", SubscriptionGroupIdentifier: "20",
 		TransactionID: "2", PurchaseDate: now.Add(-20 * day), ExpiresDate: now.Add(10 * day), OriginalPurchaseDate: now.Add(-100 * day),
 		AutoRenewStatus: new(true), AutoRenewProductID: "yearly",
 		OfferType: iap.OfferIntroductory, IsTrialPeriod: true,
 		InAppOwnershipType: iap.OwnershipPurchased, PriceConsentStatus: "0", AppAccountToken: "token",
-		AsOf: now,
+		AsOf:   now,
+		ToldAt: iap.ToldAt{PeriodAsOf: now, RenewalAsOf: now, GraceAsOf: now, OfferAsOf: now, RevocationsAsOf: now},
 	}}}
 	if diff := cmp.Diff(want, got, stored); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -4,7 +4,7 @@ import "maps"
 
 // Equal is for tests that compare conclusions: both tell the same of each period.
 func (e Evidence) Equal(other Evidence) bool {
-	return e.TransactionStyle == other.TransactionStyle && maps.Equal(e.periods(), other.periods())
+	return maps.Equal(e.periods(), other.periods())
 }
 
 // periods are those that the facts show, and whether they are paid for.
@@ -15,7 +15,7 @@ func (e Evidence) periods() map[string]bool {
 	}
 	for p := range e.seen.records() {
 		id := e.seen.id(p.id)
-		if shown, paid := e.shows(id); shown {
+		if shown, paid := e.shows(id, ""); shown {
 			all[id] = paid
 		}
 	}

@@ -5,30 +5,73 @@ import (
 	"time"
 )
 
-// Check is the next look at a receipt. A zero At means never again, which only
+// Check is the next check of a receipt. A zero At means never again, which only
 // RuleSettled may say.
 type Check struct {
 	At   time.Time
 	Rule Rule
-	// OriginalTransactionID is the subscription or purchase that wants the
-	// look, empty where none does.
+	// OriginalTransactionID is the subscription or purchase that calls for the
+	// check, empty where none does.
 	OriginalTransactionID string
 }
 
-// Plan says when a receipt that shows c is looked at next, and by which rule:
-// the earliest look that any of its subscriptions and purchases wants. It is
-// pure; now is Apple's time of the facts, and id spreads receipts that would
-// otherwise all be due in the same second.
+// Plan says when a receipt is checked next, and by which rule: the earliest check
+// that any of the subscriptions and purchases calls for which it shows, as they
+// are after Merge. It is pure; now is Apple's time of the facts, and id spreads
+// receipts that would otherwise all be due in the same second. No check lies later
+// than the Ceiling.
 func (p Policy) Plan(c Conclusion, now time.Time, id int64) Check {
-	if len(c.Subscriptions)+len(c.Purchases) == 0 {
+	next := p.earliest(c, now, id)
+	if latest := now.Add(p.Ceiling()); next.At.After(latest) {
+		next.At = latest
+	}
+	return next
+}
+
+// Brought is what a reply brought to the rows that its receipt shows.
+type Brought struct {
+	// News is whether a row moved forward in Apple's time.
+	News bool
+	// ShowsLess is whether the reply shows less of a row than is stored.
+	ShowsLess bool
+}
+
+// PlanAfter is Plan after a reply that came at a time of ours: c are the merged rows
+// that the receipt shows, without those of which the reply shows less. Where it
+// did, the next check comes soon, and where the reply brought nothing new, no
+// sooner than after the back-off: a stored expiry that has passed must not make the
+// receipt due at once, again and again.
+func (p Policy) PlanAfter(c Conclusion, b Brought, at time.Time, backoff time.Duration, id int64) Check {
+	next, again := p.Plan(c, c.AsOf, id), Check{At: at.Add(backoff), Rule: RuleShowsLess}
+	switch {
+	case next.At.IsZero() && !b.ShowsLess:
+		return next
+	case b.ShowsLess:
+		next = earliest(next, again)
+	}
+	if !b.News {
+		next.At = latest(next.At, again.At)
+	}
+	next.At = latest(next.At, at)
+	return next
+}
+
+func (p Policy) earliest(c Conclusion, now time.Time, id int64) Check {
+	if len(c.Subscriptions)+len(c.Purchases)+len(c.Undated) == 0 {
 		return p.at(now, spread(id)).wait(RuleNoPurchases, p.SweepEvery)
 	}
 	next := Check{Rule: RuleSettled}
+	for _, undated := range c.Undated {
+		k := p.at(now, spread(id)).wait(RuleUndated, p.Undated)
+		k.OriginalTransactionID = undated
+		next = earliest(next, k)
+	}
 	for _, s := range c.Subscriptions {
 		if s.replaced(c) {
 			continue
 		}
-		k := p.scaled(s.Environment, s.ExpiresDate.Sub(s.PurchaseDate)).at(now, spread(id)).subscription(s)
+		here := p.scaled(s.Environment, s.ExpiresDate.Sub(s.PurchaseDate)).at(now, spread(id))
+		k := earliest(here.subscription(s), here.reversal(s.unrevokedSince()))
 		k.OriginalTransactionID = s.OriginalTransactionID
 		next = earliest(next, k)
 	}
@@ -161,6 +204,24 @@ func (p planner) revoked(at time.Time) Check {
 	return next
 }
 
+// reversal is the check that confirms a refund which replies since then show as
+// taken back.
+func (p planner) reversal(since time.Time) Check {
+	if since.IsZero() {
+		return Check{Rule: RuleSettled}
+	}
+	return p.after(RuleRefundReversal, since.Add(reversalAfter))
+}
+
+// unrevokedSince is when replies began to show a revoked period as paid, the first
+// of all such periods.
+func (s Subscription) unrevokedSince() (since time.Time) {
+	for _, r := range s.Revocations {
+		since = earlier(since, r.UnrevokedSince)
+	}
+	return since
+}
+
 // ended looks for customers who come back from Settings, without opening the
 // app, after their service ended; most of those who do come soon.
 func (p planner) ended(ago time.Duration) Check {
@@ -188,9 +249,9 @@ func (p planner) purchase(o Purchase) Check {
 	case !o.RevocationDate.IsZero():
 		next := p.revoked(o.RevocationDate)
 		if next.Rule != RuleRefundReversal {
-			return Check{Rule: RuleSettled}
+			next = Check{Rule: RuleSettled}
 		}
-		return next
+		return earliest(next, p.reversal(o.UnrevokedSince))
 	case p.now.Before(o.PurchaseDate.Add(p.PurchaseFor)):
 		return p.wait(RulePurchaseSweep, p.SweepEvery)
 	}

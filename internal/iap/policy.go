@@ -33,6 +33,8 @@ type Policy struct {
 	GraceFor time.Duration
 	// PriceIncrease is the wait while a price increase waits for consent.
 	PriceIncrease time.Duration
+	// Undated is the wait where Apple does not date the newest period.
+	Undated time.Duration
 	// ResubscribeSteps are looks, counted from the end of a subscription, after
 	// which one comes every ResubscribeEvery; until ResubscribeFor.
 	ResubscribeSteps                 []time.Duration
@@ -68,6 +70,7 @@ func DefaultPolicy() Policy {
 		BillingRetryFor:      60 * day,
 		BillingRetryOverdue:  7 * day,
 		PriceIncrease:        7 * day,
+		Undated:              7 * day,
 		ResubscribeSteps:     days(5, 11, 18, 28, 40, 55, 75, 100, 130, 170, 220, 290),
 		ResubscribeEvery:     60 * day,
 		ResubscribeFor:       365 * day,
@@ -92,9 +95,22 @@ func days(numbers ...int) []time.Duration {
 	return steps
 }
 
-// Ceiling is the longest time that a receipt with a live subscription goes
-// unseen.
-func (p Policy) Ceiling() time.Duration { return max(p.sweepFrom(), p.SweepLate) + 2*p.AfterExpiry }
+// Ceiling is the longest time between two checks of a receipt that has a next
+// check. For one with a live subscription it is LiveCeiling.
+func (p Policy) Ceiling() time.Duration {
+	longest := max(p.LiveCeiling(), p.ResubscribeEvery, p.BillingRetryOverdue)
+	var last time.Duration
+	for _, step := range p.ResubscribeSteps {
+		longest, last = max(longest, step-last), step
+	}
+	return longest
+}
+
+// LiveCeiling is the longest time that a receipt with a live subscription is not
+// checked.
+func (p Policy) LiveCeiling() time.Duration {
+	return max(p.sweepFrom(), p.SweepLate) + 2*p.AfterExpiry
+}
 
 // sweepFrom is for how long a period must have to go to be swept: somewhat more
 // than SweepEvery, so that a month of 31 days needs no sweep of its own.
@@ -127,7 +143,7 @@ func (p Policy) scaled(env Environment, period time.Duration) Policy {
 	}
 	for _, d := range []*time.Duration{
 		&p.AfterExpiry, &p.BeforeExpiry, &p.FailedPayment, &p.BillingRetryLateFrom, &p.BillingRetryFor, &p.BillingRetryOverdue,
-		&p.GraceFor, &p.PriceIncrease, &p.ResubscribeEvery, &p.ResubscribeFor, &p.ReversalFor,
+		&p.GraceFor, &p.PriceIncrease, &p.Undated, &p.ResubscribeEvery, &p.ResubscribeFor, &p.ReversalFor,
 		&p.SweepEvery, &p.SweepLateFrom, &p.SweepLate, &p.PurchaseFor, &p.SweepLast,
 	} {
 		*d = scale(*d)

@@ -17,8 +17,9 @@ const (
 	RuleBillingRetry    Rule = "billing_retry"     // payment failed, Apple keeps trying
 	RuleBillingRetryEnd Rule = "billing_retry_end" // Apple has just stopped trying, or should have
 	RuleResubscribe     Rule = "resubscribe"       // ended: people come back
-	RuleRefundReversal  Rule = "refund_reversal"   // revoked lately: a refund can be reversed
+	RuleRefundReversal  Rule = "refund_reversal"   // revoked lately: a refund can be reversed; or shown as reversed once
 	RulePurchaseSweep   Rule = "purchase_sweep"    // a one-time purchase: it can be refunded
+	RuleUndated         Rule = "undated"           // Apple does not date the newest period of a subscription
 	RuleNoPurchases     Rule = "no_purchases"      // nothing was ever bought
 	RuleSettled         Rule = "settled"           // nothing is expected any more: no next check
 )
@@ -27,10 +28,11 @@ const (
 // where Apple gave no facts to plan from.
 const (
 	RuleNew       Rule = "new"
-	RuleRequested Rule = "requested" // a person asked for a look
-	RuleRetry     Rule = "retry"     // no usable answer: after a back-off
-	RuleWait      Rule = "wait"      // not asked: a limit is in force
-	RuleHeldBack  Rule = "held_back" // not asked: Apple was in trouble
-	RuleConfirm   Rule = "confirm"   // Apple says something final: confirm it on another day
-	RuleSetAside  Rule = "set_aside" // no other answer can come: a person decides
+	RuleRequested Rule = "requested"  // a person asked for a look
+	RuleRetry     Rule = "retry"      // no usable answer: after a back-off
+	RuleWait      Rule = "wait"       // not asked: a limit is in force
+	RuleHeldBack  Rule = "held_back"  // not asked: Apple was in trouble
+	RuleShowsLess Rule = "shows_less" // a reply showed less than is stored: after a back-off
+	RuleConfirm   Rule = "confirm"    // Apple says something final: confirm it on another day
+	RuleSetAside  Rule = "set_aside"  // no other answer can come: a person decides
 )

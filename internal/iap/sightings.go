@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sightings holds transactions as the lists show them, in 40 bytes each and
+// sightings holds transactions as the lists show them, in 48 bytes each and
 // without pointers: a reply of megabytes shows thousands of them, many replies
 // are read at once, and a Transaction takes six times as much.
 type sightings struct {
@@ -27,7 +27,7 @@ type sightings struct {
 // packed is one record of one list, or what the lists say together. Its zero
 // value is none.
 type packed struct {
-	id                                      idNumber
+	id, webOrderLineItemID                  idNumber
 	purchaseDate, expiresDate, cancellation microseconds
 	origin, kind                            uint32
 }
@@ -45,7 +45,9 @@ type kind struct {
 	ownership                                         OwnershipType
 	quantity                                          int
 	trial, intro, upgraded                            bool
-	list                                              List
+	// unreadableExpiry and unreadableCancellation are those of Transaction.
+	unreadableExpiry, unreadableCancellation bool
+	list                                     List
 }
 
 // place is where a record lies: its chunk, and in the lowest bits where in that.
@@ -96,6 +98,18 @@ func (s *sightings) find(id string) packed {
 	return p
 }
 
+// findPeriod is a period of a subscription by its web order line item id, or none.
+func (s *sightings) findPeriod(subscription idNumber, webOrderLineItemID string) packed {
+	if id := s.lookup(webOrderLineItemID); id != 0 {
+		for p := range s.records() {
+			if p.webOrderLineItemID == id && s.originalID(p) == subscription {
+				return p
+			}
+		}
+	}
+	return packed{}
+}
+
 // first merges the records of the first transaction, and returns those of the
 // others.
 func (s *sightings) first(ordered []place) (packed, []place) {
@@ -130,7 +144,7 @@ func (s *sightings) inOrder() []place {
 
 func (s *sightings) pack(t Transaction, from List) packed {
 	return packed{
-		id:           s.number(t.TransactionID),
+		id: s.number(t.TransactionID), webOrderLineItemID: s.number(t.WebOrderLineItemID),
 		purchaseDate: micros(t.PurchaseDate), expiresDate: micros(t.ExpiresDate), cancellation: micros(t.CancellationDate),
 		origin: s.origins.number(origin{s.number(t.OriginalTransactionID), micros(t.OriginalPurchaseDate)}),
 		kind: s.kinds.number(kind{
@@ -138,6 +152,7 @@ func (s *sightings) pack(t Transaction, from List) packed {
 			promotion: t.PromotionalOfferID, offer: t.OfferCodeRefName, token: t.AppAccountToken,
 			ownership: t.InAppOwnershipType, quantity: t.Quantity,
 			trial: t.IsTrialPeriod, intro: t.IsInIntroOfferPeriod, upgraded: t.IsUpgraded,
+			unreadableExpiry: t.IsExpiryUnreadable, unreadableCancellation: t.IsCancellationUnreadable,
 			list: from,
 		}),
 	}
@@ -150,11 +165,12 @@ func (s *sightings) unpack(p packed) Transaction {
 	}
 	k := s.kindOf(p)
 	return Transaction{
-		TransactionID: s.id(p.id), OriginalTransactionID: s.id(s.originalID(p)),
+		TransactionID: s.id(p.id), OriginalTransactionID: s.id(s.originalID(p)), WebOrderLineItemID: s.id(p.webOrderLineItemID),
 		ProductID: k.productID, SubscriptionGroupIdentifier: k.group, Quantity: k.quantity,
 		PurchaseDate: p.purchaseDate.time(), OriginalPurchaseDate: s.origins.values[p.origin].purchaseDate.time(),
 		ExpiresDate: p.expiresDate.time(), CancellationDate: p.cancellation.time(),
-		CancellationReason: k.reason, IsTrialPeriod: k.trial, IsInIntroOfferPeriod: k.intro, IsUpgraded: k.upgraded,
+		CancellationReason: k.reason, IsExpiryUnreadable: k.unreadableExpiry, IsCancellationUnreadable: k.unreadableCancellation,
+		IsTrialPeriod: k.trial, IsInIntroOfferPeriod: k.intro, IsUpgraded: k.upgraded,
 		InAppOwnershipType: k.ownership, PromotionalOfferID: k.promotion, OfferCodeRefName: k.offer, AppAccountToken: k.token,
 	}
 }
@@ -169,7 +185,23 @@ func (s *sightings) originalID(p packed) idNumber { return cmp.Or(s.origins.valu
 // as it was when the receipt was signed.
 func (s *sightings) isCurrent(p packed) bool { return s.kindOf(p).list == ListLatest }
 
-func (p packed) isSubscription() bool { return p.expiresDate != noTime }
+func (p packed) isDated() bool { return p.expiresDate != noTime }
+
+// isSubscription reports whether a record by itself is a period of a subscription:
+// one that expires, is in a group, was ordered on the web by a line item, or is a
+// trial or an introductory period. Every record carries is_trial_period, so that
+// false says nothing.
+func (s *sightings) isSubscription(p packed) bool {
+	k := s.kindOf(p)
+	return p.isDated() || k.unreadableExpiry || k.group != "" || p.webOrderLineItemID != 0 || k.trial || k.intro
+}
+
+// isUndated reports whether the lists together leave a date open that a record
+// should have.
+func (s *sightings) isUndated(p packed) bool {
+	k := s.kindOf(p)
+	return k.unreadableExpiry && !p.isDated() || k.unreadableCancellation && !p.isRevoked()
+}
 
 func (p packed) isRevoked() bool { return p.cancellation != noTime }
 
@@ -306,6 +338,11 @@ func (m microseconds) or(other microseconds) microseconds {
 		return other
 	}
 	return m
+}
+
+// earlier is the earlier of two times, either of which may be none.
+func (m microseconds) earlier(other microseconds) microseconds {
+	return min(m.or(other), other.or(m))
 }
 
 // second is the whole second of a time.

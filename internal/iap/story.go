@@ -41,14 +41,14 @@ func tell(before, after Subscription) []Change {
 	goesOn := period == EventRenewed || period == EventRecovered
 	meant := after.ExpirationIntent == "" || after.ExpirationIntent == IntentCustomerCancelled
 
-	s.revocations(func(r Revocation) bool { return !isNew || r.TransactionID != after.TransactionID })
+	s.revocations(func(r Revocation) bool { return !isNew || !r.isOf(after) })
 	s.addIf(accepted && isNew, EventPriceIncreaseAccepted, undated)
 	s.addIf(enabled && goesOn, EventAutoRenewEnabled, undated)
 	s.addIf(period != "", period, s.periodDate())
 	s.addIf(before.ProductID != after.ProductID, EventProductChanged, s.periodDate())
 	if isNew {
 		s.boughtWith(before, period)
-		s.revocations(func(r Revocation) bool { return r.TransactionID == after.TransactionID })
+		s.revocations(func(r Revocation) bool { return r.isOf(after) })
 	}
 	s.addIf(disabled && meant, EventAutoRenewDisabled, undated)
 	s.status(period)
@@ -80,9 +80,16 @@ func (s *story) scheduled() bool {
 }
 
 // isNewPeriod reports whether another period was bought. One that was bought
-// before the old one is what a refund has left.
+// before the old one is what a refund has left, and one that is known to be
+// refunded never began.
 func (s *story) isNewPeriod() bool {
-	return s.before.TransactionID != s.after.TransactionID && !s.after.PurchaseDate.Before(s.before.PurchaseDate)
+	return !s.before.isSamePeriod(s.after) && !s.after.PurchaseDate.Before(s.before.PurchaseDate) && !s.wasRefunded()
+}
+
+// wasRefunded reports whether the period that decides now is one whose revocation
+// was told before.
+func (s *story) wasRefunded() bool {
+	return s.after.Status == StatusRevoked && slices.ContainsFunc(s.before.revoked(), func(r Revocation) bool { return r.isOf(s.after) })
 }
 
 // isUpgrade reports whether the new period replaced a paid one at once.
@@ -95,7 +102,7 @@ func (s *story) isUpgrade() bool {
 // was bought.
 func (s *story) isBoughtAgain() bool {
 	return slices.ContainsFunc(s.after.revoked(), func(r Revocation) bool {
-		return r.TransactionID == s.before.TransactionID && !r.RevocationDate.After(s.after.PurchaseDate)
+		return r.isOf(s.before) && !r.RevocationDate.After(s.after.PurchaseDate)
 	})
 }
 
@@ -103,7 +110,7 @@ func (s *story) isBoughtAgain() bool {
 func (s *story) periodEvent() EventType {
 	before, after := s.before, s.after
 	switch {
-	case before.TransactionID == after.TransactionID && after.ExpiresDate.After(before.ExpiresDate):
+	case before.isSamePeriod(after) && after.ExpiresDate.After(before.ExpiresDate) && !s.wasRefunded():
 		return EventExtended
 	case !s.isNewPeriod():
 		return ""
@@ -121,7 +128,7 @@ func (s *story) periodEvent() EventType {
 
 // periodDate is when the new period was bought; an extension has no date.
 func (s *story) periodDate() time.Time {
-	if s.before.TransactionID == s.after.TransactionID {
+	if s.before.isSamePeriod(s.after) {
 		return time.Time{}
 	}
 	return s.after.PurchaseDate
@@ -156,7 +163,10 @@ func (s *story) revocations(chosen func(Revocation) bool) {
 
 // revoked is Revocations, which has the period that decides at least.
 func (s Subscription) revoked() []Revocation {
-	r := Revocation{s.TransactionID, s.ProductID, s.RevocationDate, s.RevocationReason}
+	r := Revocation{
+		TransactionID: s.TransactionID, WebOrderLineItemID: s.WebOrderLineItemID, ProductID: s.ProductID,
+		RevocationDate: s.RevocationDate, RevocationReason: s.RevocationReason,
+	}
 	if s.Status != StatusRevoked || slices.ContainsFunc(s.Revocations, r.isSame) {
 		return s.Revocations
 	}
@@ -188,9 +198,9 @@ func (s *story) status(period EventType) {
 	case StatusBillingRetry:
 		s.add(EventEnteredBillingRetry, cmp.Or(after.GracePeriodExpiresDate, after.ExpiresDate))
 	case StatusRevoked:
-		// Told with its revocation, unless that was known before.
-		s.addIf(slices.ContainsFunc(s.before.revoked(), func(r Revocation) bool { return r.TransactionID == after.TransactionID }),
-			s.lost(), after.RevocationDate)
+		// The refund was told before, of a period that was not the one in
+		// which the customer was. What ends now is that one.
+		s.addIf(s.wasRefunded(), EventExpired, s.before.ExpiresDate)
 	case StatusActive:
 		back := EventRecovered
 		if since == StatusExpired || since == StatusRevoked {
@@ -202,9 +212,7 @@ func (s *story) status(period EventType) {
 
 // isGivenBack reports whether the period that was revoked is so no more.
 func (s *story) isGivenBack() bool {
-	return s.before.Status == StatusRevoked && !slices.ContainsFunc(s.after.revoked(), func(r Revocation) bool {
-		return r.TransactionID == s.before.TransactionID
-	})
+	return s.before.Status == StatusRevoked && !slices.ContainsFunc(s.after.revoked(), func(r Revocation) bool { return r.isOf(s.before) })
 }
 
 // expiredAt is the end of the period, unless Apple tried to collect a payment

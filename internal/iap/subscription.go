@@ -20,12 +20,15 @@ type Subscription struct {
 	ProductID                   string `json:"product_id"`
 	SubscriptionGroupIdentifier string `json:"subscription_group_identifier,omitempty"`
 
-	// TransactionID, PurchaseDate and ExpiresDate are of the period that
-	// decided the status.
-	TransactionID string    `json:"transaction_id"`
-	PurchaseDate  time.Time `json:"purchase_date,omitzero"`
-	ExpiresDate   time.Time `json:"expires_date"`
-	// OriginalPurchaseDate is when the customer first bought the subscription.
+	// TransactionID, WebOrderLineItemID, PurchaseDate and ExpiresDate are of the
+	// period that decided the status. A period can have several transaction ids;
+	// its web order line item id is the same for all of them.
+	TransactionID      string    `json:"transaction_id"`
+	WebOrderLineItemID string    `json:"web_order_line_item_id,omitempty"`
+	PurchaseDate       time.Time `json:"purchase_date,omitzero"`
+	ExpiresDate        time.Time `json:"expires_date"`
+	// OriginalPurchaseDate is when the customer first bought the subscription:
+	// the earliest date that any record of it gives, because records disagree.
 	OriginalPurchaseDate time.Time `json:"original_purchase_date,omitzero"`
 
 	// GracePeriodExpiresDate is until when a customer whose payment failed
@@ -60,47 +63,61 @@ type Subscription struct {
 	RevocationReason string    `json:"revocation_reason,omitempty"`
 	// Revocations are all periods that were refunded or withdrawn, ordered by
 	// id, whether the subscription goes on or not. Facts without old
-	// transactions do not show the older of them; Settle keeps those.
+	// transactions do not show the older of them; Merge keeps those.
 	Revocations []Revocation `json:"revocations,omitempty"`
 	// IsUpgraded is true where the customer moved to another product of the
 	// group and nothing else is left of this subscription.
 	IsUpgraded bool `json:"is_upgraded"`
 
-	// AsOf is Apple's time of the facts behind this state.
+	// UnshownReplies is how many replies in a row, of as many days, did not show
+	// the subscription after its end, and UnshownAt Apple's time of the last.
+	UnshownReplies int       `json:"unshown_replies,omitempty"`
+	UnshownAt      time.Time `json:"unshown_at,omitzero"`
+
+	// AsOf is Apple's time of the newest facts behind this state, and ToldAt
+	// that of each group of them.
 	AsOf time.Time `json:"as_of"`
-	// Evidence is for Settle and not stored.
+	ToldAt
+	// Tells is which groups the facts tell, and Evidence what they show. Both
+	// are for Merge and not stored.
+	Tells    Groups   `json:"-"`
 	Evidence Evidence `json:"-"`
 }
 
 // Revocation is a period that was refunded or withdrawn from Family Sharing.
 type Revocation struct {
-	TransactionID    string    `json:"transaction_id"`
-	ProductID        string    `json:"product_id"`
-	RevocationDate   time.Time `json:"revocation_date"`
-	RevocationReason string    `json:"revocation_reason,omitempty"`
+	TransactionID      string    `json:"transaction_id"`
+	WebOrderLineItemID string    `json:"web_order_line_item_id,omitempty"`
+	ProductID          string    `json:"product_id"`
+	RevocationDate     time.Time `json:"revocation_date"`
+	RevocationReason   string    `json:"revocation_reason,omitempty"`
+	// UnrevokedSince is Apple's time of the first of the last replies in a row
+	// that show the period as paid, zero where the last one does not.
+	UnrevokedSince time.Time `json:"unrevoked_since,omitzero"`
 }
 
-// Evidence is how much the facts behind a state can tell. The zero value is of
-// facts that tell nothing.
+// Evidence is which periods the facts behind a state show. The zero value is of
+// facts that show none.
 type Evidence struct {
-	// TransactionStyle is that of Facts.
-	TransactionStyle bool
-
 	seen         *sightings
 	subscription idNumber
 }
 
-// shows reports whether the facts show a period of the subscription, and paid
-// whether as it is now and without a revocation.
-func (e Evidence) shows(transactionID string) (shown, paid bool) {
+// shows reports whether the facts show a period of the subscription, by its
+// transaction id or its web order line item id, and paid whether as it is now and
+// without a revocation.
+func (e Evidence) shows(transactionID, webOrderLineItemID string) (shown, paid bool) {
 	if e.seen == nil {
 		return false, false
 	}
 	p := e.seen.find(transactionID)
-	if p.id == 0 || !p.isSubscription() || e.seen.originalID(p) != e.subscription {
+	if p.id == 0 {
+		p = e.seen.findPeriod(e.subscription, webOrderLineItemID)
+	}
+	if p.id == 0 || !p.isDated() || e.seen.originalID(p) != e.subscription {
 		return false, false
 	}
-	return true, e.seen.isCurrent(p) && !p.isRevoked()
+	return true, e.seen.isCurrent(p) && !p.isRevoked() && !e.seen.isUndated(p)
 }
 
 // Key names the subscription.
@@ -151,8 +168,10 @@ type Purchase struct {
 	InAppOwnershipType    OwnershipType `json:"in_app_ownership_type,omitempty"`
 	RevocationDate        time.Time     `json:"revocation_date,omitzero"`
 	RevocationReason      string        `json:"revocation_reason,omitempty"`
-	AsOf                  time.Time     `json:"as_of"`
+	// UnrevokedSince is that of Revocation.
+	UnrevokedSince time.Time `json:"unrevoked_since,omitzero"`
+	AsOf           time.Time `json:"as_of"`
 	// Stale is whether the facts show the purchase only as it was when the
-	// receipt was signed. It is for SettlePurchase and not stored.
+	// receipt was signed. It is for MergePurchase and not stored.
 	Stale bool `json:"-"`
 }

@@ -28,8 +28,9 @@ func (p Policy) Table() []PolicyRow {
 		{RuleBillingRetryEnd, "Apple stops trying, " + inWords(p.BillingRetryFor) + " after expiry", fmt.Sprintf("%s after; %s where it goes on", after, every(p.BillingRetryOverdue))},
 		{RuleLapse, "expired within the last day, and Apple gave no reason", steps(p.LapseSteps) + " after expiry"},
 		{RuleResubscribe, "ended: expired, or refunded", fmt.Sprintf("%s after the end, then %s, for %s", steps(p.ResubscribeSteps), every(p.ResubscribeEvery), inWords(p.ResubscribeFor))},
-		{RuleRefundReversal, "refunded within the last " + inWords(p.ReversalFor), "like `resubscribe`; a refund can be reversed"},
+		{RuleRefundReversal, "refunded within the last " + inWords(p.ReversalFor), fmt.Sprintf("like `resubscribe`; a refund can be reversed, and is confirmed %s after a reply shows that", inWords(reversalAfter))},
 		{RulePurchaseSweep, "one-time purchase", fmt.Sprintf("%s, for %s", every(p.SweepEvery), inWords(p.PurchaseFor))},
+		{RuleUndated, "Apple does not date the newest period", every(p.Undated)},
 		{RuleNoPurchases, "nothing was ever bought", every(p.SweepEvery)},
 		{RuleSettled, "ended for longer, or another subscription of its group is live", "never again"},
 	}

@@ -23,6 +23,9 @@ type Transaction struct {
 	// OriginalTransactionID is the same for all periods of one subscription. A
 	// source that omits it means TransactionID.
 	OriginalTransactionID string
+	// WebOrderLineItemID is the same for all transaction ids of one period of a
+	// subscription; empty for other purchases.
+	WebOrderLineItemID string
 
 	ProductID                   string
 	SubscriptionGroupIdentifier string
@@ -32,7 +35,8 @@ type Transaction struct {
 	PurchaseDate         time.Time
 	OriginalPurchaseDate time.Time
 	// ExpiresDate is when the subscription period ends or renews. It is zero
-	// for a purchase that is not an auto-renewable subscription.
+	// for a purchase that is not an auto-renewable subscription, and where the
+	// record does not date it.
 	ExpiresDate time.Time
 	// CancellationDate is when Apple refunded the transaction or revoked it
 	// from Family Sharing. Turning off renewal does not set it.
@@ -40,6 +44,9 @@ type Transaction struct {
 	// CancellationReason is "1" for a problem with the app, "0" for another
 	// reason, empty where Apple sent none.
 	CancellationReason string
+	// IsExpiryUnreadable and IsCancellationUnreadable are whether the record
+	// carries such a date in a form that is not known, or that no date can have.
+	IsExpiryUnreadable, IsCancellationUnreadable bool
 
 	// IsTrialPeriod and IsInIntroOfferPeriod are what Apple sent; a trial may
 	// carry both.
@@ -56,8 +63,9 @@ type Transaction struct {
 	AppAccountToken    string
 }
 
-// IsSubscription reports whether the transaction is a period of an
-// auto-renewable subscription, which is the one kind that expires.
+// IsSubscription reports whether the transaction is a dated period of an
+// auto-renewable subscription, which is the one kind that expires. Derive also
+// knows undated ones by what else they carry.
 func (t Transaction) IsSubscription() bool { return !t.ExpiresDate.IsZero() }
 
 // IsRevoked reports whether Apple refunded the transaction or withdrew it.

@@ -170,7 +170,10 @@ type Receipt struct {
 	ConsecutiveFailures int
 	LastFailure         string
 	FailuresAlike       int
-	App                 App
+	// StaleReplies is how many replies in a row told nothing newer than what is
+	// stored.
+	StaleReplies int
+	App          App
 }
 
 // Outcome is what became of one claim. Storing it ends the claim; a claim that
@@ -194,16 +197,39 @@ type Outcome struct {
 	// State and Environment are left as they were where they are empty.
 	State       iap.ReceiptState
 	Environment iap.Environment
-	// NextCheck is the next look; a zero time means never again. In an outcome
-	// that was not Asked, a zero time leaves the next look as it was.
+	// NextCheck is the next check; a zero time means never again. In an outcome
+	// that was not Asked, a zero time leaves the next check as it was. With a
+	// Conclusion it is planned when that is stored; see Saved.
 	NextCheck iap.Check
 	// Stays keeps the receipt in its run, to be asked about again in it.
 	Stays bool
-	// Conclusion is what Apple's facts say, nil where there were none.
+	// Conclusion is what Apple's facts say, nil where there were none. It is
+	// merged with the rows that the receipt shows, and the next check planned
+	// from the result: by Policy, and where the facts tell nothing new, no
+	// earlier than after Backoff.
 	Conclusion *iap.Conclusion
+	Policy     *iap.Policy
+	Backoff    time.Duration
+	// News is whether the conclusion told something newer than what was stored,
+	// and showed all of that. It is found out when the outcome is stored.
+	News bool
 	// ImportedAt is when the receipt came in: of what was bought long before,
 	// the first sight is no news. Where it is zero, everything is news.
 	ImportedAt time.Time
+}
+
+// ClassShowsLess is the failure class of a reply that shows less than is stored,
+// which only shows when it is merged.
+const ClassShowsLess = "shows_less"
+
+// Saved is what was stored of an outcome.
+type Saved struct {
+	// Held is whether the claim was still held. Otherwise nothing was stored.
+	Held bool
+	// NextCheck and Failure are those of the outcome, or what merging its
+	// conclusion made of them.
+	NextCheck iap.Check
+	Failure   string
 }
 
 // RunKind is how a run came about.

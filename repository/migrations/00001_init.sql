@@ -56,6 +56,7 @@ CREATE TABLE receipts (
     last_error           text,
     consecutive_failures integer NOT NULL DEFAULT 0,
     failures_alike       integer NOT NULL DEFAULT 0,
+    stale_replies        integer NOT NULL DEFAULT 0,
     created_at           timestamptz NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON COLUMN receipts.environment IS 'NULL until Apple taught it; tried first from then on';
@@ -65,6 +66,8 @@ COMMENT ON COLUMN receipts.last_code IS 'Apple''s status code of the last answer
 COMMENT ON COLUMN receipts.last_error IS 'The class of the last failure, NULL after a success';
 
 COMMENT ON COLUMN receipts.failures_alike IS 'How many of the last failures in a row were of the class of last_error';
+
+COMMENT ON COLUMN receipts.stale_replies IS 'How many replies in a row told nothing newer than what is stored; they are further and further apart';
 
 -- Every check updates a receipt twice, and each update writes to every index
 -- that covers the row: one more of them costs each check some 40 µs.
@@ -91,6 +94,7 @@ CREATE TABLE subscriptions (
     product_id                    text NOT NULL,
     subscription_group_identifier text,
     transaction_id                text NOT NULL,
+    web_order_line_item_id        text,
     purchase_date                 timestamptz,
     expires_date                  timestamptz NOT NULL,
     original_purchase_date        timestamptz,
@@ -110,12 +114,29 @@ CREATE TABLE subscriptions (
     revocation_reason             text,
     revocations                   jsonb,
     is_upgraded                   boolean NOT NULL,
+    unshown_replies               integer,
+    unshown_at                    timestamptz,
     as_of                         timestamptz NOT NULL,
+    period_as_of                  timestamptz,
+    renewal_as_of                 timestamptz,
+    grace_as_of                   timestamptz,
+    offer_as_of                   timestamptz,
+    revocations_as_of             timestamptz,
     updated_at                    timestamptz NOT NULL,
     PRIMARY KEY (bundle_id, environment, original_transaction_id)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02);
 COMMENT ON COLUMN subscriptions.revocations IS 'All periods that were refunded or withdrawn, the current one or not; NULL where none was';
-COMMENT ON COLUMN subscriptions.as_of IS 'Apple''s time of the facts; only newer facts change the row';
+COMMENT ON COLUMN subscriptions.web_order_line_item_id IS 'The same for all transaction ids of the period; NULL where Apple sends none';
+COMMENT ON COLUMN subscriptions.unshown_replies IS 'On how many days in a row, up to 3, replies did not show the subscription after its end; NULL for none';
+COMMENT ON COLUMN subscriptions.as_of IS 'Apple''s time of the newest facts; only newer facts change the row';
+COMMENT ON COLUMN subscriptions.period_as_of IS 'Apple''s time of the facts that told the product, transaction and dates';
+COMMENT ON COLUMN subscriptions.renewal_as_of IS 'Apple''s time of the facts that told auto-renew, expiration intent and billing retry; NULL where none did for this period';
+COMMENT ON COLUMN subscriptions.grace_as_of IS 'Apple''s time of the facts that told the grace period and a price increase; NULL where none did for this period';
+COMMENT ON COLUMN subscriptions.offer_as_of IS 'Apple''s time of the facts that told the offer; NULL where none did for this period';
+COMMENT ON COLUMN subscriptions.revocations_as_of IS 'Apple''s time of the facts that told refunded and withdrawn periods';
+-- What is live and past its expiry; see doctor.
+CREATE INDEX subscriptions_live ON subscriptions (expires_date) WHERE status IN ('active', 'billing_grace_period', 'billing_retry');
+CREATE INDEX subscriptions_web_order ON subscriptions (web_order_line_item_id) WHERE web_order_line_item_id IS NOT NULL;
 
 CREATE TABLE receipt_subscriptions (
     receipt_id              bigint NOT NULL REFERENCES receipts ON DELETE CASCADE,
@@ -139,12 +160,14 @@ CREATE TABLE purchases (
     in_app_ownership_type   text,
     revocation_date         timestamptz,
     revocation_reason       text,
+    unrevoked_since         timestamptz,
     as_of                   timestamptz NOT NULL,
     receipt_id              bigint REFERENCES receipts ON DELETE SET NULL,
     first_receipt_id        bigint,
     updated_at              timestamptz NOT NULL,
     PRIMARY KEY (bundle_id, environment, transaction_id)
 );
+COMMENT ON COLUMN purchases.unrevoked_since IS 'Apple''s time of the first of the last replies in a row that show a refunded purchase as paid';
 COMMENT ON COLUMN purchases.receipt_id IS 'The last receipt that showed it; first_receipt_id is the first, which may be gone';
 CREATE INDEX purchases_receipt ON purchases (receipt_id);
 
@@ -165,13 +188,15 @@ CREATE TABLE subscription_events (
     recorded_at             timestamptz NOT NULL,
     run_id                  bigint,
     receipt_id              bigint,
-    generation              bigint
+    generation              bigint,
+    evidence                text CHECK (evidence IN ('no_longer_shown'))
 );
 COMMENT ON TABLE subscription_events IS 'Read WHERE id > the last one seen ORDER BY id: no event appears below one that was visible';
 COMMENT ON COLUMN subscription_events.before IS 'The row of subscriptions or purchases before the change, NULL at the first sight';
 COMMENT ON COLUMN subscription_events.happened_at IS 'When the change took place, NULL where Apple does not date it';
 COMMENT ON COLUMN subscription_events.as_of IS 'Apple''s time of the facts that showed the change';
 COMMENT ON COLUMN subscription_events.recorded_at IS 'Our time of the write';
+COMMENT ON COLUMN subscription_events.evidence IS 'NULL where a reply shows the change; no_longer_shown where it follows from replies that do not show the subscription any more';
 COMMENT ON COLUMN subscription_events.generation IS 'With receipt_id the evidence: which reply showed the change';
 CREATE INDEX subscription_events_subscription
     ON subscription_events (original_transaction_id, bundle_id, environment, id);
