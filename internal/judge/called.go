@@ -98,14 +98,22 @@ func opening(s state) state {
 	return s
 }
 
-func (s *step) isNew() bool { return s.before.TransactionID != s.after.TransactionID }
+// isNew is whether another period was bought. One whose refund is known, because it
+// was refunded before it began, never was one, and the one before it is none again.
+func (s *step) isNew() bool {
+	return s.before.TransactionID != s.after.TransactionID && s.before.PurchaseDate <= s.after.PurchaseDate && !s.neverBegan()
+}
+
+func (s *step) neverBegan() bool {
+	return s.after.Status == "revoked" && s.before.Status != "revoked" && has(s.before.revoked, s.after.TransactionID)
+}
 
 // period is the event of a new period, and of a new end of the same one.
 func (s *step) period() string {
 	was, is := s.before, s.after
 	refunded, isRevoked := is.revoked[was.TransactionID]
 	switch gap := time.Duration(is.PurchaseDate-was.ExpiresDate) * time.Millisecond; {
-	case !s.isNew() && is.ExpiresDate > was.ExpiresDate:
+	case !s.isNew() && is.ExpiresDate > was.ExpiresDate && !s.neverBegan():
 		return "extended"
 	case !s.isNew():
 		return ""
@@ -157,7 +165,7 @@ func (s *step) status(by string) {
 		since = "active"
 	}
 	if since != s.after.Status {
-		s.tellIf(s.after.Status == "expired", "expired")
+		s.tellIf(s.after.Status == "expired" || s.neverBegan(), "expired")
 		s.tellIf(s.after.Status == "billing_grace_period", "entered_grace_period")
 		s.tellIf(s.after.Status == "billing_retry", "entered_billing_retry")
 	}

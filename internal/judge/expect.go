@@ -61,10 +61,9 @@ func (b belief) expected(a answer, list []answer) []expectation {
 	if b.row != nil {
 		e.original = earlier(e.original, b.row.original)
 	}
-	if kept, ok := b.runningBehind(p, a, e.must); ok {
-		e.believed = kept
-	} else {
-		e.believed = b.period(p)
+	e.believed = b.period(p)
+	if has(e.must, p.TransactionID) && p.PurchaseDate > ms(a.Dated) {
+		e.believed = b.runningBehind(p, a, e.must)
 	}
 	all := b.renewal(e, a)
 	if b.row != nil && a.isPartlyUndated() {
@@ -165,21 +164,20 @@ func addRevocations(to map[string]int64, a answer, current bool) {
 }
 
 // runningBehind is the running period behind one that was refunded before it
-// began; false where there is none, or none is known.
-func (b belief) runningBehind(p *applesim.ToldPeriod, a answer, revoked map[string]int64) (believed, bool) {
+// began. Where it is not known, it ends when the refunded one would have begun.
+func (b belief) runningBehind(p *applesim.ToldPeriod, a answer, revoked map[string]int64) believed {
 	now := ms(a.Dated)
-	if !has(revoked, p.TransactionID) || p.PurchaseDate <= now {
-		return believed{}, false
-	}
 	for _, other := range slices.Backward(a.subscription.Periods) {
 		if other.ExpiresDate > now && other.PurchaseDate <= now && !has(revoked, other.TransactionID) {
-			return b.period(&other), true
+			return b.period(&other)
 		}
 	}
 	if known := b.row; known != nil && known.ExpiresDate > now && known.PurchaseDate <= now && !has(revoked, known.TransactionID) {
-		return b.row.believed, true
+		return b.row.believed
 	}
-	return believed{}, false
+	unknown := b.period(p)
+	unknown.ExpiresDate = p.PurchaseDate
+	return unknown
 }
 
 // period is a row of a period as it is told, and what is not told of it as it is
@@ -278,7 +276,7 @@ func (e expectation) unlike(r row) string {
 	slices.Sort(lines)
 	want, got := e.believed, r.believed
 	want.RevocationDate, want.Status = 0, ""
-	if date, ok := r.revoked[want.TransactionID]; ok {
+	if date, ok := r.revoked[want.TransactionID]; ok && want.PurchaseDate <= ms(r.asOf) {
 		want.RevocationDate = cmp.Or(e.must[want.TransactionID], e.may[want.TransactionID], date)
 	}
 	if r.table == subscriptionsTable {
@@ -308,7 +306,7 @@ func (b believed) passed(now time.Time) believed {
 func statusOf(b believed, r row) string {
 	b = b.passed(r.asOf)
 	switch {
-	case has(r.revoked, b.TransactionID):
+	case has(r.revoked, b.TransactionID) && b.PurchaseDate <= ms(r.asOf):
 		return string(applesim.StatusRevoked)
 	case b.ExpiresDate > ms(r.asOf):
 		return string(applesim.StatusActive)

@@ -18,7 +18,8 @@ func (j *Judge) Watch(ctx context.Context) error {
 	const statement = `
 		CREATE SCHEMA judge;
 		CREATE TABLE judge.history (
-			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, version jsonb NOT NULL);
+			id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text NOT NULL, version jsonb NOT NULL,
+			transaction xid8 NOT NULL DEFAULT pg_current_xact_id());
 		CREATE FUNCTION judge.keep() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 		BEGIN
 			INSERT INTO judge.history (name, version) VALUES (TG_TABLE_NAME, to_jsonb(NEW));
@@ -196,24 +197,29 @@ func (j *Judge) truths() func(time.Time) map[key]state {
 	}
 }
 
-// versions are all that were written of each row, in order.
+// versions are all that were committed of each row, in order: of those that one
+// transaction wrote, nobody saw but the last.
 func (j *Judge) versions(ctx context.Context) (map[key][]row, error) {
-	rows, err := j.db.QueryContext(ctx, `SELECT name, version FROM judge.history ORDER BY id`)
+	rows, err := j.db.QueryContext(ctx, `SELECT name, version, transaction::text FROM judge.history ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("read the history: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	versions := make(map[key][]row)
+	versions, by := make(map[key][]row), make(map[key]string)
 	for rows.Next() {
-		var table, document string
-		if err := rows.Scan(&table, &document); err != nil {
+		var table, document, transaction string
+		if err := rows.Scan(&table, &document, &transaction); err != nil {
 			return nil, fmt.Errorf("read the history: %w", err)
 		}
 		r, err := parseRow(table, document)
 		if err != nil {
 			return nil, err
 		}
-		versions[r.key] = append(versions[r.key], r)
+		all := versions[r.key]
+		if by[r.key] == transaction {
+			all = all[:len(all)-1]
+		}
+		versions[r.key], by[r.key] = append(all, r), transaction
 	}
 	return versions, rows.Err()
 }
