@@ -60,8 +60,11 @@ type Scenario struct {
 	// more, and judges that one. The first one may leave receipts for another
 	// day.
 	Again bool
-	// Late accepts states of an earlier moment, which old replies bring.
+	// Late accepts states that are not the truth of now, where they follow from
+	// what the replies told.
 	Late bool
+	// Patience is what each wait may take beyond that of the suite.
+	Patience time.Duration
 }
 
 // Result is a scenario with its verdict.
@@ -96,7 +99,7 @@ func (e *SkipError) Error() string { return e.Reason }
 func Scenarios() []Scenario {
 	var all []Scenario
 	for _, subject := range [][]Scenario{
-		workerScenarios(), schedulerScenarios(), redisScenarios(), postgresScenarios(), networkScenarios(), appleScenarios(),
+		workerScenarios(), schedulerScenarios(), redisScenarios(), postgresScenarios(), networkScenarios(), appleScenarios(), oddScenarios(),
 	} {
 		all = append(all, subject...)
 	}

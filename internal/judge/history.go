@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
-
 	"revalidator/internal/applesim"
 )
 
@@ -145,7 +143,7 @@ func (h *past) unexplained(k key, r *row) {
 		return
 	}
 	was, known := h.truth(r.asOf)[k]
-	if diff := gocmp.Diff(was.believed, r.believed); !known || diff != "" {
+	if diff := was.unlike(*r); !known || diff != "" {
 		h.wrong = append(h.wrong, fmt.Sprintf("%s as of %s never was so (-want +got)\n%s", k, day(r.asOf), diff))
 	}
 }

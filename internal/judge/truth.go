@@ -74,8 +74,21 @@ func (j *Judge) Differences(ctx context.Context) ([]string, error) {
 	return differences(want, got), nil
 }
 
-// differences accepts a refund that was taken back and is believed still: it takes
-// two answers, which the history has to show.
+// unlike is how a row differs from the truth; empty where it does not. A refund that
+// was taken back may be believed still: it takes two answers, which the history has
+// to show. And where a renewal was refunded before it began, it may be all that is
+// known of the period before it.
+func (s state) unlike(r row) string {
+	if slices.Contains(s.reversed, r.TransactionID) && has(r.revoked, r.TransactionID) {
+		s.Status, s.RevocationDate = r.Status, r.RevocationDate
+	}
+	if has(s.revoked, r.TransactionID) && r.PurchaseDate == s.ExpiresDate {
+		s.TransactionID, s.PurchaseDate = r.TransactionID, r.PurchaseDate
+		s.IsTrialPeriod, s.IsIntroductory, s.OfferCodeRefName = r.IsTrialPeriod, r.IsIntroductory, r.OfferCodeRefName
+	}
+	return gocmp.Diff(s.believed, r.believed)
+}
+
 func differences(want map[key]state, got map[key]row) []string {
 	keys := slices.Collect(maps.Keys(want))
 	for k := range got {
@@ -93,10 +106,7 @@ func differences(want map[key]state, got map[key]row) []string {
 		case !true:
 			lines = append(lines, k.String()+" never was")
 		default:
-			if slices.Contains(w.reversed, g.TransactionID) && has(g.revoked, g.TransactionID) {
-				w.Status, w.RevocationDate = g.Status, g.RevocationDate
-			}
-			if diff := gocmp.Diff(w.believed, g.believed); diff != "" {
+			if diff := w.unlike(g); diff != "" {
 				lines = append(lines, k.String()+" (-want +got)\n"+diff)
 			}
 		}
