@@ -19,16 +19,16 @@ func behind(rate float64) applesim.Rule {
 	return r
 }
 
-// wrongClocks has the clock be off for a few customers, by a different time for
-// each: no two agree.
+// wrongClocks has the clock be off for a few customers, ahead and behind: no two
+// replies agree.
 func wrongClocks(customers ...string) []applesim.Rule {
 	var rules []applesim.Rule
 	for i, ref := range customers {
-		skew := time.Duration(i+1) * 31 * time.Hour
+		r := applesim.Rule{Fault: applesim.FaultClock, Rate: 0.7, CustomerRef: ref, Skew: applesim.Duration(time.Hour), Jitter: applesim.Duration(1000 * time.Hour)}
 		if i%2 == 1 {
-			skew = -skew
+			r.Skew = applesim.Duration(-1001 * time.Hour)
 		}
-		rules = append(rules, applesim.Rule{Fault: applesim.FaultClock, Rate: 0.7, CustomerRef: ref, Skew: applesim.Duration(skew)})
+		rules = append(rules, r)
 	}
 	return rules
 }

@@ -145,9 +145,9 @@ func customersGone() Scenario {
 	return s
 }
 
-// everybodyAccused has Apple call every receipt forged for three days.
+// everybodyAccused has Apple call every receipt forged for five days.
 func everybodyAccused() Scenario {
-	s := nights("everybody accused", "21003 for everybody, in 3 nights a day apart", false, times(3, oneDay, code(21003))...)
+	s := nights("everybody accused", "21003 for everybody, in 5 nights a day apart", false, times(5, oneDay, code(21003))...)
 	s.Settings = []string{"REVALIDATOR_RETRY_LIMIT=2"} // they leave the runs
 	live := s.Attack
 	s.Attack = func(ctx context.Context, w *World) error {
