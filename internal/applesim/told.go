@@ -14,7 +14,7 @@ type Told struct {
 	// header gives it.
 	True  time.Time
 	Style Style
-	// Broken is whether the records are such that the answer may be of no use.
+	// Broken is whether a record is such that the answer may be of no use.
 	Broken        bool
 	Subscriptions []ToldSubscription
 	Purchases     []ToldPurchase
@@ -72,7 +72,6 @@ func (s *Server) told(e logged) Told {
 	q.customer = s.population.customer(q.receipt.customer, latest)
 	told := Told{
 		Entry: e.Entry, True: q.now.time(), Style: q.receipt.style,
-		Broken: q.spoil.rule != nil && q.spoil.rule.Fault == FaultLongIDs,
 	}
 	if told.Style == StyleTransaction {
 		told.Dated = told.Dated.Truncate(time.Second)
@@ -84,6 +83,11 @@ func (s *Server) told(e logged) Told {
 		}
 		if c.visible(latest) > 0 {
 			told.Subscriptions = append(told.Subscriptions, q.toldSubscription(c, current))
+		}
+		for j := range c.transactions {
+			t := &c.transactions[j]
+			shown := current[t.id] || q.isInReceipt(c, j)
+			told.Broken = told.Broken || shown && q.spoil.hits(FaultLongIDs, t)
 		}
 	}
 	told.Purchases = q.toldPurchases()

@@ -34,6 +34,9 @@ type answers struct {
 func (j *Judge) answers() answers {
 	all := answers{make(map[key][]answer), make(map[int64]bool)}
 	for told := range j.sim.Told(0) {
+		if mayBeWhole(told.Entry) && isWhole(told) {
+			told.Fault = ""
+		}
 		switch {
 		case !mayBeStored(told.Entry):
 		case isOff(told.Entry):

@@ -3,6 +3,7 @@ package judge
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -14,12 +15,51 @@ import (
 // the way back may have ruined them.
 func (j *Judge) GoodAnswers(since int64) map[string]int {
 	answers := make(map[string]int)
-	for e := range j.sim.Log(since) {
+	for e := range j.log(since) {
 		if isGood(e) {
 			answers[e.ReceiptSHA256]++
 		}
 	}
 	return answers
+}
+
+// log is the App Store's, without the faults that spoil nothing.
+func (j *Judge) log(since int64) iter.Seq[applesim.Entry] {
+	return func(yield func(applesim.Entry) bool) {
+		entries := slices.Collect(j.sim.Log(since))
+		whole := map[int64]bool{}
+		if slices.ContainsFunc(entries, mayBeWhole) {
+			for told := range j.sim.Told(since) {
+				whole[told.Seq] = mayBeWhole(told.Entry) && isWhole(told)
+			}
+		}
+		for _, e := range entries {
+			if whole[e.Seq] {
+				e.Fault = ""
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// expired is the fault of a status that an answer may have anyhow.
+var expired = fmt.Sprintf("%s %d", applesim.FaultStatus, 21006)
+
+// mayBeWhole is whether a fault spoils only some answers.
+func mayBeWhole(e applesim.Entry) bool {
+	return applesim.Fault(e.Fault) == applesim.FaultLongIDs || e.Fault == expired
+}
+
+// isWhole is whether such a fault spoiled nothing: no id was too long, and nothing
+// that was told is active.
+func isWhole(told applesim.Told) bool {
+	return !told.Broken && (told.Fault != expired || !slices.ContainsFunc(told.Subscriptions, func(s applesim.ToldSubscription) bool {
+		return slices.ContainsFunc(s.Periods, func(p applesim.ToldPeriod) bool {
+			return p.ExpiresDate > ms(told.Dated) && p.CancellationDate == 0
+		})
+	}))
 }
 
 // isGood is whether a request was answered with facts that can be read and may be

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"revalidator/internal/applesim"
 )
 
 // checks looks for subscriptions that are past their end and live by the row, and
@@ -42,37 +40,45 @@ func (j *Judge) quarantine(ctx context.Context, c Case, v *Verdict) error {
 		return fmt.Errorf("quarantine: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
+	known := j.failures()
 	var hasty []string
 	for rows.Next() {
 		var sum, line string
 		if err := rows.Scan(&sum, &line); err != nil {
 			return fmt.Errorf("quarantine: %w", err)
 		}
-		accepted, failures, days := j.failures(sum)
-		if (accepted || c.Accepted) && (failures < accusations || days < accusations) {
-			hasty = append(hasty, fmt.Sprintf("%s after %d failures on %d days, want %d of each at least", line, failures, days, accusations))
+		f := known[sum]
+		if (f.accepted || c.Accepted) && (f.times < accusations || len(f.days) < accusations) {
+			hasty = append(hasty, fmt.Sprintf("%s after %d failures on %d days, want %d of each at least", line, f.times, len(f.days), accusations))
 		}
 	}
 	v.Wrong += v.complainAll("quarantine", hasty)
 	return rows.Err()
 }
 
-// failures are how often a receipt was answered with no facts since it was
-// answered with some, on how many days of the App Store; and whether it ever was.
-func (j *Judge) failures(sum string) (accepted bool, failures, days int) {
-	on := map[string]bool{}
-	for e := range j.sim.Log(0) {
-		switch {
-		case e.ReceiptSHA256 != sum:
-		case isGood(e):
-			accepted, failures = true, 0
-			clear(on)
-		default:
-			failures++
-			on[dayOf(e)] = true
-		}
-	}
-	return accepted, failures, len(on)
+// failures are how often, and on which days of the App Store's, a receipt was
+// answered with no facts since it was answered with some; and whether it ever was.
+type failures struct {
+	accepted bool
+	times    int
+	days     map[string]bool
 }
 
-func dayOf(e applesim.Entry) string { return e.SimulatedTime.UTC().Format(time.DateOnly) }
+// failures are those of each receipt, by sha-256 in hex.
+func (j *Judge) failures() map[string]failures {
+	known := map[string]failures{}
+	for e := range j.log(0) {
+		f := known[e.ReceiptSHA256]
+		if f.days == nil {
+			f.days = map[string]bool{}
+		}
+		if isGood(e) {
+			f = failures{accepted: true, days: map[string]bool{}}
+		} else {
+			f.times++
+			f.days[e.SimulatedTime.UTC().Format(time.DateOnly)] = true
+		}
+		known[e.ReceiptSHA256] = f
+	}
+	return known
+}
