@@ -88,7 +88,7 @@ func times(n int, after time.Duration, rules ...applesim.Rule) []anOddNight {
 // nights has some nights go by, and judges another one.
 func nights(name, faults string, short bool, all ...anOddNight) Scenario {
 	return Scenario{
-		Name: name, Faults: faults + "; then another night", Short: short, Again: true, Length: 5 * time.Second,
+		Name: name, Faults: faults + "; then another night", Short: short, Again: true, Length: 3 * time.Second,
 		Attack: func(ctx context.Context, w *World) error { return w.live(ctx, all) }, Recovered: atOnce,
 	}
 }

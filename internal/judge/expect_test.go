@@ -295,3 +295,72 @@ type asking struct {
 	after time.Duration
 	rules []applesim.Rule
 }
+
+// TestWrongClocks asks while the clock is off: by little, and by too much.
+func TestWrongClocks(t *testing.T) {
+	t.Parallel()
+	for skew, want := range map[time.Duration]bool{
+		0: true, 10 * time.Minute: true, -10 * time.Minute: true, 10*time.Minute + time.Second: false, -time.Hour: false, 64 * 365 * oneDay: false,
+	} {
+		l := newLived(t, applesim.Story{})
+		if err := l.SetFaults([]applesim.Rule{{Fault: applesim.FaultClock, Rate: 1, Skew: applesim.Duration(cmp.Or(skew, 1))}}); err != nil {
+			t.Fatal(err)
+		}
+		l.ask(true)
+		j := New(nil, l.Server)
+		all, good := j.answers(), 0
+		for _, n := range j.GoodAnswers(0) {
+			good += n
+		}
+		if (len(all.of) == 1) != want || all.off[ms(start.Add(skew))] == want || (good == 1) != want {
+			t.Errorf("off by %s: %d rows told of, %d good answers, off: %v", skew, len(all.of), good, all.off)
+		}
+	}
+}
+
+// TestPastComplains spoils what came of a few answers.
+func TestPastComplains(t *testing.T) {
+	t.Parallel()
+	bare := applesim.Rule{Fault: applesim.FaultBare}
+	for _, test := range []struct {
+		name  string
+		story applesim.Story
+		steps []asking
+		spoil func(rows []row) []row
+		want  string
+	}{
+		{"nothing", applesim.Story{}, []asking{{oneDay, nil}}, nil, ""},
+		{"an answer that is not stored", applesim.Story{}, []asking{{oneDay, nil}}, func(rows []row) []row { return rows[:1] }, "is not stored"},
+		{"nothing stored", applesim.Story{}, nil, func([]row) []row { return nil }, "was told"},
+		{"live for ever", applesim.Story{}, []asking{{40 * oneDay, []applesim.Rule{bare}}, {oneDay, []applesim.Rule{bare}}, {oneDay, []applesim.Rule{bare}}}, func(rows []row) []row { return rows[:1] }, "is active still"},
+		{"back in time", applesim.Story{}, []asking{{oneDay, nil}}, func(rows []row) []row { return []row{rows[1], rows[0]} }, "went back"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLived(t, test.story)
+			l.know()
+			rows := []row{l.truth()}
+			for _, step := range test.steps {
+				l.answer(step.after, step.rules...)
+				if step.rules == nil {
+					rows = append(rows, l.truth())
+				}
+			}
+			if test.spoil != nil {
+				rows = test.spoil(rows)
+			}
+			j := New(nil, l.Server)
+			h := &past{answers: j.answers(), truth: j.truths(), now: l.Clock().Now(), told: map[moment][]string{}, imported: map[key]time.Time{l.k: start}}
+			versions := map[key][]row{}
+			if len(rows) > 0 {
+				versions[l.k] = rows
+				h.row(l.k, rows)
+			}
+			h.unstored(versions)
+			got := strings.Join(append(h.wrong, h.events...), "\n")
+			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
