@@ -52,13 +52,19 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.config.Customers, "customers", 1000, "number of customers")
 	flags.IntVar(&o.config.PadRecords, "pad-records", 0, "unfinished consumables in large receipts; 5500 make 2.2 MB")
 	large := flags.Float64("large", 0, "`share` of customers with large receipts, from 0 to 1")
+	flags.IntVar(&o.config.Receipts, "receipts", 3, "receipts that each customer of -several has, taken at different times")
+	several := flags.Float64("several", 0, "`share` of customers with more than one receipt, from 0 to 1; as many have one in the style of iOS 6 besides")
+	flags.IntVar(&o.config.Crowd, "crowd", applesim.MaxCrowd, "subscriptions that each customer of -crowded bought an hour after the start")
+	crowded := flags.Float64("crowded", 0, "`share` of customers with a crowd of subscriptions in small receipts, from 0 to 1")
 	flags.StringVar(&apps, "apps", "com.example.reader,com.example.fitness",
 		"bundle `ids`, separated by commas; the first, third … have a billing grace period")
 	flags.StringVar(&start, "start", "now", "simulated `time` to start at, as in 2026-03-01T00:00:00Z, or now")
 	flags.Float64Var(&o.config.Speed, "speed", 1, "simulated seconds per real second; 0 stands still")
 	flags.DurationVar(&o.latency, "latency", 0, "time that each answer takes, plus up to a quarter")
 	flags.StringVar(&faults, "faults", "", "faults as `name=rate`, separated by commas: 503=0.02,21005=0.02,timeout=0.01,\n"+
-		"429-seconds, 429-epoch-ms, reset, empty, html, cut, control, content-type, wrong-app,\nstale, endless, bomb, drip, length")
+		"429-seconds, 429-epoch-ms, reset, empty, html, cut, control, content-type, wrong-app,\nstale, endless, bomb, drip, length, headers,\n"+
+		"no-renewal, older, bare, lag, clock, undated, undated-null, first-dates, long-ids,\n"+
+		"status-21006 with the right facts, proxy: a 413 above 8 KB")
 	flags.IntVar(&o.config.RateLimit, "rate-limit", 0, "requests a second, per app and environment, above which it answers 429; 0 is none")
 	flags.IntVar(&o.config.LogSize, "log-size", 0, "`requests` to remember; 0 is 10,000, negative none")
 	flags.StringVar(&latest, "latest-receipt", string(applesim.LatestSigned), "latest_receipt in replies: signed anew, or echo of the sent one, which is faster")
@@ -71,7 +77,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return options{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
 	mix := applesim.DefaultMix()
-	mix.Large = *large
+	mix.Large, mix.Crowded, mix.Several, mix.OldStyle = *large, *crowded, *several, *several
 	o.config.Mix = &mix
 	o.config.LatestReceipt = applesim.LatestReceipt(latest)
 	return o, o.complete(apps, start, faults)

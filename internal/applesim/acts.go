@@ -29,6 +29,9 @@ const (
 	ActRefundReversed Act = "refund_reversed"
 	// ActRefundPrevious refunds the period before; the subscription goes on.
 	ActRefundPrevious Act = "refund_previous"
+	// ActRefundAhead buys the renewal up to 24 hours before the period ends, and
+	// refunds it before its own begins: what is paid for lasts to its end.
+	ActRefundAhead Act = "refund_ahead"
 	// ActUpgrade moves at once to the next higher product of the group.
 	ActUpgrade Act = "upgrade"
 	// ActDowngrade schedules the next lower product for the next period.
@@ -49,7 +52,7 @@ const (
 func Acts() []Act {
 	return []Act{
 		ActRenew, ActTurnOff, ActRecoverInGrace, ActRecoverLate, ActBillingLapse, ActRefund, ActRefundReversed,
-		ActRefundPrevious, ActUpgrade, ActDowngrade, ActPriceAccepted, ActPriceRefused, ActExtend, ActWithdrawn,
+		ActRefundPrevious, ActRefundAhead, ActUpgrade, ActDowngrade, ActPriceAccepted, ActPriceRefused, ActExtend, ActWithdrawn,
 		ActFamilyLoss,
 	}
 }
@@ -68,7 +71,7 @@ func (a Act) plain() Act {
 	switch a {
 	case ActRecoverInGrace:
 		return ActRecoverLate
-	case ActUpgrade, ActDowngrade, ActPriceAccepted, ActExtend, ActRefundPrevious, ActFamilyLoss:
+	case ActUpgrade, ActDowngrade, ActPriceAccepted, ActExtend, ActRefundPrevious, ActRefundAhead, ActFamilyLoss:
 		return ActRenew
 	case ActPriceRefused:
 		return ActTurnOff

@@ -23,6 +23,7 @@ type answer struct {
 	retryAfter  string
 	body        []byte
 	mishap      mishap
+	asked       *question // what the right answer was worked out from
 }
 
 // code is the answer that holds nothing but a receipt status code.
@@ -102,23 +103,43 @@ func (m mishap) codeBody(environment string) []byte {
 
 // mislead changes what the right answer is worked out from.
 func (m mishap) mislead(q *question) {
+	q.dated = at(m.date(q.dated.time()))
 	if m.rule == nil {
 		return
 	}
 	switch m.rule.Fault {
 	case FaultWrongApp:
 		q.bundleID = "com.example.stranger"
-	case FaultStale:
+	case FaultStale, FaultLag:
 		q.now -= millis(m.age().Milliseconds())
+	case FaultStatus:
+		q.status = m.rule.Status
+	case FaultUndated, FaultFirstDates, FaultLongIDs:
+		q.spoil = spoil{m.rule, m.draw}
+	case FaultNoRenewal:
+		q.view.noRenewal = true
+	case FaultOlder:
+		q.view.oldest = cmp.Or(m.rule.Periods, 1)
+	case FaultBare:
+		q.view.bare = true
 	}
 }
 
-// age is how old an answer is.
+// age is how long ago what an answer tells was true.
 func (m mishap) age() time.Duration {
-	if m.rule == nil || m.rule.Fault != FaultStale {
+	if m.rule == nil || m.rule.Fault != FaultStale && m.rule.Fault != FaultLag {
 		return 0
 	}
-	return cmp.Or(time.Duration(m.rule.Age), time.Hour)
+	older := time.Duration(float64(m.rule.Jitter) * chance(m.draw, 1))
+	return cmp.Or(time.Duration(m.rule.Age), time.Hour) + older.Truncate(time.Second)
+}
+
+// date is the time that an answer gives as its own.
+func (m mishap) date(now time.Time) time.Time {
+	if m.rule != nil && m.rule.Fault == FaultStale {
+		now = now.Add(-m.age())
+	}
+	return now.Add(m.skew)
 }
 
 // ruin spoils the right answer.
@@ -157,7 +178,7 @@ func (a answer) send(w http.ResponseWriter, r *http.Request, now time.Time) {
 		a.breakOff(w, r)
 	}
 	header := w.Header()
-	header.Set("Date", now.Add(-a.mishap.age()).UTC().Format(http.TimeFormat))
+	header.Set("Date", a.mishap.date(now).UTC().Format(http.TimeFormat))
 	header.Set("Content-Type", a.contentType)
 	if a.sendOddly(w, r) {
 		return

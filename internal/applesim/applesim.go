@@ -102,7 +102,8 @@ func (s *Server) SetSecrets(bundleID string, secrets []string) {
 }
 
 // SetFaults replaces the rules by which requests go wrong. The first rule that
-// applies to a request decides; rules that only slow it down add up.
+// applies to a request decides; those of latency and of clocks add up, and add to
+// it.
 func (s *Server) SetFaults(rules []Rule) error {
 	for i, r := range rules {
 		if err := r.Validate(); err != nil {

@@ -33,6 +33,13 @@ type Config struct {
 	// customer of Mix.Large has; 5500 records make a receipt of 2.2 MB.
 	PadRecords int
 
+	// Receipts is the number of app receipts that a customer of Mix.Several has,
+	// taken at different times: the older ones show less in in_app.
+	Receipts int
+	// Crowd is the number of subscriptions that a customer of Mix.Crowded bought
+	// an hour after Start: later than any receipt, which is as small as ever.
+	Crowd int
+
 	// Apps are the apps on sale; empty means DefaultApps(Seed).
 	Apps []App
 	// Start is the first simulated moment; zero means the time by Now. It
@@ -84,7 +91,11 @@ const (
 // measurement, not Apple's promise.
 const maxBody = 3 << 20
 
-const defaultLogSize = 10_000
+const (
+	defaultLogSize = 10_000
+	// maxReceipts is what one customer may have.
+	maxReceipts = 100
+)
 
 // DefaultApps are com.example.reader, which opted in to the grace period, and
 // com.example.fitness, which did not.
@@ -143,6 +154,12 @@ func (c Config) validate() error {
 	if c.Customers < 0 || c.PadRecords < 0 || c.PadRecords > maxPadRecords {
 		errs = append(errs, fmt.Errorf("customers %d, pad records %d: want 0 or more, and at most %d pad records",
 			c.Customers, c.PadRecords, maxPadRecords))
+	}
+	if c.Receipts < 0 || c.Receipts > maxReceipts {
+		errs = append(errs, fmt.Errorf("receipts %d: want 0 to %d", c.Receipts, maxReceipts))
+	}
+	if c.Crowd < 0 || c.Crowd > MaxCrowd {
+		errs = append(errs, fmt.Errorf("crowd %d: want 0 to %d", c.Crowd, MaxCrowd))
 	}
 	if c.Speed < 0 || c.MaxBody < 0 || c.RateLimit < 0 {
 		errs = append(errs, errors.New("speed, body limit and rate limit cannot be negative"))

@@ -1,6 +1,7 @@
 package applesim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,6 +19,8 @@ const (
 	FaultHTTP Fault = "http"
 	// FaultCode answers with the receipt status code Rule.Status.
 	FaultCode Fault = "code"
+	// FaultStatus tells Rule.Status, and the right facts with it.
+	FaultStatus Fault = "status"
 	// FaultReset resets the connection before an answer.
 	FaultReset Fault = "reset"
 	// FaultTimeout never answers: it waits until the client leaves.
@@ -47,12 +50,39 @@ const (
 	FaultDrip Fault = "drip"
 	// FaultLength ends the connection after half of the body that it promised.
 	FaultLength Fault = "length"
+	// FaultNoRenewal leaves out pending_renewal_info, or what a transaction
+	// receipt is told of renewal.
+	FaultNoRenewal Fault = "no-renewal"
+	// FaultOlder shows the oldest Rule.Periods of each subscription only, and
+	// never the newest. What it tells of renewal stays.
+	FaultOlder Fault = "older"
+	// FaultBare shows nothing: in_app is empty, and the other lists are missing.
+	FaultBare Fault = "bare"
+	// FaultLag tells what was true Rule.Age ago as if it were true now, as a
+	// replica does that is behind: see FaultStale.
+	FaultLag Fault = "lag"
+	// FaultClock dates the answer by a clock that is off by Rule.Skew, in its
+	// body and in its header. It adds to whatever else happens.
+	FaultClock Fault = "clock"
+	// FaultUndated gives records of subscriptions an expiry that is none, in the
+	// Rule.Form: one of those of Form.
+	FaultUndated Fault = "undated"
+	// FaultFirstDates has each period give its own purchase as the original
+	// one, a second later, as the sandbox did for years.
+	FaultFirstDates Fault = "first-dates"
+	// FaultLongIDs gives records of subscriptions a transaction id of
+	// Rule.Bytes, or 3,000.
+	FaultLongIDs Fault = "long-ids"
+	// FaultHeaders sends the right answer after Rule.Bytes of headers.
+	FaultHeaders Fault = "headers"
 )
 
 var faults = []Fault{
-	FaultHTTP, FaultCode, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
+	FaultHTTP, FaultCode, FaultStatus, FaultReset, FaultTimeout, FaultLatency, FaultEmpty, FaultHTML,
 	FaultCut, FaultControl, FaultContentType, FaultWrongApp, FaultStale,
-	FaultEndless, FaultBomb, FaultDrip, FaultLength,
+	FaultEndless, FaultBomb, FaultDrip, FaultLength, FaultHeaders,
+	FaultNoRenewal, FaultOlder, FaultBare, FaultLag, FaultClock,
+	FaultUndated, FaultFirstDates, FaultLongIDs,
 }
 
 // The forms of Retry-After: verifyReceipt's is unknown; the App Store Server
@@ -69,7 +99,7 @@ type Rule struct {
 	Fault Fault `json:"fault"`
 	// Rate is the share of matching requests that it applies to, from 0 to 1.
 	Rate float64 `json:"rate"`
-	// First restricts it to the first requests of each receipt; 0 is all.
+	// First restricts it to the first requests of each customer; 0 is all.
 	First int `json:"first,omitempty"`
 	// BundleID, Environment, CustomerRef and ReceiptSHA256 (in hex) restrict
 	// it to what they name; empty is any.
@@ -77,8 +107,14 @@ type Rule struct {
 	Environment   string `json:"environment,omitempty"`
 	CustomerRef   string `json:"customer_ref,omitempty"`
 	ReceiptSHA256 string `json:"receipt_sha256,omitempty"`
+	// Customers restricts it to a share of the customers, the same ones each time;
+	// 0 is all.
+	Customers float64 `json:"customers,omitempty"`
+	// LargerThan restricts it to requests whose body has more bytes, as a proxy
+	// does in front of Apple; 0 is any.
+	LargerThan int `json:"larger_than,omitempty"`
 
-	// Status is the code of FaultHTTP or FaultCode.
+	// Status is the code of FaultHTTP, FaultCode or FaultStatus.
 	Status int `json:"status,omitempty"`
 	// RetryAfter, in real time, is sent with FaultHTTP; 0 sends none.
 	// RetryAfterForm is RetryAfterSeconds if empty.
@@ -89,13 +125,26 @@ type Rule struct {
 	// code from 21100 to 21199 always has one, in a form that varies.
 	Retryable    string `json:"retryable,omitempty"`
 	RetryableKey string `json:"retryable_key,omitempty"`
-	// Latency and Jitter, in real time, are of FaultLatency.
+	// Latency and Jitter, in real time, are of FaultLatency. Age and Skew of the
+	// others are up to Jitter more.
 	Latency Duration `json:"latency,omitempty"`
 	Jitter  Duration `json:"jitter,omitempty"`
 	// Fraction is what FaultCut sends; 0 means a half.
 	Fraction float64 `json:"fraction,omitempty"`
-	// Age is of FaultStale; 0 means an hour.
+	// Age is of FaultStale and FaultLag, in simulated time; 0 means an hour.
 	Age Duration `json:"age,omitempty"`
+	// Periods is what FaultOlder shows; 0 means one.
+	Periods int `json:"periods,omitempty"`
+	// Skew is of FaultClock: how far the clock is ahead, or behind where it is
+	// negative; 0 means an hour ahead.
+	Skew Duration `json:"skew,omitempty"`
+	// Form is of FaultUndated; empty is any, by record. Records is the share of
+	// the records that FaultUndated and FaultLongIDs spoil; 0 means all.
+	Form    Form    `json:"form,omitempty"`
+	Records float64 `json:"records,omitempty"`
+	// Bytes is how much FaultHeaders sends; 0 means 9.6 MB, which is just below
+	// the limit of Go's client where nobody sets another. And see FaultLongIDs.
+	Bytes int `json:"bytes,omitempty"`
 }
 
 // Duration is a time.Duration that is text in JSON, such as "1m30s".
@@ -117,11 +166,17 @@ func (r Rule) Validate() error {
 	if !slices.Contains(faults, r.Fault) {
 		errs = append(errs, fmt.Errorf("fault %q: want one of %v", string(r.Fault), faults))
 	}
-	if r.Rate < 0 || r.Rate > 1 || r.Fraction < 0 || r.Fraction > 1 {
-		errs = append(errs, fmt.Errorf("rate %v, fraction %v: want 0 to 1", r.Rate, r.Fraction))
+	if r.Rate < 0 || r.Rate > 1 || r.Fraction < 0 || r.Fraction > 1 || r.Records < 0 || r.Records > 1 || r.Customers < 0 || r.Customers > 1 {
+		errs = append(errs, fmt.Errorf("rate %v, fraction %v, records %v, customers %v: want 0 to 1", r.Rate, r.Fraction, r.Records, r.Customers))
+	}
+	if r.Form != "" && !slices.Contains(forms, r.Form) {
+		errs = append(errs, fmt.Errorf("form %q: want one of %v", string(r.Form), forms))
 	}
 	if r.Fault == FaultHTTP && (r.Status < 400 || r.Status > 599) {
 		errs = append(errs, fmt.Errorf("HTTP status %d: want 400 to 599", r.Status))
+	}
+	if r.Bytes < 0 || r.Periods < 0 || r.LargerThan < 0 {
+		errs = append(errs, errors.New("bytes, periods and larger-than cannot be negative"))
 	}
 	if r.First < 0 || r.Latency < 0 || r.Jitter < 0 || r.Age < 0 || r.RetryAfter < 0 {
 		errs = append(errs, errors.New("first, latency, jitter, age and retry-after cannot be negative"))
@@ -138,13 +193,15 @@ func (r *Rule) matches(e *Entry) bool {
 		(r.BundleID == "" || r.BundleID == e.BundleID) &&
 		(r.Environment == "" || r.Environment == e.Environment) &&
 		(r.CustomerRef == "" || r.CustomerRef == e.CustomerRef) &&
-		(r.ReceiptSHA256 == "" || r.ReceiptSHA256 == e.ReceiptSHA256)
+		(r.ReceiptSHA256 == "" || r.ReceiptSHA256 == e.ReceiptSHA256) &&
+		e.BodyBytes > r.LargerThan
 }
 
 // mishap is what the rules have in store for one request.
 type mishap struct {
 	rule  *Rule // nil: all goes well
 	delay time.Duration
+	skew  time.Duration
 	draw  uint64 // for choices that a rule leaves open
 }
 
@@ -155,12 +212,17 @@ func (s *Server) mishap(e *Entry, key uint64) mishap {
 	for i := range rules {
 		r := &rules[i]
 		seed := s.cfg.Seed + uint64(i)
-		if !r.matches(e) || chance(seed, key, uint64(e.Attempt)) >= r.Rate {
+		if !r.matches(e) || r.Customers > 0 && chance(s.cfg.Seed, key, streamShare) >= r.Customers ||
+			chance(seed, key, uint64(e.Attempt)) >= r.Rate {
 			continue
 		}
-		if r.Fault == FaultLatency {
+		switch {
+		case r.Fault == FaultLatency:
 			m.delay += time.Duration(r.Latency) + time.Duration(float64(r.Jitter)*chance(seed, key, uint64(e.Attempt), 1))
-		} else if m.rule == nil {
+		case r.Fault == FaultClock:
+			m.skew += cmp.Or(time.Duration(r.Skew), time.Hour)
+			m.skew += time.Duration(float64(r.Jitter) * chance(seed, key, uint64(e.Attempt), 2)).Truncate(time.Second)
+		case m.rule == nil:
 			m.rule, m.draw = r, mixBits(seed^key^uint64(e.Attempt))
 		}
 	}

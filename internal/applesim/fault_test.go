@@ -46,6 +46,8 @@ func TestFaultsInTheAnswer(t *testing.T) {
 		{"429 in epoch", Rule{Fault: FaultHTTP, Status: 429, RetryAfter: Duration(30 * time.Second), RetryAfterForm: RetryAfterEpochMS}, 429, "", false, epoch},
 		{"21005", Rule{Fault: FaultCode, Status: 21005}, 200, `{"status":21005}`, true, ""},
 		{"-1", Rule{Fault: FaultCode, Status: -1}, 200, `{"status":-1}`, true, ""},
+		{"a code beyond 31 bits", Rule{Fault: FaultCode, Status: 1 << 31}, 200, `{"status":2147483648}`, true, ""},
+		{"21006 and the right facts", Rule{Fault: FaultStatus, Status: 21006}, 200, `{"status":21006, "environment":"Production"`, true, ""},
 		{"21100", Rule{Fault: FaultCode, Status: 21100}, 200, "retryable", true, ""},
 		{"21010 for good", Rule{Fault: FaultCode, Status: 21010, Retryable: `"0"`, RetryableKey: "is-retryable"}, 200, `"is-retryable":"0"`, true, ""},
 		{"empty", Rule{Fault: FaultEmpty}, 200, "", false, ""},
@@ -85,6 +87,18 @@ func TestStaleAnswerIsDatedStale(t *testing.T) {
 	want := start.Add(-48 * time.Hour).Format(http.TimeFormat)
 	if got := send(t, s, "production", a).Header().Get("Date"); got != want {
 		t.Errorf("date: got %s, want %s", got, want)
+	}
+	s, a = oneCustomer(t, Rule{Fault: FaultStale, Rate: 1, Age: Duration(48 * time.Hour), Jitter: Duration(24 * time.Hour)})
+	dates := map[time.Time]bool{}
+	for range 10 {
+		date, err := http.ParseTime(send(t, s, "production", a).Header().Get("Date"))
+		if age := start.Sub(date); err != nil || age < 48*time.Hour || age > 72*time.Hour {
+			t.Errorf("with jitter: age %s, %v; want 48 to 72 h", age, err)
+		}
+		dates[date] = true
+	}
+	if len(dates) < 9 {
+		t.Errorf("%d different ages in ten answers", len(dates))
 	}
 }
 
@@ -137,6 +151,26 @@ func TestOddReplies(t *testing.T) {
 				t.Errorf("got %d bytes and %v, want %d at least and %v", got, err, want.least, want.err)
 			}
 		})
+	}
+}
+
+func TestHugeHeaders(t *testing.T) {
+	t.Parallel()
+	for want, rule := range map[int]Rule{
+		9_600_000: {Fault: FaultHeaders, Rate: 1},
+		20_001:    {Fault: FaultHeaders, Rate: 1, Bytes: 20_001},
+	} {
+		s, a := oneCustomer(t, rule)
+		w := send(t, s, "production", a)
+		got := 0
+		for name, values := range w.Header() {
+			if strings.HasPrefix(name, "X-Filler-") {
+				got += len(values[0])
+			}
+		}
+		if got != want || statusOf(t, w) != 0 {
+			t.Errorf("got %d bytes of headers, want %d and the right answer", got, want)
+		}
 	}
 }
 
@@ -198,6 +232,8 @@ func TestRuleMatches(t *testing.T) {
 		{"other app", change(func(r *Rule) { r.BundleID = fitness }), []int{200, 200, 200}},
 		{"other environment", change(func(r *Rule) { r.Environment = Sandbox }), []int{200, 200, 200}},
 		{"this customer", change(func(r *Rule) { r.CustomerRef = "customer-0000000" }), []int{503, 503, 503}},
+		{"small bodies", change(func(r *Rule) { r.LargerThan = 100_000 }), []int{200, 200, 200}},
+		{"large bodies", change(func(r *Rule) { r.LargerThan = 4000 }), []int{503, 503, 503}},
 		{"other receipt", change(func(r *Rule) { r.ReceiptSHA256 = strings.Repeat("0", 64) }), []int{200, 200, 200}},
 	}
 	for _, test := range tests {
@@ -253,6 +289,13 @@ func TestParseFaults(t *testing.T) {
 		{"503=2", nil, true},
 		{"weather=0.1", nil, true},
 		{"200=0.1", nil, true},
+		{"proxy=1", []Rule{{Fault: FaultHTTP, Status: 413, LargerThan: 8192, Rate: 1}}, false},
+		{"status-21006=1,2147483648=1", []Rule{{Fault: FaultStatus, Status: 21006, Rate: 1}, {Fault: FaultCode, Status: 2147483648, Rate: 1}}, false},
+		{"undated-null=0.5,undated=0", []Rule{{Fault: FaultUndated, Form: FormNull, Rate: 0.5}, {Fault: FaultUndated}}, false},
+		{"undated-late=0.5", nil, true},
+		{"status=0.5", nil, true},
+		{"status-late=0.5", nil, true},
+		{"headers=0.1", []Rule{{Fault: FaultHeaders, Rate: 0.1}}, false},
 		{"429-later=0.1", nil, true},
 	}
 	for _, test := range tests {

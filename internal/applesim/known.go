@@ -11,7 +11,7 @@ import (
 // claim is whose receipt it is and which one of that customer's.
 type claim struct {
 	customer int
-	created  millis // of an app receipt
+	created  millis // of an app receipt; of a transaction receipt once it is known whose
 	id       int64  // of the purchase in a transaction receipt
 	style    Style
 }

@@ -72,6 +72,9 @@ func (l *life) buy(p *period) {
 		trial: p.offer == OfferTrial, intro: p.offer == OfferIntro, family: l.chain.family,
 		originallyBought: p.bought + 1000,
 	}
+	if p.offer == OfferCode {
+		t.offerCode = offerName
+	}
 	if len(l.chain.transactions) > 0 {
 		t.originallyBought = l.chain.transactions[0].originallyBought
 	}
@@ -96,6 +99,8 @@ func (l *life) play(p *period, act Act) *period {
 		return l.reverse(p, t)
 	case ActRefundPrevious:
 		return l.refundPrevious(p)
+	case ActRefundAhead:
+		return l.refundAhead(p)
 	case ActUpgrade:
 		return l.upgrade(p, t)
 	case ActDowngrade:

@@ -49,6 +49,8 @@ func TestTruth(t *testing.T) {
 	lower.Next = "weekly"
 	weekly := active("2026-02-08")
 	weekly.Next = "weekly"
+	ahead := revoked
+	ahead.Expires = "2026-03-01"
 	yearly := state{Status: StatusActive, Expires: "2027-01-14", AutoRenew: true, Next: "yearly", Upgraded: 1}
 
 	tests := []struct {
@@ -79,6 +81,10 @@ func TestTruth(t *testing.T) {
 		{"refund reversed", Story{Acts: []Act{ActRefundReversed}}, on(1, 20), off(active("2026-02-01"))},
 		{"refund reversed, then over", Story{Acts: []Act{ActRefundReversed}}, on(2, 20), expired("2026-02-01", "1")},
 		{"older period refunded", Story{Acts: []Act{ActRenew, ActRefundPrevious}}, on(2, 20), active("2026-03-01")},
+		{"renewal bought ahead", Story{Acts: []Act{ActRefundAhead}}, on(1, 31).Add(time.Hour), active("2026-03-01")},
+		{"renewal refunded ahead", Story{Acts: []Act{ActRefundAhead}}, on(1, 31).Add(7 * time.Hour), off(active("2026-02-01"))},
+		{"refunded ahead, then over", Story{Acts: []Act{ActRefundAhead}}, on(2, 1), ahead},
+		{"refunded ahead, came back", Story{Acts: []Act{ActRefundAhead}, Resubscribe: 24 * time.Hour}, on(2, 3), active("2026-03-02")},
 		{"upgraded", Story{Acts: []Act{ActUpgrade}}, on(1, 20), yearly},
 		{"downgrade scheduled", Story{Acts: []Act{ActDowngrade}}, on(1, 20), lower},
 		{"downgraded", Story{Acts: []Act{ActDowngrade}}, on(2, 2), weekly},

@@ -20,12 +20,14 @@ type Entry struct {
 	Seq           int64     `json:"seq"`
 	RealTime      time.Time `json:"real_time"`
 	SimulatedTime time.Time `json:"simulated_time"`
+	// Dated is the time that the answer gave as its own.
+	Dated time.Time `json:"dated"`
 	// Environment is the one that was asked, not that of the receipt.
 	Environment   string `json:"environment"`
 	BundleID      string `json:"bundle_id,omitempty"`
 	CustomerRef   string `json:"customer_ref,omitempty"`
 	ReceiptSHA256 string `json:"receipt_sha256,omitempty"`
-	// Attempt counts the requests with this customer's receipt from 1.
+	// Attempt counts the requests with receipts of this customer from 1.
 	Attempt int `json:"attempt,omitempty"`
 	// Secret is what became of the password, and SecretIndex, if it was
 	// accepted, its place among the secrets of the app.
@@ -47,17 +49,24 @@ type Entry struct {
 type requestLog struct {
 	mu      sync.Mutex
 	seq     int64
-	entries []Entry // a ring: entry n is at n-1 modulo its capacity
+	entries []logged // a ring: entry n is at n-1 modulo its capacity
 	size    int
+}
+
+// logged is an entry, and what was worked out for it; nil where nothing was.
+type logged struct {
+	Entry
+	asked *question
 }
 
 func newRequestLog(size int) *requestLog { return &requestLog{size: max(size, 0)} }
 
-func (l *requestLog) add(e Entry) {
+func (l *requestLog) add(entry Entry, asked *question) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seq++
-	e.Seq = l.seq
+	entry.Seq = l.seq
+	e := logged{entry, asked}
 	switch {
 	case l.size == 0:
 	case len(l.entries) < l.size:
@@ -67,11 +76,11 @@ func (l *requestLog) add(e Entry) {
 	}
 }
 
-func (l *requestLog) after(seq int64) []Entry {
+func (l *requestLog) after(seq int64) []logged {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	oldest := l.seq - int64(len(l.entries))
-	var found []Entry
+	var found []logged
 	for n := max(seq, oldest); n < l.seq; n++ {
 		found = append(found, l.entries[n%int64(l.size)])
 	}
@@ -83,7 +92,7 @@ func (l *requestLog) after(seq int64) []Entry {
 func (s *Server) Log(after int64) iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for _, e := range s.log.after(after) {
-			if !yield(e) {
+			if !yield(e.Entry) {
 				return
 			}
 		}

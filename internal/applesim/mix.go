@@ -25,10 +25,20 @@ type Mix struct {
 	Family float64
 	// Large is the share with Config.PadRecords unfinished consumables.
 	Large float64
+	// Several is the share of customers with Config.Receipts receipts in place of
+	// one, and OldStyle the share of those whose own subscription has a receipt in
+	// the style of iOS 6 besides.
+	Several, OldStyle float64
+	// Crowded is the share, of those with a subscription, that has Config.Crowd
+	// more of them.
+	Crowded float64
 
 	// Trial and Intro are the shares of subscriptions that start with a free
 	// trial and with a paid introductory offer.
 	Trial, Intro float64
+	// OfferCode is the share of the subscriptions without either, but for those
+	// in the style of iOS 6, that start with a code of an offer named in Japanese.
+	OfferCode float64
 	// Resubscribe is the share of endings after which the customer comes back.
 	Resubscribe float64
 	// Acts are what happens in one period; with none, every period renews.
@@ -64,7 +74,8 @@ func (m Mix) validate() error {
 	for name, share := range map[string]float64{
 		"sandbox": m.Sandbox, "transaction style": m.TransactionStyle, "no purchases": m.NoPurchases,
 		"one-time only": m.OneTimeOnly, "one-time": m.OneTime, "refunded one-time": m.RefundedOneTime,
-		"two groups": m.TwoGroups, "family": m.Family, "large": m.Large,
+		"two groups": m.TwoGroups, "family": m.Family, "large": m.Large, "crowded": m.Crowded, "offer code": m.OfferCode,
+		"several": m.Several, "old style": m.OldStyle,
 		"trial": m.Trial, "intro": m.Intro, "resubscribe": m.Resubscribe,
 	} {
 		if share < 0 || share > 1 {

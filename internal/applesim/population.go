@@ -15,6 +15,8 @@ type population struct {
 	start   millis
 	mix     *Mix
 	pad     int
+	crowd   int
+	several int
 	random  int // customers after the stories
 	stories []Story
 	apps    []*catalog
@@ -29,16 +31,22 @@ type customer struct {
 	style     Style
 	installed millis
 	created   millis // of the receipt
+	// more is when further app receipts were made; oldStyle is whether there is a
+	// transaction receipt of the first period besides.
+	more     []millis
+	oldStyle bool
+	begins   millis // of the first subscription; 0 is none
 
 	chains    []*chain
 	purchases []transaction // one-time purchases
 }
 
 // The numbers of a customer's transactions: a block of ids for each of at most
-// three subscriptions, and one for one-time purchases.
+// two subscriptions, one for a crowd of them, and one for one-time purchases.
 const (
 	customerIDs     = 200_000
 	blockIDs        = 50_000
+	crowdBlock      = 2
 	purchasesBlock  = 3
 	maxPadRecords   = blockIDs - 1000
 	productionIDs   = 400_000_000_000_000
@@ -50,7 +58,7 @@ const year = 365 * day
 
 func newPopulation(cfg Config) *population {
 	p := &population{
-		seed: cfg.Seed, start: at(cfg.Start), mix: cfg.Mix, pad: cfg.PadRecords,
+		seed: cfg.Seed, start: at(cfg.Start), mix: cfg.Mix, pad: cfg.PadRecords, crowd: cfg.Crowd, several: cfg.Receipts,
 		random: cfg.Customers, stories: cfg.Stories,
 	}
 	for i, app := range cfg.Apps {
@@ -106,6 +114,9 @@ func (p *population) drawn(index int, until millis) *customer {
 	c.installed = p.start - (3 * year).part(random.Float64())
 	c.created = c.installed + (p.start - c.installed).part(random.Float64())
 	purchases := drawnPurchases{p.mix, newRandom(p.seed, index, streamPurchases)}
+	if !transactionStyle {
+		p.takeMore(c)
+	}
 	if kind < p.mix.NoPurchases {
 		return c
 	}
@@ -121,7 +132,11 @@ func (p *population) drawn(index int, until millis) *customer {
 		p.subscribe(c, 1, false, random, until)
 	}
 	if c.style == StyleApp {
+		c.oldStyle = !family && c.begins <= p.start && chance(p.seed, uint64(index), streamMore, 1) < p.mix.OldStyle
 		purchases.besides(c, p.pad)
+		if chance(p.seed, uint64(index), streamCrowd) < p.mix.Crowded {
+			p.gather(c, until)
+		}
 	}
 	return c
 }
@@ -143,6 +158,11 @@ func (p *population) subscribe(c *customer, group int, family bool, random *rand
 		offer = OfferTrial
 	case draw < p.mix.Trial+p.mix.Intro:
 		offer = OfferIntro
+	case c.style == StyleApp && chance(p.seed, uint64(c.index), uint64(group), streamOffer) < p.mix.OfferCode:
+		offer = OfferCode
+	}
+	if group == 0 {
+		c.begins = bought
 	}
 	sold := []Period{Weekly, Monthly, Monthly, Monthly, Yearly}[own.IntN(5)]
 	l.live(l.subscribe(c.app.groups[group][sold], bought, offer))
@@ -152,7 +172,11 @@ func (p *population) subscribe(c *customer, group int, family bool, random *rand
 }
 
 func (p *population) newLife(c *customer, group int, family bool, until millis) *life {
-	first := c.firstID(group) + 1
+	return c.newLife(c.firstID(group)+1, family, until)
+}
+
+// newLife is that of a subscription whose first transaction has the id.
+func (c *customer) newLife(first int64, family bool, until millis) *life {
 	l := &life{
 		chain:   &chain{originalID: first, family: family},
 		sandbox: c.sandbox, grace: c.app.GracePeriod, plain: c.style == StyleTransaction, until: until,
@@ -179,12 +203,17 @@ func (p *population) told(index int, until millis) *customer {
 		return c
 	}
 	c.installed = bought - minute
+	for _, created := range s.MoreReceipts {
+		c.more = append(c.more, at(created))
+	}
+	c.oldStyle = s.OldStyle
 	if s.Period == "" {
 		c.buyOnce(c.app.keepsake, bought)
 		if !s.RefundedAt.IsZero() {
 			c.purchases[0].cancelled, c.purchases[0].reason = at(s.RefundedAt), "0"
 		}
 	} else {
+		c.begins = bought
 		l := p.newLife(c, 0, s.Family, until)
 		l.fate = &scripted{acts: s.Acts, gap: s.Resubscribe}
 		l.live(l.subscribe(c.app.groups[0][s.Period], bought, s.Offer))
@@ -223,12 +252,13 @@ func (c *customer) transactions(now millis) []*transaction {
 }
 
 // latest is what exclude-old-transactions leaves of transactions: the newest
-// period of each subscription, and the one-time purchases.
+// period of each subscription, even where that was refunded before it began, and
+// the one-time purchases.
 func (c *customer) latest(now millis) []*transaction {
 	var shown []*transaction
 	for _, chain := range c.chains {
-		if t := chain.current(now); t != nil {
-			shown = append(shown, t)
+		if n := chain.visible(now); n > 0 {
+			shown = append(shown, &chain.transactions[n-1])
 		}
 	}
 	for i := range c.purchases {

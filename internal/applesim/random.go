@@ -10,6 +10,11 @@ const (
 	streamBlobs
 	streamPurchases
 	streamChains // and above: one for each chain
+
+	streamCrowd = 1000
+	streamOffer = 1001
+	streamMore  = 1002
+	streamShare = 1003
 )
 
 // newRandom is the generator of one stream of one customer. It is the same on

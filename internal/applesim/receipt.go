@@ -21,14 +21,17 @@ type Receipt struct {
 	Data []byte
 }
 
-// Receipts makes the receipt of every customer, in the order of their numbers.
-// Each costs a signature when it is yielded. An error ends the iteration.
+// Receipts makes the receipts of every customer, in the order of their numbers:
+// first that of Receipt, then further ones. Each costs a signature when it is
+// yielded. An error ends the iteration.
 func (s *Server) Receipts() iter.Seq2[Receipt, error] {
 	return func(yield func(Receipt, error) bool) {
 		for i := range s.population.size() {
-			r, err := s.Receipt(i)
-			if !yield(r, err) || err != nil {
-				return
+			for _, k := range s.population.customer(i, 0).receipts() {
+				r, err := s.receipt(i, k)
+				if !yield(r, err) || err != nil {
+					return
+				}
 			}
 		}
 	}
@@ -40,18 +43,21 @@ func (s *Server) Receipt(customer int) (Receipt, error) {
 	if customer < 0 || customer >= s.population.size() {
 		return Receipt{}, fmt.Errorf("receipt of customer %d: there are %d", customer, s.population.size())
 	}
-	created := s.population.customer(customer, 0).created
-	c := s.population.customer(customer, created)
-	data, err := s.receiptBytes(c, created)
+	return s.receipt(customer, s.population.customer(customer, 0).receipts()[0])
+}
+
+func (s *Server) receipt(customer int, k held) (Receipt, error) {
+	c := s.population.customer(customer, k.created)
+	data, err := s.receiptBytes(c, k.style, k.created)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("receipt of customer %d: %w", customer, err)
 	}
-	return Receipt{c.app.BundleID, c.ref(), c.environment(), c.style, data}, nil
+	return Receipt{c.app.BundleID, c.ref(), c.environment(), k.style, data}, nil
 }
 
 // receiptBytes is the customer's receipt as made at the moment.
-func (s *Server) receiptBytes(c *customer, created millis) ([]byte, error) {
-	if c.style == StyleTransaction {
+func (s *Server) receiptBytes(c *customer, style Style, created millis) ([]byte, error) {
+	if style == StyleTransaction {
 		return s.transactionReceipt(c, c.onlyTransaction(created))
 	}
 	payload, err := s.receiptPayload(c, created)

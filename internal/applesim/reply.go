@@ -8,10 +8,14 @@ import (
 // question is what one request asks of the App Store, once it is understood.
 type question struct {
 	*customer
-	receipt    claim // which one of the customer's
-	now        millis
+	receipt    claim  // which one of the customer's
+	now        millis // of what the reply tells
+	dated      millis // when it says that this was so
 	bundleID   string // as the reply tells it
 	excludeOld bool
+	view       view
+	spoil      spoil
+	status     int    // in place of the right one, where it is not 0
 	sent       string // the receipt in base64
 }
 
@@ -25,14 +29,14 @@ func (s *Server) reply(q question) ([]byte, int, error) {
 		body, status := s.transactionReply(q, latest)
 		return body, status, nil
 	}
-	return s.appReply(q, latest), 0, nil
+	return s.appReply(q, latest), q.status, nil
 }
 
 func (s *Server) latestReceipt(q question) (string, error) {
 	if s.cfg.LatestReceipt == LatestEcho {
 		return q.sent, nil
 	}
-	data, err := s.receiptBytes(q.customer, q.now)
+	data, err := s.receiptBytes(q.customer, q.receipt.style, q.now)
 	if err != nil {
 		return "", err
 	}
@@ -42,25 +46,21 @@ func (s *Server) latestReceipt(q question) (string, error) {
 // appReply writes the body for an app receipt, with the keys in the order, and
 // the line ends at the places, of recorded replies.
 func (s *Server) appReply(q question, latestReceipt string) []byte {
-	inApp := shuffled(q.transactions(q.receipt.created), s.cfg.Seed, q.index)
-	latest := q.transactions(q.now)
-	if q.excludeOld {
-		latest = q.latest(q.now)
-	}
-	latest = shuffled(latest, s.cfg.Seed+1, q.index)
+	inApp := shuffled(q.inApp(), s.cfg.Seed, q.index)
+	latest := shuffled(q.latestInfo(), s.cfg.Seed+1, q.index)
 
 	w := s.newWriter(4<<10 + bytesPerItem/2*(len(inApp)+len(latest)) + len(latestReceipt))
 	w.open(`{`)
-	w.number("status", 0)
+	w.number("status", int64(q.status))
 	w.text("environment", q.environment())
 	w.raw(", \n" + `"receipt":`)
 	w.appReceipt(q)
 	w.raw(", \n" + `"in_app":`)
-	w.transactions(inApp, q.receipt.created, false)
+	w.transactions(q, inApp, q.receipt.created, false)
 	w.raw("}")
 	if len(latest) > 0 {
 		w.raw(", \n" + `"latest_receipt_info":`)
-		w.transactions(latest, q.now, true)
+		w.transactions(q, latest, q.now, true)
 		w.raw(", \n" + `"latest_receipt":"` + latestReceipt + `"`)
 	}
 	w.pendingRenewalInfo(q)
@@ -80,35 +80,35 @@ func (w *writer) appReceipt(q question) {
 	w.number("download_id", app.downloadID)
 	w.number("version_external_identifier", app.versionID)
 	w.date("receipt_creation_date", q.receipt.created)
-	w.date("request_date", q.now)
+	w.date("request_date", q.dated)
 	w.date("original_purchase_date", app.originalPurchase)
 	w.text("original_application_version", app.originalVersion)
 }
 
 // transactions writes a list of them as they show at the moment. Only the
 // current list knows the subscription group and of upgrades.
-func (w *writer) transactions(list []*transaction, at millis, current bool) {
+func (w *writer) transactions(q question, list []*transaction, at millis, current bool) {
 	w.raw("[")
 	for i, t := range list {
 		if i > 0 {
 			w.raw(", ")
 		}
 		w.raw("\n")
-		w.transaction(t, at, current)
+		w.transaction(q.spoil, t, at, current)
 	}
 	w.raw("]")
 }
 
-func (w *writer) transaction(t *transaction, at millis, current bool) {
+func (w *writer) transaction(s spoil, t *transaction, at millis, current bool) {
 	cancelled := t.cancellation(at)
 	w.open(`{`)
 	w.text("quantity", "1")
 	w.text("product_id", t.product.id)
-	w.digits("transaction_id", t.id)
+	w.text("transaction_id", s.id(t))
 	w.digits("original_transaction_id", t.originalID)
 	w.date("purchase_date", t.bought)
-	w.date("original_purchase_date", t.originallyBought)
-	w.date("expires_date", t.expiry(at))
+	w.date("original_purchase_date", s.originallyBought(t))
+	w.expiry(s.form(t), t.expiry(at))
 	w.date("cancellation_date", cancelled)
 	if t.product.kind == autoRenewable {
 		w.digits("web_order_line_item_id", t.webOrderLineItemID)
@@ -123,6 +123,9 @@ func (w *writer) transaction(t *transaction, at millis, current bool) {
 	w.text("in_app_ownership_type", t.ownership())
 	if current && t.product.kind == autoRenewable {
 		w.text("subscription_group_identifier", t.product.group)
+		if t.offerCode != "" {
+			w.text("offer_code_ref_name", t.offerCode)
+		}
 		if t.isUpgraded(at) {
 			w.text("is_upgraded", "true")
 		}
@@ -133,7 +136,7 @@ func (w *writer) transaction(t *transaction, at millis, current bool) {
 func (w *writer) pendingRenewalInfo(q question) {
 	separator := ", \n" + `"pending_renewal_info":[` + "\n"
 	for _, chain := range q.chains {
-		if chain.family || chain.current(q.now) == nil {
+		if chain.family || chain.current(q.now) == nil || q.view.hidesRenewal() {
 			continue
 		}
 		w.raw(separator)

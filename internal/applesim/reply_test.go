@@ -47,11 +47,14 @@ func TestGoldenReplies(t *testing.T) {
 		}
 		stories = append(stories, test.life)
 	}
-	stories = append(stories, Story{BundleID: reader, ReceiptCreated: start})
-	tests = append(tests, struct {
-		name string
-		life Story
-	}{name: "no_purchases"})
+	stories = append(stories, Story{BundleID: reader, ReceiptCreated: start},
+		Story{BundleID: reader, Period: Monthly, Bought: start.AddDate(0, 0, -20), Offer: OfferCode})
+	for _, name := range []string{"no_purchases", "offer_code"} {
+		tests = append(tests, struct {
+			name string
+			life Story
+		}{name: name})
+	}
 	s := newSim(t, Config{Stories: stories})
 	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,6 +111,7 @@ func TestKeysAreApples(t *testing.T) {
 	known := recordedKeys(t)
 	documented := []string{
 		"/latest_receipt_info/is_upgraded",
+		"/latest_receipt_info/offer_code_ref_name",
 		"/pending_renewal_info/price_consent_status",
 	}
 	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))

@@ -21,11 +21,17 @@ const (
 // Offer is how a subscription starts.
 type Offer string
 
-// The introductory offers; the empty Offer is the full price at once.
+// The offers; the empty Offer is the full price at once.
 const (
 	OfferTrial Offer = "trial"
 	OfferIntro Offer = "intro"
+	// OfferCode is the first period at the price of an offer code.
+	OfferCode Offer = "code"
 )
+
+// offerName is a name that developers give to an offer in App Store Connect,
+// where they write their own language.
+const offerName = "夏のキャンペーン🌻"
 
 // Story is a hand-made customer. Each act plays in one period, at half of it,
 // and after the last act the subscription renews for ever.
@@ -53,8 +59,11 @@ type Story struct {
 	// PadRecords is the number of unfinished consumables besides.
 	PadRecords int
 	// ReceiptCreated is when the receipt was made; zero means a minute after
-	// Bought.
+	// Bought. MoreReceipts is when further ones were, and OldStyle whether there is
+	// one in the style of iOS 6, of the first period, besides.
 	ReceiptCreated time.Time
+	MoreReceipts   []time.Time
+	OldStyle       bool
 }
 
 func (s Story) validate(bundles map[string]bool) error {
@@ -67,6 +76,9 @@ func (s Story) validate(bundles map[string]bool) error {
 	}
 	if s.Style == StyleTransaction && (s.Bought.IsZero() || s.PadRecords > 0) {
 		errs = append(errs, errors.New("a transaction receipt holds exactly one purchase"))
+	}
+	if s.OldStyle && (s.Style == StyleTransaction || s.Period == "" || s.Family) {
+		errs = append(errs, errors.New("a receipt of the old style besides is of the customer's own subscription"))
 	}
 	if s.Bought.IsZero() && s.ReceiptCreated.IsZero() {
 		errs = append(errs, errors.New("want a time of purchase or of the receipt"))

@@ -2,9 +2,11 @@ package applesim
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -13,6 +15,8 @@ const (
 	bombSize = 128 << 20
 	// dripEvery is how long a drop takes: a reply of a kilobyte a minute and more.
 	dripEvery = 100 * time.Millisecond
+	// hugeHeaders is the default of FaultHeaders.
+	hugeHeaders = 9_600_000
 )
 
 // sendOddly gives an answer whose fault is in how it is sent; false if it is no
@@ -29,6 +33,9 @@ func (a answer) sendOddly(w http.ResponseWriter, r *http.Request) bool {
 		_, _ = w.Write(bomb())
 	case FaultDrip:
 		a.drip(w, r)
+	case FaultHeaders:
+		addHeaders(w.Header(), cmp.Or(a.mishap.rule.Bytes, hugeHeaders))
+		return false
 	case FaultLength:
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 		_, _ = w.Write(a.body[:len(a.body)/2])
@@ -60,6 +67,16 @@ var bomb = sync.OnceValue(func() []byte {
 	_ = w.Close()
 	return packed.Bytes()
 })
+
+// addHeaders adds headers of so many bytes, 8 KB in each.
+func addHeaders(header http.Header, size int) {
+	filler := strings.Repeat("f", 8<<10)
+	for i := 0; size > 0; i++ {
+		n := min(size, len(filler))
+		header.Set("X-Filler-"+strconv.Itoa(i), filler[:n])
+		size -= n
+	}
+}
 
 func (a answer) drip(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))

@@ -7,8 +7,8 @@ import (
 	_ "time/tzdata"
 )
 
-// writer appends Apple's JSON. It leaves nothing to be escaped: what it is
-// given is ours.
+// writer appends Apple's JSON in UTF-8. It leaves nothing to be escaped: what it
+// is given is ours.
 type writer struct {
 	b       []byte
 	pacific *time.Location
@@ -42,6 +42,14 @@ func (w *writer) text(name, value string) {
 	w.b = append(w.b, '"')
 	w.raw(value)
 	w.b = append(w.b, '"')
+}
+
+// null writes fields without a value.
+func (w *writer) null(names ...string) {
+	for _, name := range names {
+		w.key(name)
+		w.raw("null")
+	}
 }
 
 // number writes a field whose value is a number, as a few of Apple's are.

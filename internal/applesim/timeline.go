@@ -37,6 +37,7 @@ type transaction struct {
 	visible          millis // from when the App Store shows it; a renewal before it starts
 
 	trial, intro bool
+	offerCode    string // offer_code_ref_name
 	family       bool
 
 	extended  millis // when the renewal date was moved
@@ -62,6 +63,11 @@ func (t *transaction) expiry(now millis) millis {
 		return t.expires + t.extension
 	}
 	return t.expires
+}
+
+// refundedAhead reports whether a period was refunded that has not begun at now.
+func (t *transaction) refundedAhead(now millis) bool {
+	return t.cancelled.passed(now) && !t.restored.passed(now) && now < t.bought
 }
 
 func (t *transaction) isUpgraded(now millis) bool { return t.upgraded.passed(now) }
@@ -101,11 +107,12 @@ type chain struct {
 	phases       []phase
 }
 
-// current is the newest period that shows at now; nil before the first.
+// current is the newest period that shows at now and was not refunded ahead; nil
+// before the first.
 func (c *chain) current(now millis) *transaction {
 	for i := len(c.transactions) - 1; i >= 0; i-- {
-		if c.transactions[i].visible <= now {
-			return &c.transactions[i]
+		if t := &c.transactions[i]; t.visible <= now && !t.refundedAhead(now) {
+			return t
 		}
 	}
 	return nil

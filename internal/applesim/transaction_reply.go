@@ -1,6 +1,9 @@
 package applesim
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+)
 
 // statusExpired is what a transaction receipt of a subscription that is over
 // is answered; app receipts are never.
@@ -16,6 +19,7 @@ func (s *Server) transactionReply(q question, latestReceipt string) ([]byte, int
 	if len(q.chains) > 0 {
 		status = s.subscriptionReply(w, q, latestReceipt)
 	}
+	status = cmp.Or(q.status, status)
 	w.key("receipt")
 	s.transactionObject(w, q, q.transactionWith(q.receipt.id), "")
 	w.number("status", int64(status))
@@ -25,15 +29,13 @@ func (s *Server) transactionReply(q question, latestReceipt string) ([]byte, int
 
 func (s *Server) subscriptionReply(w *writer, q question, latestReceipt string) int {
 	chain := q.chains[0]
-	latest, phase := chain.current(q.now), chain.phase(q.now)
-	if phase.intent != "" {
-		w.text("expiration_intent", phase.intent)
+	latest := q.newest(chain)
+	if !q.view.hidesRenewal() {
+		w.topLevelRenewal(chain.phase(q.now))
 	}
-	w.text("auto_renew_product_id", phase.renewsTo.id)
-	if phase.retry || phase.intent != "" {
-		w.text("is_in_billing_retry_period", strconv.FormatInt(bit(phase.retry), 10))
+	if latest == nil {
+		return 0
 	}
-	w.number("auto_renew_status", bit(phase.autoRenew))
 	if latest.expires <= q.now {
 		w.key("latest_expired_receipt_info")
 		s.transactionObject(w, q, latest, "version_external_identifier")
@@ -45,6 +47,18 @@ func (s *Server) subscriptionReply(w *writer, q question, latestReceipt string) 
 	return 0
 }
 
+// topLevelRenewal writes what an app receipt is told in pending_renewal_info.
+func (w *writer) topLevelRenewal(p *phase) {
+	if p.intent != "" {
+		w.text("expiration_intent", p.intent)
+	}
+	w.text("auto_renew_product_id", p.renewsTo.id)
+	if p.retry || p.intent != "" {
+		w.text("is_in_billing_retry_period", strconv.FormatInt(bit(p.retry), 10))
+	}
+	w.number("auto_renew_status", bit(p.autoRenew))
+}
+
 // transactionObject writes one purchase, but for the key that is left out.
 func (s *Server) transactionObject(w *writer, q question, t *transaction, without string) {
 	w.open("{")
@@ -54,10 +68,26 @@ func (s *Server) transactionObject(w *writer, q question, t *transaction, withou
 			continue
 		case "bid":
 			f.value = q.bundleID
+		case "transaction_id":
+			f.value = q.spoil.id(t)
+		case "expires_date":
+			w.ios6Expiry(q.spoil.form(t), f.value)
+			continue
+		case "expires_date_formatted", "expires_date_formatted_pst":
+			if q.spoil.form(t) != "" {
+				continue
+			}
+		case "original_purchase_date":
+			f.value = utcText(q.spoil.originallyBought(t))
+		case "original_purchase_date_ms":
+			f.value = digits(int64(q.spoil.originallyBought(t)))
+		case "original_purchase_date_pst":
+			f.value = s.pacificText(q.spoil.originallyBought(t))
 		}
 		w.text(f.key, f.value)
 	}
-	if cancelled := t.cancellation(q.now); cancelled != 0 {
+	// An upgrade, which this style has no field for, is not told as a refund.
+	if cancelled := t.cancellation(q.now); cancelled != 0 && !t.isUpgraded(q.now) {
 		w.date("cancellation_date", cancelled)
 		w.text("cancellation_reason", t.reason)
 	}

@@ -103,6 +103,20 @@ func (l *life) refundPrevious(p *period) *period {
 	return l.renew(p, p.product)
 }
 
+// refundAhead refunds the next period before it begins. Auto-renew is off then;
+// once the running period is over, what was bought last is a refunded one.
+func (l *life) refundAhead(p *period) *period {
+	next := l.renew(p, p.product)
+	lead := min(12*hour, (p.expires - p.bought).part(0.1))
+	next.visible = p.expires - lead
+	l.buy(next)
+	t := &l.chain.transactions[len(l.chain.transactions)-1]
+	t.cancelled, t.reason = p.expires-lead.part(0.5), "0"
+	l.enter(phase{from: t.cancelled, status: StatusActive, renewsTo: p.product})
+	l.enter(phase{from: p.expires, status: StatusRevoked, renewsTo: p.product})
+	return l.comeBack(p, p.expires)
+}
+
 // upgrade ends the period at once. Apple marks the old record as upgraded and
 // dates it as cancelled too.
 // https://developer.apple.com/documentation/appstorereceipts/is_upgraded

@@ -29,6 +29,7 @@ type Subscription struct {
 	ExpiresDate           int64  `json:"expires_date_ms"`
 	IsTrialPeriod         bool   `json:"is_trial_period"`
 	IsInIntroOfferPeriod  bool   `json:"is_in_intro_offer_period"`
+	OfferCodeRefName      string `json:"offer_code_ref_name,omitempty"`
 	InAppOwnershipType    string `json:"in_app_ownership_type"`
 	CancellationDate      int64  `json:"cancellation_date_ms,omitempty"`
 	CancellationReason    string `json:"cancellation_reason,omitempty"`
@@ -40,6 +41,10 @@ type Subscription struct {
 	// Revoked are the transaction ids of the periods that are refunded or
 	// withdrawn from the family, the newest or not.
 	Revoked []string `json:"revoked,omitempty"`
+	// Reversed are those whose refund was taken back.
+	Reversed []string `json:"reversed,omitempty"`
+	// OriginalPurchaseDate is that of the first period.
+	OriginalPurchaseDate int64 `json:"original_purchase_date_ms"`
 }
 
 // Renewal is what is planned for the next period.
@@ -116,8 +121,9 @@ func (c *chain) truth(now millis) Subscription {
 		OriginalTransactionID: digits(c.originalID), TransactionID: digits(t.id),
 		ProductID: t.product.id, GroupID: t.product.group, Status: phase.status,
 		PurchaseDate: int64(t.bought), ExpiresDate: int64(t.expiry(now)),
-		IsTrialPeriod: t.trial, IsInIntroOfferPeriod: t.intro,
+		IsTrialPeriod: t.trial, IsInIntroOfferPeriod: t.intro, OfferCodeRefName: t.offerCode,
 		InAppOwnershipType: t.ownership(), CancellationDate: int64(t.cancellation(now)),
+		OriginalPurchaseDate: int64(c.transactions[0].originallyBought),
 	}
 	if s.CancellationDate != 0 {
 		s.CancellationReason = t.reason
@@ -128,16 +134,22 @@ func (c *chain) truth(now millis) Subscription {
 			s.Upgraded = append(s.Upgraded, digits(t.id))
 		case t.cancellation(now) != 0:
 			s.Revoked = append(s.Revoked, digits(t.id))
+		case t.restored.passed(now):
+			s.Reversed = append(s.Reversed, digits(t.id))
 		}
 	}
 	if !c.family {
-		s.Renewal = &Renewal{
-			AutoRenewStatus: phase.autoRenew, AutoRenewProductID: phase.renewsTo.id,
-			ExpirationIntent: phase.intent, IsInBillingRetryPeriod: phase.retry,
-			GracePeriodExpiresDate: int64(phase.graceEnds), PriceConsentStatus: phase.priceConsent,
-		}
+		s.Renewal = phase.renewal()
 	}
 	return s
+}
+
+func (p *phase) renewal() *Renewal {
+	return &Renewal{
+		AutoRenewStatus: p.autoRenew, AutoRenewProductID: p.renewsTo.id,
+		ExpirationIntent: p.intent, IsInBillingRetryPeriod: p.retry,
+		GracePeriodExpiresDate: int64(p.graceEnds), PriceConsentStatus: p.priceConsent,
+	}
 }
 
 func (t *transaction) ownership() string {

@@ -35,10 +35,11 @@ func (s *Server) verifyReceipt(environment string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		e := Entry{RealTime: s.cfg.Now(), SimulatedTime: s.clock.Now(), Environment: environment}
 		a := s.consider(&e, w, r)
+		e.Dated = a.mishap.date(e.SimulatedTime)
 		e.HTTPStatus, e.Fault, e.ReplyBytes = a.httpStatus, a.mishap.name(), len(a.body)
 		// Before the answer: one that never ends has been asked too, and a
 		// client that has its answer finds its request in the log.
-		s.log.add(e)
+		s.log.add(e, a.asked)
 		a.send(w, r, e.SimulatedTime)
 	}
 }
@@ -107,13 +108,20 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 	case !c.sandbox && e.Environment == Sandbox:
 		return e.code(statusIsProduction)
 	}
+	if known.style == StyleTransaction {
+		known.created = c.created
+		if c.style == StyleApp {
+			known.created = c.begins
+		}
+	}
 	asked := question{
-		receipt: known, now: at(e.SimulatedTime), bundleID: c.app.BundleID, excludeOld: q.ExcludeOld, sent: q.ReceiptData,
+		receipt: known, now: at(e.SimulatedTime), dated: at(e.SimulatedTime), bundleID: c.app.BundleID,
+		excludeOld: q.ExcludeOld, sent: q.ReceiptData,
 	}
 	m.mislead(&asked)
 	if known.style == StyleTransaction {
 		// It has always held its purchase, wherever the clock was set to.
-		asked.now = max(asked.now, c.created)
+		asked.now = max(asked.now, known.created)
 	}
 	asked.customer = s.population.customer(known.customer, max(asked.now, known.created, c.created))
 	if !s.acceptSecret(e, q.Password, asked.customer.subscribed(max(asked.now, known.created))) {
@@ -124,7 +132,8 @@ func (s *Server) judge(e *Entry, q request, known claim, c *customer, m mishap) 
 		return page(http.StatusInternalServerError)
 	}
 	e.Status = &status
-	return answer{httpStatus: http.StatusOK, contentType: contentJSON, body: body}
+	asked.customer, asked.sent = nil, "" // the log keeps it
+	return answer{httpStatus: http.StatusOK, contentType: contentJSON, body: body, asked: &asked}
 }
 
 // acceptSecret checks the password. A receipt without subscriptions needs

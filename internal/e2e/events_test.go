@@ -73,18 +73,25 @@ func TestEventsTellEveryChange(t *testing.T) {
 	}
 }
 
+// revocation is what events tell of one.
+type revocation struct {
+	TransactionID  string    `json:"transaction_id"`
+	RevocationDate time.Time `json:"revocation_date"`
+	Reason         string    `json:"revocation_reason"`
+}
+
 // told is what a state says that events tell of.
 type told struct {
-	Status              string            `json:"status"`
-	ProductID           string            `json:"product_id"`
-	TransactionID       string            `json:"transaction_id"`
-	ExpiresDate         time.Time         `json:"expires_date"`
-	AutoRenewStatus     *bool             `json:"auto_renew_status"`
-	AutoRenewProductID  string            `json:"auto_renew_product_id"`
-	PriceConsentStatus  string            `json:"price_consent_status"`
-	Revocations         []json.RawMessage `json:"revocations"`
-	IsTrialPeriod       bool              `json:"is_trial_period"`
-	OriginalTransaction string            `json:"original_transaction_id"`
+	Status              string       `json:"status"`
+	ProductID           string       `json:"product_id"`
+	TransactionID       string       `json:"transaction_id"`
+	ExpiresDate         time.Time    `json:"expires_date"`
+	AutoRenewStatus     *bool        `json:"auto_renew_status"`
+	AutoRenewProductID  string       `json:"auto_renew_product_id"`
+	PriceConsentStatus  string       `json:"price_consent_status"`
+	Revocations         []revocation `json:"revocations"`
+	IsTrialPeriod       bool         `json:"is_trial_period"`
+	OriginalTransaction string       `json:"original_transaction_id"`
 }
 
 // mustTellEachChange follows each subscription from event to event: the state

@@ -91,15 +91,15 @@ func (w *World) suffer(ctx context.Context, d time.Duration, rules ...applesim.R
 	return w.Sim.SetFaults(nil)
 }
 
-// old has the first answer for a third of the receipts be from before the first
-// night, and for another third from an hour ago.
+// old has a part of the replies be those of an earlier time, by their own date as
+// well: hours ago, or years, and no two from the same minute. Nothing of them may
+// be stored.
 func old() Scenario {
 	return Scenario{
-		Name: "replies older than the last", Faults: "a third 60 days old, a third an hour old, all night", Late: true,
+		Name: "replies older than the last", Faults: "a third from hours to years ago, by their own dates, all night",
 		Attack: func(ctx context.Context, w *World) error {
-			older := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(2 * away), Rate: 1}
-			hour := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(time.Hour), Rate: 1}
-			if err := w.Sim.SetFaults([]applesim.Rule{share(older, 3), share(hour, 2)}); err != nil {
+			older := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(time.Hour), Jitter: applesim.Duration(1000 * 24 * time.Hour), Rate: 1}
+			if err := w.Sim.SetFaults([]applesim.Rule{share(older, 3)}); err != nil {
 				return err
 			}
 			return w.Progress(ctx, 1)

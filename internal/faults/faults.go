@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/applesim"
 	"revalidator/internal/judge"
 )
 
@@ -37,6 +38,8 @@ type Scenario struct {
 	// Workers and Schedulers are how many there are at the start: 2 and 1
 	// where they are 0.
 	Workers, Schedulers int
+	// Store changes the App Store. What the first night saw of it must stay.
+	Store func(*applesim.Config)
 	// Prepare changes the world before the programs start.
 	Prepare func(ctx context.Context, w *World) error
 	// Start starts the programs. Nil is Workers and Schedulers.
@@ -57,8 +60,11 @@ type Scenario struct {
 	// more, and judges that one. The first one may leave receipts for another
 	// day.
 	Again bool
-	// Late accepts states of an earlier moment, which old replies bring.
+	// Late accepts states that are not the truth of now, where they follow from
+	// what the replies told.
 	Late bool
+	// Patience is what each wait may take beyond that of the suite.
+	Patience time.Duration
 }
 
 // Result is a scenario with its verdict.
@@ -93,7 +99,7 @@ func (e *SkipError) Error() string { return e.Reason }
 func Scenarios() []Scenario {
 	var all []Scenario
 	for _, subject := range [][]Scenario{
-		workerScenarios(), schedulerScenarios(), redisScenarios(), postgresScenarios(), networkScenarios(), appleScenarios(),
+		workerScenarios(), schedulerScenarios(), redisScenarios(), postgresScenarios(), networkScenarios(), appleScenarios(), oddScenarios(),
 	} {
 		all = append(all, subject...)
 	}

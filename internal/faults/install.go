@@ -21,7 +21,7 @@ func (s *Suite) learn(ctx context.Context) (err error) {
 	if s.redis, err = devstack.StartRedis(ctx, devstack.Config{Logger: s.cfg.Logger}); err != nil {
 		return err
 	}
-	sim, err := s.newAppStore()
+	sim, err := s.newAppStore(nil)
 	if err != nil {
 		return err
 	}
@@ -39,6 +39,9 @@ func (s *Suite) learn(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = db.Close() }() // nobody may be connected to a template
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM receipts`).Scan(&s.receipts); err != nil {
+		return err
+	}
 	j := judge.New(db, sim)
 	if err := j.Watch(ctx); err != nil {
 		return err

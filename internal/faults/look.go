@@ -22,7 +22,7 @@ func (w *World) Done(ctx context.Context) (int, error) {
 
 // Progress waits until a part of the receipts is done.
 func (w *World) Progress(ctx context.Context, part float64) error {
-	want := int(part * float64(w.suite.cfg.Receipts))
+	want := int(part * float64(w.suite.receipts))
 	return await(ctx, fmt.Sprintf("%d receipts are done", want), patience, func(ctx context.Context) (bool, error) {
 		done, err := w.Done(ctx)
 		return done >= want, err

@@ -125,7 +125,7 @@ func (w *World) attack(ctx context.Context, r *Result) error {
 	}
 	recovered := func(ctx context.Context) (bool, error) {
 		now, err := w.Done(ctx)
-		return now > done || now == w.suite.cfg.Receipts, err
+		return now > done || now == w.suite.receipts, err
 	}
 	if w.scenario.Recovered != nil {
 		recovered = func(ctx context.Context) (bool, error) { return w.scenario.Recovered(ctx, w) }
@@ -152,7 +152,7 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 	}
 	verdict, err := w.judge.Judge(ctx, judge.Case{
 		RunID: int64(id), Since: w.since, Started: w.started, Duplicates: w.duplicates(),
-		Rate: w.rate, Burst: burst, RateSlack: max(ways, w.scenario.RateSlack) + 2*w.lag, Late: w.scenario.Late,
+		Rate: w.rate, Burst: burst, RateSlack: max(ways, w.scenario.RateSlack) + 2*w.lag, Late: w.scenario.Late, Accepted: true,
 	})
 	if err != nil {
 		return verdict, err
@@ -181,7 +181,7 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 // answers were on their way when a process was killed or a way was cut, or one
 // in a hundred.
 func (w *World) duplicates() int {
-	most := w.suite.cfg.Receipts / 100
+	most := w.suite.receipts / 100
 	if w.scenario.AsksAgain {
 		return max(most, w.inFlight)
 	}

@@ -61,7 +61,7 @@ func (s Scenario) patience() time.Duration {
 	if s.Lasts >= longOutage {
 		return patience + max(usualLease, 2*s.Lasts)
 	}
-	return patience
+	return patience + s.Patience
 }
 
 // bound is that of the scenario as a whole.

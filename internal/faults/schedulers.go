@@ -68,7 +68,7 @@ func (w *World) moves(ctx context.Context) error {
 	}
 	return await(ctx, "one more result is stored", patience, func(ctx context.Context) (bool, error) {
 		now, err := w.Done(ctx)
-		return now > before || now == w.suite.cfg.Receipts, err
+		return now > before || now == w.suite.receipts, err
 	})
 }
 

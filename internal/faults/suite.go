@@ -33,12 +33,13 @@ type Suite struct {
 	admin    *sql.DB         // to the maintenance database, as a superuser
 	keyset   string
 	start    time.Time
+	receipts int        // that were imported
 	copying  sync.Mutex // of the first night: one at a time
 }
 
 // SuiteConfig says how a suite is prepared.
 type SuiteConfig struct {
-	// Receipts is the number of customers with one receipt each.
+	// Receipts is about how many there are. Some customers have several.
 	Receipts int
 	// Binary is a program to attack in place of this module's.
 	Binary string
@@ -91,7 +92,7 @@ func NewSuite(ctx context.Context, cfg SuiteConfig) (s *Suite, err error) {
 	if err := s.startPostgres(ctx); err != nil {
 		return s, err
 	}
-	cfg.Say("first night: %d receipts, no faults", cfg.Receipts)
+	cfg.Say("first night: some %d receipts, no faults", cfg.Receipts)
 	return s, s.learn(ctx)
 }
 
@@ -197,11 +198,21 @@ func (s *Suite) databaseURL(name string, superuser bool) string {
 	return u.String()
 }
 
-// newAppStore is the same App Store each time, at the time of the first night.
-func (s *Suite) newAppStore() (*applesim.Server, error) {
-	return applesim.New(applesim.Config{
-		Seed: simSeed, Customers: s.cfg.Receipts, Start: s.start,
+// newAppStore is the same App Store each time, at the time of the first night,
+// but for what is changed.
+func (s *Suite) newAppStore(change func(*applesim.Config)) (*applesim.Server, error) {
+	mix := applesim.DefaultMix()
+	mix.Several, mix.OldStyle, mix.OfferCode = 0.02, 0.02, 0.1
+	mix.Acts = append(mix.Acts, applesim.Weight{Act: applesim.ActRefundAhead, Weight: 4},
+		applesim.Weight{Act: applesim.ActRefundReversed, Weight: 3})
+	cfg := applesim.Config{
+		Seed: simSeed, Customers: s.cfg.Receipts * 100 / 106, Receipts: 3, Start: s.start,
 		LatestReceipt: applesim.LatestEcho, // signing each reply anew takes a millisecond
 		LogSize:       cmp.Or(s.cfg.LogSize, 50*s.cfg.Receipts),
-	})
+		Mix:           &mix,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	return applesim.New(cfg)
 }

@@ -88,7 +88,7 @@ func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *Worl
 
 // serve starts the App Store, a month on, and a Redis.
 func (w *World) serve(ctx context.Context) (err error) {
-	if w.Sim, err = w.suite.newAppStore(); err != nil {
+	if w.Sim, err = w.suite.newAppStore(w.scenario.Store); err != nil {
 		return err
 	}
 	w.Sim.Clock().Advance(away)
@@ -128,14 +128,15 @@ func (w *World) openDatabase(ctx context.Context) (err error) {
 		length = 10 * time.Second
 	}
 	apps := len(applesim.DefaultApps(simSeed))
-	w.rate = float64(w.suite.cfg.Receipts) / float64(apps) / length.Seconds()
+	w.rate = float64(w.suite.receipts) / float64(apps) / length.Seconds()
 	_, err = w.DB.ExecContext(ctx, `UPDATE apps SET rate_per_second = $1, burst = $2`, w.rate, burst)
 	return errors.Join(err, w.makeAllDue(ctx))
 }
 
 func (w *World) makeAllDue(ctx context.Context) error {
-	const statement = `UPDATE receipts SET next_check_at = now() - interval '1 second', next_check_rule = 'renewal'`
-	if _, err := w.DB.ExecContext(ctx, statement); err != nil {
+	// By whichever clock is behind: the programs may follow the App Store's.
+	const statement = `UPDATE receipts SET next_check_at = least(now(), $1) - interval '1 second', next_check_rule = 'renewal'`
+	if _, err := w.DB.ExecContext(ctx, statement, w.Sim.Clock().Now()); err != nil {
 		return fmt.Errorf("make all due: %w", err)
 	}
 	return nil

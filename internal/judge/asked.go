@@ -3,6 +3,7 @@ package judge
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // the way back may have ruined them.
 func (j *Judge) GoodAnswers(since int64) map[string]int {
 	answers := make(map[string]int)
-	for e := range j.sim.Log(since) {
+	for e := range j.log(since) {
 		if isGood(e) {
 			answers[e.ReceiptSHA256]++
 		}
@@ -22,14 +23,62 @@ func (j *Judge) GoodAnswers(since int64) map[string]int {
 	return answers
 }
 
-// isGood is whether a request was answered with facts that can be read: 21006 is
-// how receipts in the style of iOS 6 tell that their subscription has expired.
+// log is the App Store's, without the faults that spoil nothing.
+func (j *Judge) log(since int64) iter.Seq[applesim.Entry] {
+	return func(yield func(applesim.Entry) bool) {
+		entries := slices.Collect(j.sim.Log(since))
+		whole := map[int64]bool{}
+		if slices.ContainsFunc(entries, mayBeWhole) {
+			for told := range j.sim.Told(since) {
+				whole[told.Seq] = mayBeWhole(told.Entry) && isWhole(told)
+			}
+		}
+		for _, e := range entries {
+			if whole[e.Seq] {
+				e.Fault = ""
+			}
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// expired is the fault of a status that an answer may have anyhow.
+var expired = fmt.Sprintf("%s %d", applesim.FaultStatus, 21006)
+
+// mayBeWhole is whether a fault spoils only some answers.
+func mayBeWhole(e applesim.Entry) bool {
+	return applesim.Fault(e.Fault) == applesim.FaultLongIDs || e.Fault == expired
+}
+
+// isWhole is whether such a fault spoiled nothing: no id was too long, and nothing
+// that was told is active.
+func isWhole(told applesim.Told) bool {
+	return !told.Broken && (told.Fault != expired || !slices.ContainsFunc(told.Subscriptions, func(s applesim.ToldSubscription) bool {
+		return slices.ContainsFunc(s.Periods, func(p applesim.ToldPeriod) bool {
+			return p.ExpiresDate > ms(told.Dated) && p.CancellationDate == 0
+		})
+	}))
+}
+
+// isGood is whether a request was answered with facts that can be read and may be
+// stored: 21006 is how receipts in the style of iOS 6 tell that their subscription
+// has expired.
 func isGood(e applesim.Entry) bool {
+	return mayBeStored(e) && !isOff(e) && applesim.Fault(e.Fault) != applesim.FaultLongIDs
+}
+
+// mayBeStored is isGood whatever the time, and whether or not there is something
+// in the answer for which it may be refused.
+func mayBeStored(e applesim.Entry) bool {
 	if e.Status == nil || *e.Status != 0 && *e.Status != 21006 {
 		return false
 	}
 	switch applesim.Fault(e.Fault) {
-	case "", applesim.FaultStale, applesim.FaultControl, applesim.FaultContentType:
+	case "", applesim.FaultStale, applesim.FaultControl, applesim.FaultContentType,
+		applesim.FaultLag, applesim.FaultOlder, applesim.FaultBare, applesim.FaultNoRenewal,
+		applesim.FaultUndated, applesim.FaultFirstDates, applesim.FaultLongIDs:
 		return true
 	}
 	return false

@@ -12,11 +12,15 @@ func isNews(bought, imported time.Time) bool {
 	return !bought.Before(imported.Add(-3 * 24 * time.Hour))
 }
 
-// state is the truth about a row at one moment, with the periods that are
+// state is what is the case with a row at one moment, with the periods that are
 // revoked then: when, by transaction id.
 type state struct {
 	believed
 	revoked map[string]int64
+	// reversed are refunds that were taken back, which takes two answers to be
+	// believed, and original the original purchase: of the truth only.
+	reversed []string
+	original int64
 }
 
 func revocations(ids ...string) map[string]int64 {
@@ -27,31 +31,7 @@ func revocations(ids ...string) map[string]int64 {
 	return revoked
 }
 
-// shownBy is the state as the replies up to a row could show it. One without old
-// transactions shows the newest period only: whether an older one is revoked
-// stays as it was known. What the row says of one is taken where it is true now,
-// or was before.
-func (s state) shownBy(r row, before *state) state {
-	shown := make(map[string]int64)
-	var known map[string]int64
-	if before != nil {
-		known = before.revoked
-	}
-	for id, at := range known {
-		if has(s.revoked, id) {
-			shown[id] = at
-		}
-	}
-	for id, at := range r.revoked {
-		if has(s.revoked, id) || has(known, id) {
-			shown[id] = at
-		}
-	}
-	s.revoked = shown
-	return s
-}
-
-func has(revoked map[string]int64, id string) bool { _, ok := revoked[id]; return ok }
+func has[T any](all map[string]T, id string) bool { _, ok := all[id]; return ok }
 
 // calledFor are the events that the step from one state to the next calls for,
 // by docs/events.md, with their transactions and in order of these: what happened
@@ -118,14 +98,22 @@ func opening(s state) state {
 	return s
 }
 
-func (s *step) isNew() bool { return s.before.TransactionID != s.after.TransactionID }
+// isNew is whether another period was bought. One whose refund is known, because it
+// was refunded before it began, never was one, and the one before it is none again.
+func (s *step) isNew() bool {
+	return s.before.TransactionID != s.after.TransactionID && s.before.PurchaseDate <= s.after.PurchaseDate && !s.neverBegan()
+}
+
+func (s *step) neverBegan() bool {
+	return s.after.Status == "revoked" && s.before.Status != "revoked" && has(s.before.revoked, s.after.TransactionID)
+}
 
 // period is the event of a new period, and of a new end of the same one.
 func (s *step) period() string {
 	was, is := s.before, s.after
 	refunded, isRevoked := is.revoked[was.TransactionID]
 	switch gap := time.Duration(is.PurchaseDate-was.ExpiresDate) * time.Millisecond; {
-	case !s.isNew() && is.ExpiresDate > was.ExpiresDate:
+	case !s.isNew() && is.ExpiresDate > was.ExpiresDate && !s.neverBegan():
 		return "extended"
 	case !s.isNew():
 		return ""
@@ -146,6 +134,7 @@ func (s *step) offer(by string) {
 	was, is := s.before, s.after
 	anew := by == "started" || by == "resubscribed"
 	s.tellIf(is.IsIntroductory && !is.IsTrialPeriod && (anew || !was.IsIntroductory), "offer_redeemed")
+	s.tellIf(is.OfferCodeRefName != "" && (anew || was.OfferCodeRefName != is.OfferCodeRefName), "offer_redeemed")
 	s.tellIf(is.IsTrialPeriod && (anew || !was.IsTrialPeriod), "trial_started")
 	s.tellIf(was.IsTrialPeriod && !is.IsTrialPeriod && !anew, "trial_converted")
 }
@@ -176,7 +165,7 @@ func (s *step) status(by string) {
 		since = "active"
 	}
 	if since != s.after.Status {
-		s.tellIf(s.after.Status == "expired", "expired")
+		s.tellIf(s.after.Status == "expired" || s.neverBegan(), "expired")
 		s.tellIf(s.after.Status == "billing_grace_period", "entered_grace_period")
 		s.tellIf(s.after.Status == "billing_retry", "entered_billing_retry")
 	}

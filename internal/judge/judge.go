@@ -42,9 +42,11 @@ type Case struct {
 	RateSlack time.Duration
 	// Quick leaves out the history, which grows with each run.
 	Quick bool
-	// Late accepts states of an earlier moment of the App Store than now, as
-	// long as they were true then: its replies may have been old.
+	// Late accepts states that are not what is true now, as long as each followed
+	// from the answers: they may have told less, or what was true before.
 	Late bool
+	// Accepted is whether every receipt had a good answer before the log begins.
+	Accepted bool
 }
 
 // Verdict is what was found. What is not 0 from Lost on is a broken promise, and
@@ -90,7 +92,7 @@ func (v *Verdict) complainAll(what string, lines []string) int {
 func (j *Judge) Judge(ctx context.Context, c Case) (Verdict, error) {
 	var v Verdict
 	for _, check := range []func(context.Context, Case, *Verdict) error{
-		j.asked, j.ended, j.totals, j.states, j.history, j.rate,
+		j.asked, j.ended, j.totals, j.states, j.history, j.checks, j.quarantine, j.rate,
 	} {
 		if err := check(ctx, c, &v); err != nil {
 			return v, fmt.Errorf("judge run %d: %w", c.RunID, err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"revalidator/internal/applesim"
 )
 
 // sampled is how many receipts are looked for by their bytes.
@@ -44,10 +46,21 @@ func (j *Judge) Markers(bundleIDs []string, secrets ...string) (map[string]strin
 		if n++; n > sampled {
 			break
 		}
-		// From a multiple of three on, so that it is whole in the base64 of all.
-		add("a receipt of "+r.CustomerRef, r.Data[len(r.Data)/2/3*3:][:24])
+		add(fmt.Sprintf("receipt %d, of %s", n, r.CustomerRef), piece(r))
 	}
 	return found, nil
+}
+
+// piece is some bytes of a receipt that are not in anything that it tells: of the
+// signature at its end, or of the base64 in the old style. They begin at a multiple
+// of three, so that they are whole in the base64 of all.
+func piece(r applesim.Receipt) []byte {
+	const size = 24
+	at := len(r.Data) - 3*size
+	if r.Style == applesim.StyleTransaction {
+		at = len(r.Data) / 2
+	}
+	return r.Data[at/3*3:][:size]
 }
 
 // Leaks tells which markers, or what looks like a receipt, are in which of some

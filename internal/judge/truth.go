@@ -25,6 +25,7 @@ type believed struct {
 	ExpiresDate            int64
 	IsTrialPeriod          bool
 	IsIntroductory         bool // a trial, or at an introductory price
+	OfferCodeRefName       string
 	Ownership              string
 	RevocationDate         int64
 	AutoRenewStatus        *bool
@@ -53,7 +54,7 @@ const (
 // all: then the comparison proves nothing.
 func (j *Judge) Differences(ctx context.Context) ([]string, error) {
 	want := j.truthAt(j.sim.Clock().Now())
-	got := make(map[key]believed)
+	got := make(map[key]row)
 	for _, table := range []string{subscriptionsTable, purchasesTable} {
 		documents, err := j.lines(ctx, `SELECT to_json(t) FROM `+table+` t`)
 		if err != nil {
@@ -67,13 +68,28 @@ func (j *Judge) Differences(ctx context.Context) ([]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			got[r.key] = r.believed
+			got[r.key] = r
 		}
 	}
 	return differences(want, got), nil
 }
 
-func differences(want map[key]state, got map[key]believed) []string {
+// unlike is how a row differs from the truth; empty where it does not. A refund that
+// was taken back may be believed still: it takes two answers, which the history has
+// to show. And where a renewal was refunded before it began, it may be all that is
+// known of the period before it.
+func (s state) unlike(r row) string {
+	if slices.Contains(s.reversed, r.TransactionID) && has(r.revoked, r.TransactionID) {
+		s.Status, s.RevocationDate = r.Status, r.RevocationDate
+	}
+	if has(s.revoked, r.TransactionID) && r.PurchaseDate == s.ExpiresDate {
+		s.TransactionID, s.PurchaseDate = r.TransactionID, r.PurchaseDate
+		s.IsTrialPeriod, s.IsIntroductory, s.OfferCodeRefName = r.IsTrialPeriod, r.IsIntroductory, r.OfferCodeRefName
+	}
+	return gocmp.Diff(s.believed, r.believed)
+}
+
+func differences(want map[key]state, got map[key]row) []string {
 	keys := slices.Collect(maps.Keys(want))
 	for k := range got {
 		if _, true := want[k]; !true {
@@ -90,7 +106,7 @@ func differences(want map[key]state, got map[key]believed) []string {
 		case !true:
 			lines = append(lines, k.String()+" never was")
 		default:
-			if diff := gocmp.Diff(w.believed, g); diff != "" {
+			if diff := w.unlike(g); diff != "" {
 				lines = append(lines, k.String()+" (-want +got)\n"+diff)
 			}
 		}
@@ -104,7 +120,7 @@ func (j *Judge) truthAt(moment time.Time) map[key]state {
 	all := make(map[key]state)
 	for truth := range j.sim.TruthAt(moment) {
 		for _, s := range truth.Subscriptions {
-			all[key{subscriptionsTable, truth.BundleID, truth.Environment, s.OriginalTransactionID}] = state{asBelieved(s), revocations(s.Revoked...)}
+			all[key{subscriptionsTable, truth.BundleID, truth.Environment, s.OriginalTransactionID}] = state{asBelieved(s), revocations(s.Revoked...), s.Reversed, s.OriginalPurchaseDate}
 		}
 		for _, p := range truth.Purchases {
 			b := state{believed: believed{TransactionID: p.TransactionID, RevocationDate: p.CancellationDate}}
@@ -122,6 +138,7 @@ func asBelieved(s applesim.Subscription) believed {
 		Status: string(s.Status), ProductID: s.ProductID, TransactionID: s.TransactionID,
 		PurchaseDate: s.PurchaseDate, ExpiresDate: s.ExpiresDate, Ownership: s.InAppOwnershipType,
 		IsTrialPeriod: s.IsTrialPeriod, IsIntroductory: s.IsTrialPeriod || s.IsInIntroOfferPeriod,
+		OfferCodeRefName: s.OfferCodeRefName,
 	}
 	if b.Status == "revoked" {
 		b.RevocationDate = s.CancellationDate
@@ -143,6 +160,15 @@ type row struct {
 	// was revoked, by transaction id.
 	bought  time.Time
 	revoked map[string]int64
+	// original is the original purchase.
+	original int64
+}
+
+func (r *row) state() *state { return &state{believed: r.believed, revoked: r.revoked} }
+
+// isAs reports whether nothing differs that the judge looks at.
+func (r *row) isAs(other *row) bool {
+	return gocmp.Equal(r.believed, other.believed) && maps.Equal(r.revoked, other.revoked) && r.original == other.original
 }
 
 func parseRow(table, document string) (row, error) {
@@ -158,6 +184,7 @@ func parseRow(table, document string) (row, error) {
 		ExpiresDate            time.Time `json:"expires_date"`
 		IsTrialPeriod          bool      `json:"is_trial_period"`
 		OfferType              string    `json:"offer_type"`
+		OfferID                string    `json:"offer_id"`
 		Ownership              string    `json:"in_app_ownership_type"`
 		RevocationDate         time.Time `json:"revocation_date"`
 		AutoRenewStatus        *bool     `json:"auto_renew_status"`
@@ -175,7 +202,7 @@ func parseRow(table, document string) (row, error) {
 	if err := json.Unmarshal([]byte(document), &r); err != nil {
 		return row{}, fmt.Errorf("read a row of %s: %w", table, err)
 	}
-	found := row{asOf: r.AsOf, bought: cmp.Or(r.OriginalPurchaseDate, r.PurchaseDate), revoked: map[string]int64{}}
+	found := row{asOf: r.AsOf, bought: cmp.Or(r.OriginalPurchaseDate, r.PurchaseDate), revoked: map[string]int64{}, original: ms(r.OriginalPurchaseDate)}
 	for _, period := range r.Revocations {
 		found.revoked[period.TransactionID] = ms(period.RevocationDate)
 	}
@@ -197,6 +224,9 @@ func parseRow(table, document string) (row, error) {
 		AutoRenewStatus: r.AutoRenewStatus, AutoRenewProductID: r.AutoRenewProductID,
 		ExpirationIntent: r.ExpirationIntent, IsInBillingRetryPeriod: r.IsInBillingRetryPeriod,
 		GracePeriodExpiresDate: ms(r.GracePeriodExpiresDate), PriceConsentStatus: r.PriceConsentStatus,
+	}
+	if r.OfferType == "offer_code" {
+		found.OfferCodeRefName = r.OfferID
 	}
 	return found, nil
 }
