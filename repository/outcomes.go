@@ -86,15 +86,17 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 			saved[places[i]].NextCheck, saved[places[i]].Failure = o.NextCheck, o.Failure
 			saved[places[i]].Quarantined = o.Verdict != nil
 		}
+		// Before the events in every save, as a verdict needs the figures early:
+		// whoever has them locked may wait for the lock of events.
+		if changes, err = judged.count(ctx, tx); err != nil {
+			return err
+		}
 		changed, err := saveEvents(ctx, tx, events, latestOf(stored))
 		if err != nil {
 			return err
 		}
-		// Last: the figures of an app and the totals of a run are the rows that
-		// everybody writes to, and are locked for the shortest time here.
-		if changes, err = judged.count(ctx, tx); err != nil {
-			return err
-		}
+		// Last: the totals of a run are the rows that everybody writes to, and
+		// are locked for the shortest time here.
 		return countOutcomes(ctx, tx, stored, changed)
 	})
 	if err != nil {
