@@ -48,8 +48,8 @@ type Config struct {
 	// Unusual is from when on an app's quarantining is stopped; see
 	// ledger.DefaultUnusual.
 	Unusual ledger.Unusual
-	// QuarantineChanged is called after an app's quarantining was stopped, or goes
-	// on by itself, by the one of all processes that did it. Nil is nobody.
+	// QuarantineChanged is called after an app's quarantining was stopped, or
+	// resumed by itself, in the one of all processes that did it. Nil is nobody.
 	QuarantineChanged func(ledger.QuarantineChange)
 }
 

@@ -14,7 +14,7 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// A day of figures are 24 hours, the one that goes on among them; older ones are
+// A day of figures are 24 hours, the present one among them; older ones are
 // deleted after another day.
 const (
 	figuresFor  = 24 * time.Hour
@@ -54,8 +54,8 @@ func newFigures(stored []ledger.Outcome) (rows []figureRow, accused []string) {
 }
 
 // countFigures adds stored outcomes to the figures of their apps, stops the
-// quarantining of an app where they become unusual, and lets it go on where they
-// have been normal for a day. It costs one statement for a batch; more only where
+// quarantining of an app where they become unusual, and resumes it where they have
+// been normal for a day. It costs one statement for a batch; more only where
 // receipts are accused, and while an app is stopped.
 func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) ([]ledger.QuarantineChange, error) {
 	// A row that was inserted and not updated has no xmax: an hour has begun.
@@ -117,7 +117,7 @@ type appFigures struct {
 	bundleID   string
 	stoppedAt  *time.Time
 	stoppedFor string
-	// resumed is whether a person let it go on for the class all the same.
+	// resumed is whether a person resumed it for the class all the same.
 	resumed bool
 	ledger.Figures
 }
@@ -161,8 +161,8 @@ func readFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.
 	return all, nil
 }
 
-// judgeFigures stops apps of which the figures are unusual, and lets those go on
-// of which they have been normal for a day.
+// judgeFigures stops apps of which the figures are unusual, and resumes those of
+// which they have been normal for a day.
 func (db *DB) judgeFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.Time) ([]ledger.QuarantineChange, error) {
 	if len(bundleIDs) == 0 {
 		return nil, nil
@@ -190,7 +190,7 @@ func (db *DB) judgeApp(ctx context.Context, tx *sqlx.Tx, f appFigures, now time.
 	const stop = `
 		UPDATE apps SET quarantine_stopped_at = $2, quarantine_stopped_for = $3, quarantine_resumed_at = NULL
 		WHERE bundle_id = $1 AND (quarantine_stopped_at IS NULL OR quarantine_resumed_at IS NOT NULL AND quarantine_stopped_for <> $3)`
-	const goOn = `
+	const resume = `
 		UPDATE apps SET quarantine_stopped_at = NULL, quarantine_stopped_for = NULL, quarantine_resumed_at = NULL
 		WHERE bundle_id = $1 AND quarantine_stopped_at = $2`
 	for _, class := range db.unusual.Classes(f.Figures) {
@@ -210,7 +210,7 @@ func (db *DB) judgeApp(ctx context.Context, tx *sqlx.Tx, f appFigures, now time.
 	if err != nil || !db.unusual.IsNormal(f.Figures, receipts) {
 		return ledger.QuarantineChange{}, false, err
 	}
-	changed, err := changedIn(ctx, tx, "let quarantining of app "+f.bundleID+" go on", goOn, f.bundleID, *f.stoppedAt)
+	changed, err := changedIn(ctx, tx, "resume quarantining of app "+f.bundleID, resume, f.bundleID, *f.stoppedAt)
 	return ledger.QuarantineChange{BundleID: f.bundleID, Class: f.stoppedFor, Accused: f.Accused[f.stoppedFor], Checked: f.Checked}, changed && !f.resumed, err
 }
 
@@ -243,8 +243,8 @@ func changedIn(ctx context.Context, tx *sqlx.Tx, act, query string, args ...any)
 	return rows > 0, err
 }
 
-// ResumeQuarantine lets the quarantining of an app go on although a class of
-// failures is unusual, because a person says so: it holds for that class until
+// ResumeQuarantine resumes the quarantining of an app although a class of failures
+// is unusual, because a person says so: it holds for that class until
 // the figures are normal. changed is false where it was not stopped.
 func (db *DB) ResumeQuarantine(ctx context.Context, bundleID string, now time.Time) (changed bool, err error) {
 	const query = `

@@ -69,6 +69,10 @@ func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundle
 	for i, r := range receipts {
 		ids[i], apps[r.ID] = r.ID, r.BundleID
 	}
+	left, err := leftUnchecked(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
 	var shown int64
 	for _, s := range []step{
 		{lockShown, &shown},
@@ -100,7 +104,7 @@ func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundle
 			return err
 		}
 	}
-	return nil
+	return left.plan(ctx, tx, policies, now)
 }
 
 // step is one statement over the receipts $1, and where the number that it

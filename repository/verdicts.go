@@ -42,7 +42,7 @@ func (db *DB) judge(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) (
 }
 
 // count counts the outcomes in the figures of their apps, once, and returns which
-// apps have had their quarantining stopped by that, or go on.
+// apps have had their quarantining stopped or resumed by that.
 func (j *judgement) count(ctx context.Context, tx *sqlx.Tx) ([]ledger.QuarantineChange, error) {
 	if j.counted {
 		return j.changes, nil
@@ -107,6 +107,47 @@ func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) err
 	for i, o := range stored {
 		if o.NextCheck.Rule == iap.RuleSetAside && slices.Contains(live, o.ReceiptID) {
 			stored[i].NextCheck = iap.Check{At: o.At.Add(keptEvery), Rule: iap.RuleQuarantineCheck}
+		}
+	}
+	return nil
+}
+
+// uncheckedReceipts are receipts without a next check that show a live subscription.
+type uncheckedReceipts []struct {
+	ID       int64            `db:"id"`
+	BundleID string           `db:"bundle_id"`
+	State    iap.ReceiptState `db:"state"`
+}
+
+// leftUnchecked locks the receipts without a next check that are left to show a live
+// subscription when others are forgotten.
+func leftUnchecked(ctx context.Context, tx *sqlx.Tx, forgotten []int64) (left uncheckedReceipts, err error) {
+	const query = `
+		SELECT r.id, r.bundle_id, r.state FROM receipts r
+		WHERE r.next_check_at IS NULL AND r.claimed_until IS NULL AND r.id <> ALL($1) AND r.id IN (
+			SELECT o.receipt_id FROM receipt_subscriptions l
+			JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+			JOIN receipt_subscriptions o USING (bundle_id, environment, original_transaction_id)
+			WHERE l.receipt_id = ANY($1) AND s.status IN ('active', 'billing_grace_period', 'billing_retry'))
+		ORDER BY r.id FOR NO KEY UPDATE OF r`
+	if err := tx.SelectContext(ctx, &left, query, pq.Array(forgotten)); err != nil {
+		return nil, fmt.Errorf("look for receipts that are left unchecked: %w", err)
+	}
+	return left, nil
+}
+
+// plan gives the receipts a next check: that of quarantine, or what they show wants.
+func (left uncheckedReceipts) plan(ctx context.Context, tx *sqlx.Tx, policies func(bundleID string) iap.Policy, now time.Time) error {
+	const query = `UPDATE receipts SET next_check_at = $2, next_check_rule = $3 WHERE id = $1`
+	for _, r := range left {
+		if !r.State.Quarantined() {
+			if err := planAlone(ctx, tx, []int64{r.ID}, policies(r.BundleID), now); err != nil {
+				return err
+			}
+			continue
+		}
+		if _, err := tx.ExecContext(ctx, query, r.ID, now.Add(keptEvery), iap.RuleQuarantineCheck); err != nil {
+			return fmt.Errorf("keep checking quarantined receipts: %w", err)
 		}
 	}
 	return nil

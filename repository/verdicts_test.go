@@ -167,3 +167,24 @@ func TestVerdictsOfLostClaims(t *testing.T) {
 		t.Error("quarantined under a claim that was lost")
 	}
 }
+
+// TestForgettingLeavesNoLiveSubscriptionUnchecked removes the one receipt that was
+// checked of three that show a subscription.
+func TestForgettingLeavesNoLiveSubscriptionUnchecked(t *testing.T) {
+	w := newWard(t, 3)
+	w.exec(`INSERT INTO subscriptions (bundle_id, environment, original_transaction_id, status, product_id, transaction_id,
+		expires_date, is_in_billing_retry_period, is_trial_period, is_upgraded, as_of, updated_at)
+		VALUES ($1, 'Production', '1', 'active', 'monthly', '1', $2, false, false, false, $2, $2)`, app, noon)
+	w.exec(`INSERT INTO receipt_subscriptions SELECT id, $1, 'Production', '1' FROM receipts`, app)
+	w.exec(`UPDATE receipts SET next_check_at = NULL, next_check_rule = 'set_aside', state = 'account_gone', customer_ref = 'a' WHERE id = 1`)
+	w.exec(`UPDATE receipts SET next_check_at = NULL, next_check_rule = 'settled', customer_ref = 'b' WHERE id = 2`)
+	w.exec(`UPDATE receipts SET customer_ref = 'c' WHERE id = 3`)
+	_, err := w.Forget(t.Context(), "c", "", func(string) iap.Policy { return iap.DefaultPolicy() }, noon)
+	w.must(err)
+	if got := w.count(`SELECT count(*) FROM receipts WHERE id = 1 AND next_check_at = $1 AND next_check_rule = 'quarantine_check'`, noon.Add(7*24*time.Hour)); got != 1 {
+		t.Error("the quarantined receipt is not checked in a week")
+	}
+	if got := w.count(`SELECT count(*) FROM receipts WHERE id = 2 AND next_check_at IS NOT NULL AND next_check_rule <> 'settled'`); got != 1 {
+		t.Error("the settled receipt is not checked again")
+	}
+}

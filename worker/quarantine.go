@@ -61,7 +61,7 @@ func QuarantineRules() []QuarantineRule {
 		{"request_too_large", "HTTP 413, near the limit", tooLarge, Repeats{3, 3}, Repeats{3, 3}, true, false},
 		// That is known without asking; but a limit can be set too low by mistake.
 		{"too_large_to_send", "not sent: larger than `REVALIDATOR_MAX_REQUEST_BYTES`", tooLarge, Repeats{1, 1}, Repeats{3, 3}, true, false},
-		// At once for a new receipt, so that it does not harm the others.
+		// Soon for a new receipt, so that it does not hold up the others.
 		{"panicked", "the program panicked", iap.ReceiptQuarantined, Repeats{3, 1}, Repeats{3, 3}, false, false},
 		{"save_refused", "Postgres refuses to store what the reply says", iap.ReceiptQuarantined, Repeats{3, 3}, Repeats{3, 3}, false, false},
 	}

@@ -281,7 +281,7 @@ func (d *doctor) stoppedQuarantine(ctx context.Context) finding {
 		texts[i] = stopText(s)
 		wave = wave || s.Quarantined > 0
 	}
-	fix := "find out with 'revalidator check' whether these receipts are bad; if not, nothing is lost, and it goes on by itself once that is over for a day; " +
+	fix := "find out with 'revalidator check' whether these receipts are bad; if not, nothing is lost, and quarantining resumes by itself once that is over for a day; " +
 		"if so, 'revalidator apps resume BUNDLE_ID --quarantine'"
 	if wave {
 		fix += "; have those that were quarantined before checked again with 'revalidator receipts release --app BUNDLE_ID --since TIME'"

@@ -36,7 +36,7 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleSetAside:
 		return "no other answer can come, so it is set aside for a person to decide"
 	case iap.RuleQuarantineCheck:
-		return "it is quarantined, but shows a subscription that is live, so it is still asked about once a week"
+		return "it is quarantined, but shows a subscription that is live, so it is still checked once a week"
 	case iap.RuleRenewal:
 		return "a subscription is about to renew, or should just have renewed"
 	case iap.RuleExpiry:

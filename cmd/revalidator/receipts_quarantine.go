@@ -46,7 +46,7 @@ too_large_for_verify_receipt and panicked: 'revalidator explain ID' tells more.`
 	}
 	c.Flags().StringVar(&query.BundleID, "app", "", "only of the app with the `bundle id`")
 	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
-	c.Flags().StringVar(&since, "since", "", "only those set aside since a `time`, a date, or how long ago, such as 12h")
+	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
 	p.addOutputFlag(c)
@@ -166,7 +166,7 @@ A receipt that a worker has in hand is left to it.`,
 	c.Flags().BoolVar(&all, "all", false, "every receipt in quarantine")
 	c.Flags().StringVar(&query.BundleID, "app", "", "every one of the app with the `bundle id`")
 	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
-	c.Flags().StringVar(&since, "since", "", "only those set aside since a `time`, a date, or how long ago, such as 12h")
+	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	p.addOutputFlag(c)
 	return c
 }

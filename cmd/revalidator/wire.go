@@ -133,14 +133,14 @@ func (s *parts) connectDatabase(patience time.Duration) error {
 	return nil
 }
 
-// logQuarantine tells that the quarantining of an app was stopped, or goes on.
+// logQuarantine logs that the quarantining of an app was stopped or resumed.
 func (s *parts) logQuarantine(c ledger.QuarantineChange) {
 	log := s.log.With("bundle_id", c.BundleID, "class", c.Class, "receipts", c.Accused, "checked", c.Checked)
 	if c.Stopped {
 		log.Error("quarantining stopped: too many good receipts have the same failure within a day; see 'revalidator doctor'")
 		return
 	}
-	log.Info("quarantining goes on: nothing was unusual for a day")
+	log.Info("quarantining resumed: nothing was unusual for a day")
 }
 
 func (s *parts) reachDatabase(ctx context.Context) error {

@@ -179,7 +179,7 @@ type Worker struct {
 // good receipts are accused at once. Both must be met. See docs/quarantine.md.
 type Quarantine struct {
 	// StopReceipts keeps a few bad receipts of a small app from stopping it. Larger
-	// values let as many good receipts be quarantined before anybody is told.
+	// values let as many good receipts be quarantined before anybody knows.
 	StopReceipts int64 `env:"REVALIDATOR_QUARANTINE_STOP_RECEIPTS" envDefault:"20" help:"How many of an app's receipts that Apple accepted before must get the same accusing failure within a day for its quarantining to stop."`
 	// StopPercent keeps the usual share of bad receipts of a large app from stopping
 	// it. Smaller values ask for a person more often.

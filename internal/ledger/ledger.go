@@ -240,7 +240,7 @@ type Outcome struct {
 	// quarantined leaves its run.
 	Verdict *Verdict
 	// CountsChecked and CountsAccused are whether the outcome counts in the
-	// figures from which unusual quarantine is told: see Figures.
+	// figures that show unusual quarantine: see Figures.
 	CountsChecked, CountsAccused bool
 	// Conclusion is what Apple's facts say, nil where there were none. It is
 	// merged with the rows that the receipt shows, and the next check planned

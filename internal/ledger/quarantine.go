@@ -24,7 +24,7 @@ type Figures struct {
 	Accused map[string]int64
 }
 
-// Unusual is from when on a class of failures is more likely trouble than true:
+// Unusual is from when on a class of failures is more likely a fault than true:
 // at least Receipts of an app's receipts, and at least Share of those checked
 // within a day, got it.
 type Unusual struct {
@@ -54,11 +54,10 @@ func (u Unusual) IsNormal(f Figures, receipts int64) bool {
 	return f.Checked > 0 && f.Checked >= min(u.Receipts, receipts) && len(u.Classes(f)) == 0
 }
 
-// QuarantineChange is that an app's quarantining was stopped, or goes on by
-// itself.
+// QuarantineChange is that an app's quarantining was stopped, or resumed by itself.
 type QuarantineChange struct {
 	BundleID string
-	// Stopped is false where it goes on.
+	// Stopped is false where it resumed.
 	Stopped bool
 	// Class is the failure for which it was stopped, Accused how many receipts
 	// got it within a day, of Checked.

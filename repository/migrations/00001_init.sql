@@ -23,7 +23,7 @@ CREATE TABLE apps (
 COMMENT ON COLUMN apps.rate_per_second IS 'Calls to Apple per second, for each environment, over all workers together';
 COMMENT ON COLUMN apps.secret_probed_at IS 'When a worker last tried the secrets of the paused app; keeps the others from doing the same';
 COMMENT ON COLUMN apps.quarantine_stopped_at IS 'Since when no receipt of the app is quarantined: too many got the class of failure quarantine_stopped_for within a day';
-COMMENT ON COLUMN apps.quarantine_resumed_at IS 'When a person let quarantining for that class go on all the same; kept until the figures of app_checks are normal';
+COMMENT ON COLUMN apps.quarantine_resumed_at IS 'When a person resumed quarantining for that class all the same; kept until the figures of app_checks are normal';
 COMMENT ON COLUMN apps.grace_days IS 'For how long after expiry the app itself leaves a customer whose payment failed the service; NULL is not at all';
 COMMENT ON COLUMN apps.resubscribe_days IS 'For how long after its end a subscription is looked at; NULL is the policy''s own';
 COMMENT ON COLUMN apps.sweep_days IS 'Longest wait between two looks at a live subscription; NULL is the policy''s own';
@@ -281,7 +281,7 @@ CREATE TABLE run_failures (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE run_failures IS 'Answers that were no success, by class; a receipt that was asked about again may appear more than once';
 
--- The figures from which unusual quarantine is told, kept for two days.
+-- The figures that show unusual quarantine, kept for two days.
 CREATE TABLE app_checks (
     bundle_id text NOT NULL REFERENCES apps ON DELETE CASCADE,
     hour      timestamptz NOT NULL,
