@@ -68,7 +68,7 @@ func (d *decoder) dateOrOdd(name string) (t time.Time, odd bool) {
 	text, ok := d.scalar()
 	t, valid := millis(text)
 	if ok && !valid && len(text) > 0 {
-		d.unknown.value(name, text)
+		d.unknown.add(name+" that is no possible date", 1) // without the value: each would be told by itself
 		odd = true
 	}
 	return t, odd || d.lost
