@@ -55,6 +55,8 @@ simulate: ## compare policies of when to look at a receipt (CHECK=1: fail where 
 
 # With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,rate
 # chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
+# RUNS=3 takes medians. OUT=FILE keeps the results; BASE=FILE compares with kept ones,
+# of the commit before, and fails where a row is more than 10 % worse.
 bench: ## measure this machine against a simple loop, and print a table of ratios
 	$(GO) run ./cmd/bench
 

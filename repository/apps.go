@@ -25,7 +25,10 @@ func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 // appColumns are the columns of a ledger.App, for a statement that names the
 // table apps.
 const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst,
-	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_reason, apps.created_at`
+	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_reason,
+	CASE WHEN apps.quarantine_resumed_at IS NULL THEN apps.quarantine_stopped_at END AS quarantine_stopped_at,
+	CASE WHEN apps.quarantine_resumed_at IS NULL THEN apps.quarantine_stopped_for END AS quarantine_stopped_for,
+	apps.created_at`
 
 // Apps lists every app by bundle id.
 func (db *DB) Apps(ctx context.Context) ([]ledger.App, error) {

@@ -481,7 +481,7 @@ func TestForgetLeavesNoFilterBehind(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
 	run := f.backfill(ledger.Filter{CustomerRefs: []string{"customer-0", "customer-1"}}, 1)
-	_, err := f.Forget(t.Context(), "customer-1", "")
+	_, err := f.Forget(t.Context(), "customer-1", "", policies, noon)
 	f.must(err)
 	totals := f.totals(run)
 	if totals.Filter == nil || strings.Contains(*totals.Filter, "customer-1") || !strings.Contains(*totals.Filter, "customer-0") {

@@ -19,6 +19,8 @@ type Backlog struct {
 	Claimed int64 `db:"claimed"`
 	// PausedApps is how many apps stand still.
 	PausedApps int64 `db:"paused_apps"`
+	// StoppedApps is how many apps have their quarantining stopped.
+	StoppedApps int64 `db:"stopped_apps"`
 	// Unscheduled is that of UnscheduledSubscriptions.
 	Unscheduled int64 `db:"unscheduled"`
 	// Secret is when the newest secret was added of the app whose newest is the
@@ -44,6 +46,7 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 			 WHERE a.paused_at IS NULL) AS oldest,
 			(SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL) AS claimed,
 			(SELECT count(*) FROM apps WHERE paused_at IS NOT NULL) AS paused_apps,
+			(SELECT count(*) FROM apps WHERE quarantine_stopped_at IS NOT NULL AND quarantine_resumed_at IS NULL) AS stopped_apps,
 			(SELECT count(*) FROM (` + unscheduled + `) s) AS unscheduled,
 			(SELECT min(newest) FROM (
 				SELECT max(s.created_at) AS newest

@@ -21,6 +21,18 @@ const claimHeld = `coalesce(r.claimed_until, '-infinity') > '-infinity'`
 // inlineBytes is up to which size the bytes of a receipt are read with its row.
 const inlineBytes = 16 << 10
 
+// restsAgain is of a covered receipt r that is due by that rule alone, not for a
+// backfill, and all of whose subscriptions and purchases were checked since the next
+// check of the one that covers it.
+const restsAgain = `r.next_check_rule = 'covered'
+	AND NOT EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND kind = 'backfill')
+	AND NOT EXISTS (
+		SELECT 1 FROM receipt_subscriptions l JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+		WHERE l.receipt_id = r.id AND s.as_of < r.next_check_at - make_interval(secs => $4))
+	AND r.shows <= (SELECT count(*) FROM receipt_subscriptions WHERE receipt_id = r.id) + (
+		SELECT count(*) FROM purchases p WHERE p.receipt_id = r.covered_by AND r.id = ANY(p.shown_by)
+		  AND p.as_of >= r.next_check_at - make_interval(secs => $4))`
+
 // ClaimedReceipts are the receipts of claims with their apps, in one round of
 // reading. Claims that are not held any more are missing from the result.
 func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {
@@ -28,7 +40,9 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
 		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
-		       coalesce(r.last_error, '') AS last_failure, r.failures_alike, r.stale_replies,
+		       coalesce(r.last_error, '') AS last_failure, r.failures_alike, r.alike_days,
+		       r.last_checked_at, r.accepted_at, r.stale_replies,
+		       r.covered_by IS NOT NULL AND ` + restsAgain + ` AS rests,
 		       CASE WHEN r.byte_size <= $3 THEN d.data END AS data,
 		       ` + appColumns + `
 		FROM unnest($1::bigint[], $2::bigint[]) AS c(id, generation)
@@ -42,7 +56,7 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 	}
 	var rows []claimedRow
 	err := db.inBinary(ctx, func(tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &rows, query, pq.Array(ids), pq.Array(generations), inlineBytes)
+		return tx.SelectContext(ctx, &rows, query, pq.Array(ids), pq.Array(generations), inlineBytes, iap.CoveredAfter.Seconds())
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load %d receipts: %w", len(claims), err)
@@ -67,7 +81,11 @@ type claimedRow struct {
 	ConsecutiveFailures int              `db:"consecutive_failures"`
 	LastFailure         string           `db:"last_failure"`
 	FailuresAlike       int              `db:"failures_alike"`
+	AlikeDays           int              `db:"alike_days"`
+	LastCheckedAt       *time.Time       `db:"last_checked_at"`
+	AcceptedAt          *time.Time       `db:"accepted_at"`
 	StaleReplies        int              `db:"stale_replies"`
+	Rests               bool             `db:"rests"`
 	ledger.App
 }
 
@@ -75,6 +93,16 @@ func (row claimedRow) receipt() ledger.Receipt {
 	return ledger.Receipt{
 		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
 		ImportedAt: row.ImportedAt, Data: row.Data, State: row.State, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
-		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, StaleReplies: row.StaleReplies, App: row.App,
+		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, AlikeDays: row.AlikeDays,
+		LastCheckedAt: timeOrZero(row.LastCheckedAt), AcceptedAt: timeOrZero(row.AcceptedAt),
+		StaleReplies: row.StaleReplies, Rests: row.Rests, App: row.App,
 	}
+}
+
+// timeOrZero is a time that may be NULL.
+func timeOrZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
 }

@@ -53,7 +53,8 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 func inForce(budgets map[string]float64) (apps, shares, held any) {
 	production, parts, sandbox := []string{}, []float64{}, []string{} // an empty array is not NULL
 	for budget, share := range budgets {
-		switch bundleID, e := ledger.SplitBudget(budget); {
+		switch bundleID, e, size := ledger.SplitBudget(budget); {
+		case size != "": // others of the app go on
 		case e == iap.Production:
 			production, parts = append(production, bundleID), append(parts, share)
 		case share == 0:

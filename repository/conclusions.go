@@ -17,12 +17,18 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// purchaseRow is a purchase with the last and the first receipt that showed it.
+// purchaseRow is a purchase with the last and the first receipt that showed it, and
+// all of them up to mostShownBy.
 type purchaseRow struct {
 	iap.Purchase
-	ReceiptID      int64 `json:"receipt_id"`
-	FirstReceiptID int64 `json:"first_receipt_id"`
+	ReceiptID      int64   `json:"receipt_id"`
+	FirstReceiptID int64   `json:"first_receipt_id"`
+	ShownBy        []int64 `json:"shown_by"`
 }
+
+// mostShownBy bounds what a purchase remembers of receipts that show it. One that
+// is not remembered is never taken to show it.
+const mostShownBy = 64
 
 type purchaseKey struct {
 	bundleID      string
@@ -65,7 +71,7 @@ func purchases() table[purchaseRow, purchaseKey] {
 		name: "purchases",
 		columns: `bundle_id, environment, transaction_id, original_transaction_id, product_id, purchase_date,
 			quantity, in_app_ownership_type, revocation_date, revocation_reason, unrevoked_since, as_of, receipt_id,
-			first_receipt_id`,
+			first_receipt_id, shown_by`,
 		key: func(p purchaseRow) purchaseKey { return purchaseKey{p.BundleID, p.Environment, p.TransactionID} },
 		less: func(a, b purchaseKey) int {
 			return cmp.Or(cmp.Compare(a.bundleID, b.bundleID), cmp.Compare(a.environment, b.environment),
@@ -81,7 +87,11 @@ func purchases() table[purchaseRow, purchaseKey] {
 			if progress == iap.ProgressNone {
 				return before, progress
 			}
-			return purchaseRow{p, facts.ReceiptID, cmp.Or(before.FirstReceiptID, facts.FirstReceiptID)}, progress
+			shownBy := before.ShownBy
+			if !slices.Contains(shownBy, facts.ReceiptID) && len(shownBy) < mostShownBy {
+				shownBy = append(slices.Clone(shownBy), facts.ReceiptID)
+			}
+			return purchaseRow{p, facts.ReceiptID, cmp.Or(before.FirstReceiptID, facts.FirstReceiptID), shownBy}, progress
 		},
 		changes: func(before *purchaseRow, after purchaseRow, importedAt time.Time) []iap.Change {
 			if before == nil {
@@ -127,6 +137,9 @@ func mergeConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcom
 	for _, o := range told {
 		o.plan(subscribed, bought, linked[o.ReceiptID], watched[o.ReceiptID])
 	}
+	if err := cover(ctx, tx, told, bought.rows); err != nil {
+		return nil, err
+	}
 	return slices.Concat(subscribed.events, bought.events), nil
 }
 
@@ -148,11 +161,11 @@ func (o conclusion) reply() reply { return reply{o.ReceiptID, o.Generation, o.Ru
 // show others that their receipts showed before. links are those that are new.
 func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey) (facts []fact[iap.Subscription], links []receiptSubscription) {
 	for _, o := range told {
-		shown := make(map[iap.SubscriptionKey]bool)
+		shown, known := make(map[iap.SubscriptionKey]bool), setOf(linked[o.ReceiptID])
 		for _, s := range o.Conclusion.Subscriptions {
 			shown[s.SubscriptionKey] = true
 			facts = append(facts, fact[iap.Subscription]{s, o.reply()})
-			if !slices.Contains(linked[o.ReceiptID], s.SubscriptionKey) {
+			if !known[s.SubscriptionKey] {
 				links = append(links, receiptSubscription{o.ReceiptID, s.SubscriptionKey})
 			}
 		}
@@ -168,7 +181,7 @@ func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey
 func purchaseFacts(told []conclusion) (facts []fact[purchaseRow]) {
 	for _, o := range told {
 		for _, p := range o.Conclusion.Purchases {
-			facts = append(facts, fact[purchaseRow]{purchaseRow{p, o.ReceiptID, o.ReceiptID}, o.reply()})
+			facts = append(facts, fact[purchaseRow]{purchaseRow{p, o.ReceiptID, o.ReceiptID, []int64{o.ReceiptID}}, o.reply()})
 		}
 	}
 	return facts
@@ -179,12 +192,12 @@ func purchaseFacts(told []conclusion) (facts []fact[purchaseRow]) {
 func (o conclusion) plan(subscribed merged[iap.Subscription, iap.SubscriptionKey], bought merged[purchaseRow, purchaseKey],
 	linked []iap.SubscriptionKey, watched []iap.Purchase,
 ) {
-	less := subscribed.less[o.ReceiptID]
+	less := setOf(subscribed.less[o.ReceiptID])
 	rows := iap.Conclusion{AsOf: o.Conclusion.AsOf, Undated: o.Conclusion.Undated, Purchases: watched}
 	known := len(watched)
 	for _, k := range o.keys(linked) {
 		known++
-		if !slices.Contains(less, k) {
+		if !less[k] {
 			rows.Subscriptions = append(rows.Subscriptions, subscribed.rows[k])
 		}
 	}
@@ -200,33 +213,45 @@ func (o conclusion) plan(subscribed merged[iap.Subscription, iap.SubscriptionKey
 		o.Failure = ledger.ClassShowsLess
 	}
 	o.News = brought.News && !brought.ShowsLess
+	o.Shows = len(o.Conclusion.Subscriptions) + len(o.Conclusion.Purchases)
 	o.NextCheck = o.Policy.PlanAfter(rows, brought, o.At, o.Backoff, o.ReceiptID)
 }
 
 // keys are the subscriptions that a receipt shows, stored or told now, each once.
 func (o conclusion) keys(linked []iap.SubscriptionKey) []iap.SubscriptionKey {
-	all := slices.Clone(linked)
+	all, known := slices.Clone(linked), setOf(linked)
 	for _, s := range o.Conclusion.Subscriptions {
-		if !slices.Contains(linked, s.SubscriptionKey) {
+		if !known[s.SubscriptionKey] {
 			all = append(all, s.SubscriptionKey)
 		}
 	}
 	return all
 }
 
+func setOf[K comparable](all []K) map[K]bool {
+	set := make(map[K]bool, len(all))
+	for _, k := range all {
+		set[k] = true
+	}
+	return set
+}
+
 // linkedSubscriptions are those that the receipts of outcomes showed before.
 func linkedSubscriptions(ctx context.Context, tx *sqlx.Tx, told []conclusion) (map[int64][]iap.SubscriptionKey, error) {
 	const query = `
 		SELECT receipt_id, bundle_id, environment, original_transaction_id
-		FROM receipt_subscriptions WHERE receipt_id = ANY($1)`
+		FROM receipt_subscriptions WHERE receipt_id = ANY($1) LIMIT $2`
 	var links []struct {
 		ReceiptID             int64           `db:"receipt_id"`
 		BundleID              string          `db:"bundle_id"`
 		Environment           iap.Environment `db:"environment"`
 		OriginalTransactionID string          `db:"original_transaction_id"`
 	}
-	if err := tx.SelectContext(ctx, &links, query, pq.Array(receiptIDs(told))); err != nil {
+	if err := tx.SelectContext(ctx, &links, query, pq.Array(receiptIDs(told)), shownLimit(told)); err != nil {
 		return nil, fmt.Errorf("read what receipts show: %w", err)
+	}
+	if err := checkShown(told, len(links)); err != nil {
+		return nil, err
 	}
 	linked := make(map[int64][]iap.SubscriptionKey)
 	for _, l := range links {
@@ -243,7 +268,8 @@ func watchedPurchases(ctx context.Context, tx *sqlx.Tx, told []conclusion) (map[
 	query := `
 		SELECT row_to_json(p) FROM (
 			SELECT ` + purchases().columns + ` FROM purchases
-			WHERE receipt_id = ANY($1) AND (purchase_date > $2 OR revocation_date > $3 OR unrevoked_since IS NOT NULL)) p`
+			WHERE receipt_id = ANY($1) AND (purchase_date > $2 OR revocation_date > $3 OR unrevoked_since IS NOT NULL)
+			LIMIT $4) p`
 	var bought, revoked time.Time
 	shown := make(map[purchaseKey]bool)
 	for i, o := range told {
@@ -259,8 +285,11 @@ func watchedPurchases(ctx context.Context, tx *sqlx.Tx, told []conclusion) (map[
 		}
 	}
 	var documents []string
-	if err := tx.SelectContext(ctx, &documents, query, pq.Array(receiptIDs(told)), bought, revoked); err != nil {
+	if err := tx.SelectContext(ctx, &documents, query, pq.Array(receiptIDs(told)), bought, revoked, shownLimit(told)); err != nil {
 		return nil, fmt.Errorf("read purchases of receipts: %w", err)
+	}
+	if err := checkShown(told, len(documents)); err != nil {
+		return nil, err
 	}
 	watched := make(map[int64][]iap.Purchase)
 	for _, d := range documents {
@@ -273,6 +302,25 @@ func watchedPurchases(ctx context.Context, tx *sqlx.Tx, told []conclusion) (map[
 		}
 	}
 	return watched, nil
+}
+
+// mostShown is how many stored rows the receipts of a batch may show, unless there
+// is one alone: they are read and locked together, and nothing else bounds them.
+const mostShown = 4000
+
+// shownLimit is how many of them are read; nil is all.
+func shownLimit(told []conclusion) any {
+	if len(told) == 1 {
+		return nil
+	}
+	return mostShown + 1
+}
+
+func checkShown(told []conclusion, rows int) error {
+	if len(told) > 1 && rows > mostShown {
+		return ledger.ErrTooMuch
+	}
+	return nil
 }
 
 func receiptIDs(told []conclusion) []int64 {

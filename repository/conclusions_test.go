@@ -22,8 +22,7 @@ func monthly(id, original string, end time.Duration) iap.Transaction {
 // checks gives one receipt one reply after the other.
 type checks struct {
 	fixture
-	receipt int64
-	runs    int
+	runs int
 }
 
 func openChecks(t *testing.T) *checks {

@@ -11,11 +11,8 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -28,10 +25,13 @@ import (
 
 // DB is the database. It is safe for concurrent use.
 type DB struct {
-	db  *sqlx.DB
+	db  statements
 	url secret.Value // for connections of another kind than those of db
 	// bytes is for the bytes of receipts: in inBinary only.
 	bytes *sqlx.DB
+
+	unusual           ledger.Unusual
+	quarantineChanged func(ledger.QuarantineChange)
 }
 
 // Config says which database to open.
@@ -45,6 +45,12 @@ type Config struct {
 	// Patience is how long Postgres may be silent over one statement until the
 	// connection is given up; 0 means an hour.
 	Patience time.Duration
+	// Unusual is from when on an app's quarantining is stopped; see
+	// ledger.DefaultUnusual.
+	Unusual ledger.Unusual
+	// QuarantineChanged is called after an app's quarantining was stopped, or
+	// resumed by itself, in the one of all processes that did it. Nil is nobody.
+	QuarantineChanged func(ledger.QuarantineChange)
 }
 
 const (
@@ -84,7 +90,11 @@ func Open(cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %v", err)
 	}
-	return &DB{db: db, url: cfg.URL, bytes: bytes}, nil
+	changed := cfg.QuarantineChanged
+	if changed == nil {
+		changed = func(ledger.QuarantineChange) {}
+	}
+	return &DB{db: statements{db}, url: cfg.URL, bytes: bytes, unusual: unusualOr(cfg.Unusual), quarantineChanged: changed}, nil
 }
 
 func pool(cfg pq.Config, conns int, patience time.Duration) (*sqlx.DB, error) {
@@ -113,30 +123,18 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// serializationTries is how often a transaction is run that Postgres undoes to
-// keep others apart.
-const serializationTries = 5
-
 // inTx runs f in a transaction, which is undone where f fails or panics, and
-// run anew where Postgres could not keep it apart from others.
+// run again where that helps; see retried.
 func (db *DB) inTx(ctx context.Context, f func(*sqlx.Tx) error) error {
-	var err error
-	for range serializationTries {
-		if err = db.tryTx(ctx, f); pq.As(err, pqerror.TRSerializationFailure) == nil {
-			return err
-		}
-	}
-	return err
+	return retried(func() error { return tryTx(ctx, db.db.DB, f) })
 }
 
-func (db *DB) tryTx(ctx context.Context, f func(*sqlx.Tx) error) error { return tryTx(ctx, db.db, f) }
-
-// inBinary runs f in a transaction in which results come in binary: bytea in hex
-// would be twice as long, and cost both sides its coding. lib/pq does so only
-// where it describes a statement first, which behind a proxy must happen in the
-// transaction that executes it.
+// inBinary is inTx, in which results come in binary: bytea in hex would be twice
+// as long, and cost both sides its coding. lib/pq does so only where it describes a
+// statement first, which behind a proxy must happen in the transaction that
+// executes it.
 func (db *DB) inBinary(ctx context.Context, f func(*sqlx.Tx) error) error {
-	return tryTx(ctx, db.bytes, f)
+	return retried(func() error { return tryTx(ctx, db.bytes, f) })
 }
 
 func tryTx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) (err error) {
@@ -174,28 +172,4 @@ func named(err error) error {
 		return ledger.ErrNotFound
 	}
 	return err
-}
-
-// whenAway adds ledger.ErrUnavailable to an error that says nothing about what
-// was asked of Postgres.
-func whenAway(err error) error {
-	if err == nil || !isAway(err) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", ledger.ErrUnavailable, err)
-}
-
-func isAway(err error) bool {
-	var network net.Error
-	if e := pq.As(err); e != nil {
-		switch e.Code.Class() {
-		case pqerror.ClassConnectionException, pqerror.ClassInvalidTransactionState, pqerror.ClassTransactionRollback,
-			pqerror.ClassInsufficientResources, pqerror.ClassObjectNotInPrerequisiteState,
-			pqerror.ClassOperatorIntervention, pqerror.ClassSystemError:
-			return true
-		}
-		return false
-	}
-	return errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) ||
-		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -60,19 +59,25 @@ func saveEvents(ctx context.Context, tx *sqlx.Tx, events []event, now time.Time)
 			FROM json_populate_recordset(NULL::subscription_events, $1) WITH ORDINALITY
 			ORDER BY ordinality
 			RETURNING subscription_events.id)
-		SELECT pg_notify($3, max(id)::text) FROM written`
+		SELECT max(id) FROM written`
+	const announce = `SELECT pg_notify($1, $2::bigint::text)`
 	if len(events) == 0 {
 		return nil, nil
-	}
-	document, err := json.Marshal(events)
-	if err != nil {
-		return nil, fmt.Errorf("write events: %w", err)
 	}
 	if _, err := tx.ExecContext(ctx, lock, eventLock); err != nil {
 		return nil, fmt.Errorf("wait for the turn to write events: %w", err)
 	}
-	if _, err := tx.ExecContext(ctx, write, string(document), now, EventChannel); err != nil {
-		return nil, fmt.Errorf("write events: %w", err)
+	var last int64
+	for document, err := range documents(events) {
+		if err == nil {
+			err = tx.GetContext(ctx, &last, write, document, now)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("write events: %w", err)
+		}
+	}
+	if _, err := tx.ExecContext(ctx, announce, EventChannel, last); err != nil {
+		return nil, fmt.Errorf("announce events: %w", err)
 	}
 	changed := make(map[int64]bool)
 	for _, e := range events {

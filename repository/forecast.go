@@ -28,13 +28,14 @@ type PlannedGroup struct {
 const plannedEnvironment = `coalesce(r.environment, 'Production')`
 
 // Planned counts the receipts whose next look is no later than the last of the
-// slots, which are in order; what is with a worker counts as due. It reads each
-// of these receipts once and keeps the groups only.
+// slots, which are in order; what is with a worker counts as due. Covered receipts,
+// which rest without a call, are left out. It reads each of these receipts once and
+// keeps the groups only.
 func (db *DB) Planned(ctx context.Context, slots []time.Time) ([]PlannedGroup, error) {
 	const query = `
 		SELECT bundle_id, ` + plannedEnvironment + ` AS environment, next_check_rule,
 		       width_bucket(next_check_at - interval '1 microsecond', $1::timestamptz[]) AS slot, count(*) AS receipts
-		FROM receipts r WHERE next_check_at <= $2
+		FROM receipts r WHERE next_check_at <= $2 AND next_check_rule <> 'covered'
 		GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`
 	if len(slots) == 0 {
 		return nil, nil
@@ -82,7 +83,7 @@ func (db *DB) PlannedSample(ctx context.Context, until time.Time, oneIn map[stri
 		       (SELECT json_agg(row_to_json(p)) FROM (
 		            SELECT ` + purchases().columns + ` FROM purchases WHERE receipt_id = r.id) p) AS purchases
 		FROM receipts r JOIN unnest($2::text[], $3::bigint[]) AS n(bundle_id, one_in) USING (bundle_id)
-		WHERE r.next_check_at <= $1 AND (hashint8(r.id)::bigint & 2147483647) % n.one_in = 0`
+		WHERE r.next_check_at <= $1 AND r.next_check_rule <> 'covered' AND (hashint8(r.id)::bigint & 2147483647) % n.one_in = 0`
 	apps, parts := make([]string, 0, len(oneIn)), make([]int64, 0, len(oneIn))
 	for app, part := range oneIn {
 		apps, parts = append(apps, app), append(parts, part)

@@ -3,10 +3,12 @@ package repository
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
-	"github.com/lib/pq/pqerror"
+
+	"revalidator/internal/iap"
 )
 
 // Forgotten is what was removed of one customer, in rows.
@@ -24,24 +26,16 @@ type Forgotten struct {
 	Kept int64 `json:"kept"`
 }
 
-// deadlockTries is how often Forget is tried when it and a worker's batch wait
-// for each other and Postgres ends this one.
-const deadlockTries = 3
-
 // Forget removes the receipts of a customer and everything derived from them,
 // in one transaction; of one app, or of all where bundleID is empty. A receipt
 // that a worker has in hand is removed as well: its claim goes with it, so that
-// a late result changes nothing.
-func (db *DB) Forget(ctx context.Context, customerRef, bundleID string) (f Forgotten, err error) {
-	for range deadlockTries {
-		err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-			f = Forgotten{}
-			return f.forget(ctx, tx, customerRef, bundleID)
-		})
-		if pq.As(err, pqerror.TRDeadlockDetected) == nil {
-			break
-		}
-	}
+// a late result changes nothing. Receipts of others that these cover are planned by
+// themselves, by the policies of their apps.
+func (db *DB) Forget(ctx context.Context, customerRef, bundleID string, policies func(bundleID string) iap.Policy, now time.Time) (f Forgotten, err error) {
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		f = Forgotten{}
+		return f.forget(ctx, tx, customerRef, bundleID, policies, now)
+	})
 	if err != nil {
 		return Forgotten{}, fmt.Errorf("forget customer: %w", err)
 	}
@@ -52,21 +46,32 @@ func (db *DB) Forget(ctx context.Context, customerRef, bundleID string) (f Forgo
 // and locks before it looks: receipts first, then what they show, in the
 // order in which results are stored. From then on no result of these receipts
 // can be stored, and no other receipt can be linked to what is about to go.
-func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundleID string) error {
+func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundleID string, policies func(bundleID string) iap.Policy, now time.Time) error {
 	const lockReceipts = `
-		SELECT id FROM receipts WHERE customer_ref = $1 AND ($2 = '' OR bundle_id = $2) ORDER BY id FOR UPDATE`
+		SELECT id, bundle_id FROM receipts WHERE customer_ref = $1 AND ($2 = '' OR bundle_id = $2) ORDER BY id FOR UPDATE`
 	const leaveFilters = `
 		UPDATE runs SET filter = jsonb_set(filter, '{customers}', (filter->'customers') - $1)
 		WHERE filter->'customers' ? $1`
 	if _, err := tx.ExecContext(ctx, leaveFilters, customerRef); err != nil {
 		return err
 	}
-	var ids []int64
-	if err := tx.SelectContext(ctx, &ids, lockReceipts, customerRef, bundleID); err != nil {
+	var receipts []struct {
+		ID       int64  `db:"id"`
+		BundleID string `db:"bundle_id"`
+	}
+	if err := tx.SelectContext(ctx, &receipts, lockReceipts, customerRef, bundleID); err != nil {
 		return err
 	}
-	if len(ids) == 0 {
+	if len(receipts) == 0 {
 		return nil
+	}
+	ids, apps := make([]int64, len(receipts)), make(map[int64]string, len(receipts))
+	for i, r := range receipts {
+		ids[i], apps[r.ID] = r.ID, r.BundleID
+	}
+	left, err := leftUnchecked(ctx, tx, ids)
+	if err != nil {
+		return err
 	}
 	var shown int64
 	for _, s := range []step{
@@ -90,7 +95,16 @@ func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundle
 		*s.count += n
 	}
 	f.Kept = shown - f.Subscriptions - f.Purchases
-	return nil
+	covered, err := coveredBy(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
+	for id, others := range covered {
+		if err := planAlone(ctx, tx, others, policies(apps[id]), now); err != nil {
+			return err
+		}
+	}
+	return left.plan(ctx, tx, policies, now)
 }
 
 // step is one statement over the receipts $1, and where the number that it

@@ -75,7 +75,7 @@ func (f fixture) remains(ids ...int64) (subscriptions, purchases []string) {
 func TestForget(t *testing.T) {
 	f := open(t)
 	family(f)
-	got, err := f.Forget(t.Context(), "customer-1", "")
+	got, err := f.Forget(t.Context(), "customer-1", "", policies, noon)
 	f.must(err)
 	want := repository.Forgotten{
 		Receipts: 1, Bytes: int64(len("receipt " + app + " 1")), Links: 2,
@@ -91,7 +91,7 @@ func TestForget(t *testing.T) {
 	if diff := cmp.Diff([]string{"30"}, purchases); diff != "" {
 		t.Errorf("purchases that stay, with the first customer (-want +got):\n%s", diff)
 	}
-	again, err := f.Forget(t.Context(), "customer-1", "")
+	again, err := f.Forget(t.Context(), "customer-1", "", policies, noon)
 	f.must(err)
 	if again != (repository.Forgotten{}) {
 		t.Errorf("a second time: got %+v, want nothing", again)
@@ -104,7 +104,7 @@ func TestForgetWhileHeld(t *testing.T) {
 	f.receipts(app, 1)
 	run := f.run()
 	c := f.claim(run, 1)[0]
-	_, err := f.Forget(t.Context(), "customer-0", app)
+	_, err := f.Forget(t.Context(), "customer-0", app, policies, noon)
 	f.must(err)
 	if saved := f.save(held(c, run, []string{"10"}, []string{"30"})); saved[0] {
 		t.Error("the late result was stored")
@@ -124,7 +124,7 @@ func TestForgetOneApp(t *testing.T) {
 	f.addApp("com.example.other", 1)
 	f.receipts(app, 1)
 	f.receipts("com.example.other", 1)
-	got, err := f.Forget(t.Context(), "customer-0", app)
+	got, err := f.Forget(t.Context(), "customer-0", app, policies, noon)
 	f.must(err)
 	if got.Receipts != 1 {
 		t.Errorf("receipts: got %d, want 1", got.Receipts)

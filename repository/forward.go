@@ -216,36 +216,38 @@ func (t table[T, K]) update(ctx context.Context, tx *sqlx.Tx, rows []T, now time
 	return execJSON(ctx, tx, query, rows, now)
 }
 
-// selectJSON gives rows to a statement as one JSON document, and reads the
-// document that it returns for each row.
+// selectJSON gives rows to a statement, as JSON documents one after the other, and
+// reads the document that it returns for each row.
 func selectJSON[T any](ctx context.Context, tx *sqlx.Tx, query string, rows []T, args ...any) ([]T, error) {
-	given, err := json.Marshal(rows)
-	if err != nil {
-		return nil, err
-	}
-	var documents []string
-	if err := tx.SelectContext(ctx, &documents, query, append([]any{string(given)}, args...)...); err != nil {
-		return nil, err
-	}
-	values := make([]T, len(documents))
-	for i, d := range documents {
-		if err := json.Unmarshal([]byte(d), &values[i]); err != nil {
+	var values []T
+	for given, err := range documents(rows) {
+		if err != nil {
 			return nil, err
+		}
+		var found []string
+		if err := tx.SelectContext(ctx, &found, query, append([]any{given}, args...)...); err != nil {
+			return nil, err
+		}
+		for _, document := range found {
+			var value T
+			if err := json.Unmarshal([]byte(document), &value); err != nil {
+				return nil, err
+			}
+			values = append(values, value)
 		}
 	}
 	return values, nil
 }
 
-// execJSON runs a statement over rows, given as one JSON document, and does
-// nothing where there are none.
+// execJSON runs a statement over rows, given as JSON documents one after the other.
 func execJSON[T any](ctx context.Context, tx *sqlx.Tx, query string, rows []T, args ...any) error {
-	if len(rows) == 0 {
-		return nil
+	for given, err := range documents(rows) {
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, query, append([]any{given}, args...)...); err != nil {
+			return err
+		}
 	}
-	document, err := json.Marshal(rows)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, query, append([]any{string(document)}, args...)...)
-	return err
+	return nil
 }

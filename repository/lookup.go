@@ -34,6 +34,17 @@ type StoredReceipt struct {
 	LastCode            *int       `db:"last_code" json:"last_code"`
 	LastError           *string    `db:"last_error" json:"last_error"`
 	ConsecutiveFailures int        `db:"consecutive_failures" json:"consecutive_failures"`
+	// FailuresAlike is how many of these were of the class LastError, and
+	// AlikeDays on how many days of UTC.
+	FailuresAlike int `db:"failures_alike" json:"failures_alike"`
+	AlikeDays     int `db:"alike_days" json:"alike_days"`
+	// AcceptedAt is when Apple last accepted the receipt, nil where it never did;
+	// QuarantinedAt since when it is in quarantine, nil where it is not.
+	AcceptedAt    *time.Time `db:"accepted_at" json:"accepted_at"`
+	QuarantinedAt *time.Time `db:"quarantined_at" json:"quarantined_at"`
+	// CoveredBy is the receipt that shows all that this one shows and is checked
+	// instead, nil where none is.
+	CoveredBy *int64 `db:"covered_by" json:"covered_by"`
 	// ClaimedUntil is set while a worker has the receipt in hand. RunID is the
 	// run that it has it for, or that waits to ask again.
 	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
@@ -41,14 +52,17 @@ type StoredReceipt struct {
 	// AppPausedAt and AppPausedReason are nil while the app is at work.
 	AppPausedAt     *time.Time `db:"paused_at" json:"app_paused_at"`
 	AppPausedReason *string    `db:"paused_reason" json:"app_paused_reason"`
+	// AppQuarantineStoppedAt is nil while receipts of the app may be quarantined.
+	AppQuarantineStoppedAt *time.Time `db:"quarantine_stopped_at" json:"app_quarantine_stopped_at"`
 }
 
 // storedReceipts reads receipts r with their apps.
 const storedReceipts = `
 	SELECT r.id, r.bundle_id, r.customer_ref, r.kind, coalesce(r.environment, '') AS environment,
 	       encode(r.sha256, 'hex') AS sha256, r.byte_size, r.state, r.created_at, r.next_check_at, r.next_check_rule,
-	       r.last_checked_at, r.last_code, r.last_error, r.consecutive_failures, r.claimed_until, r.run_id,
-	       a.paused_at, a.paused_reason
+	       r.last_checked_at, r.last_code, r.last_error, r.consecutive_failures, r.failures_alike, r.alike_days,
+	       r.accepted_at, r.quarantined_at, r.covered_by, r.claimed_until, r.run_id, a.paused_at, a.paused_reason,
+	       CASE WHEN a.quarantine_resumed_at IS NULL THEN a.quarantine_stopped_at END AS quarantine_stopped_at
 	FROM receipts r JOIN apps a USING (bundle_id)
 `
 

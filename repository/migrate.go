@@ -20,8 +20,16 @@ type Migration struct {
 }
 
 // Migrate brings the schema to the newest version that this program knows and
-// returns the steps that it took. Several programs may call it at once.
+// returns the steps that it took. Several programs may call it at once. A database
+// that is not UTF8 is left as it is.
 func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
+	server, err := db.Server(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
+	if err := server.CheckEncoding(); err != nil {
+		return nil, fmt.Errorf("migrate: %w", err)
+	}
 	provider, err := db.migrations()
 	if err != nil {
 		return nil, err
@@ -72,7 +80,7 @@ func (db *DB) migrations() (*goose.Provider, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock migrations: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db.db.DB, files, goose.WithLocker(locker))
+	provider, err := goose.NewProvider(goose.DialectPostgres, db.db.DB.DB, files, goose.WithLocker(locker))
 	if err != nil {
 		return nil, fmt.Errorf("read migrations: %w", err)
 	}

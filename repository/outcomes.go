@@ -24,9 +24,14 @@ type outcomeRow struct {
 	Failure       string           `json:"failure,omitempty"`
 	NextCheckAt   time.Time        `json:"next_check_at,omitzero"`
 	NextCheckRule iap.Rule         `json:"next_check_rule,omitempty"`
-	// Accepted is whether Apple accepted the receipt, and News that of the outcome.
-	Accepted bool `json:"accepted"`
-	News     bool `json:"news"`
+	// Accepted is whether Apple accepted the receipt, Quarantined whether a verdict
+	// is believed, and News that of the outcome.
+	Accepted    bool  `json:"accepted"`
+	Quarantined bool  `json:"quarantined"`
+	News        bool  `json:"news"`
+	Shows       int   `json:"shows"`
+	Rests       bool  `json:"rests"`
+	CoveredBy   int64 `json:"covered_by,omitempty"`
 }
 
 // byKeyOnly is for a transaction that finds all rows by their keys. Where a table
@@ -40,8 +45,11 @@ const byKeyOnly = `SET LOCAL enable_seqscan = off`
 // change about subscriptions and purchases, an event for each change, the receipts
 // with their next checks, and the totals of the runs. Of an outcome whose claim was
 // lost nothing is stored or counted, and a second call with the same outcome changes
-// nothing. Its error is ledger.ErrUnavailable where a later try may do better.
+// nothing. Its error is ledger.ErrUnavailable where a later try may do better, and
+// ledger.ErrRefused where none ever will. It is ledger.ErrTooMuch where the outcomes
+// are too many for what their receipts show.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []ledger.Saved, err error) {
+	var changes []ledger.QuarantineChange
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
 			return err
@@ -63,11 +71,27 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		if err != nil {
 			return err
 		}
+		judged, err := db.judge(ctx, tx, stored)
+		if err != nil {
+			return err
+		}
+		if err := rest(ctx, tx, stored); err != nil {
+			return err
+		}
+		if err := uncover(ctx, tx, stored); err != nil {
+			return err
+		}
 		if err := endClaims(ctx, tx, stored); err != nil {
 			return err
 		}
 		for i, o := range stored {
 			saved[places[i]].NextCheck, saved[places[i]].Failure = o.NextCheck, o.Failure
+			saved[places[i]].Quarantined = o.Verdict != nil
+		}
+		// Before the events in every save, as a verdict needs the figures early:
+		// whoever has them locked may wait for the lock of events.
+		if changes, err = judged.count(ctx, tx); err != nil {
+			return err
 		}
 		changed, err := saveEvents(ctx, tx, events, latestOf(stored))
 		if err != nil {
@@ -78,7 +102,10 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		return countOutcomes(ctx, tx, stored, changed)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), whenAway(err))
+		return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
+	}
+	for _, change := range changes {
+		db.quarantineChanged(change)
 	}
 	return saved, nil
 }
@@ -121,10 +148,13 @@ func lockClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (ma
 	return held, nil
 }
 
+// dayOf is the day of UTC of a time.
+func dayOf(column string) string { return `date_trunc('day', ` + column + ` AT TIME ZONE 'UTC')` }
+
 // endClaims stores what became of receipts, whose claims the transaction has locked,
 // and ends these.
 func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
-	const query = `
+	query := `
 		UPDATE receipts r SET
 			claimed_until = NULL,
 			run_id = CASE WHEN o.stays THEN r.run_id END,
@@ -135,6 +165,8 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 			last_checked_at = CASE WHEN o.asked THEN o.at ELSE r.last_checked_at END,
 			last_code = CASE WHEN o.asked THEN o.code ELSE r.last_code END,
 			last_error = CASE WHEN o.asked THEN o.failure ELSE r.last_error END,
+			accepted_at = CASE WHEN o.accepted THEN o.at ELSE r.accepted_at END,
+			quarantined_at = CASE WHEN o.quarantined THEN o.at WHEN NOT o.accepted THEN r.quarantined_at END,
 			consecutive_failures = CASE WHEN NOT o.asked THEN r.consecutive_failures
 			                            WHEN o.accepted THEN 0
 			                            ELSE r.consecutive_failures + 1 END,
@@ -142,12 +174,20 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 			                      WHEN o.accepted THEN 0
 			                      WHEN o.failure = r.last_error THEN r.failures_alike + 1
 			                      ELSE 1 END,
+			alike_days = CASE WHEN NOT o.asked THEN r.alike_days
+			                  WHEN o.accepted THEN 0
+			                  WHEN o.failure IS DISTINCT FROM r.last_error THEN 1
+			                  WHEN ` + dayOf("o.at") + ` > ` + dayOf("r.last_checked_at") + ` THEN r.alike_days + 1
+			                  ELSE r.alike_days END,
 			stale_replies = CASE WHEN NOT o.accepted THEN r.stale_replies
 			                     WHEN o.news THEN 0
-			                     ELSE r.stale_replies + 1 END
+			                     ELSE r.stale_replies + 1 END,
+			shows = CASE WHEN o.accepted THEN o.shows ELSE r.shows END,
+			covered_by = CASE WHEN o.asked OR o.rests THEN o.covered_by ELSE r.covered_by END
 		FROM json_to_recordset($1) AS o(receipt_id bigint, asked boolean, at timestamptz,
 		     stays boolean, environment text, state text, code integer, failure text,
-		     next_check_at timestamptz, next_check_rule text, accepted boolean, news boolean)
+		     next_check_at timestamptz, next_check_rule text, accepted boolean, quarantined boolean, news boolean,
+		     shows integer, rests boolean, covered_by bigint)
 		WHERE r.id = o.receipt_id`
 	rows := make([]outcomeRow, len(stored))
 	for i, o := range stored {
@@ -155,7 +195,8 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 			ReceiptID: o.ReceiptID, Asked: o.Asked, At: o.At, Stays: o.Stays,
 			Environment: o.Environment, State: o.State, Code: o.Code, Failure: o.Failure,
 			NextCheckAt: o.NextCheck.At, NextCheckRule: o.NextCheck.Rule,
-			Accepted: o.Asked && (o.Conclusion != nil || o.Failure == ""), News: o.News,
+			Accepted: o.Asked && (o.Conclusion != nil || o.Failure == ""), Quarantined: o.Verdict != nil, News: o.News,
+			Shows: o.Shows, Rests: o.Rests, CoveredBy: o.CoveredBy,
 		}
 	}
 	if err := execJSON(ctx, tx, query, rows); err != nil {
@@ -171,7 +212,9 @@ type appTotals struct {
 	Done     int64  `json:"done"`
 	Changed  int64  `json:"changed"`
 	Failed   int64  `json:"failed"`
-	Calls    int64  `json:"calls"`
+	// Quarantined are those of Failed that were quarantined.
+	Quarantined int64 `json:"quarantined"`
+	Calls       int64 `json:"calls"`
 }
 
 // classTotals is what a batch adds to one class of failures.
@@ -186,12 +229,14 @@ type classTotals struct {
 // the receipts that brought an event.
 func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, changed map[int64]bool) error {
 	const apps = `
-		INSERT INTO run_apps AS t (run_id, bundle_id, done, changed, failed, calls)
-		SELECT run_id, bundle_id, sum(done), sum(changed), sum(failed), sum(calls)
-		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, done bigint, changed bigint, failed bigint, calls bigint)
+		INSERT INTO run_apps AS t (run_id, bundle_id, done, changed, failed, quarantined, calls)
+		SELECT run_id, bundle_id, sum(done), sum(changed), sum(failed), sum(quarantined), sum(calls)
+		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, done bigint, changed bigint, failed bigint,
+		     quarantined bigint, calls bigint)
 		GROUP BY run_id, bundle_id ORDER BY run_id, bundle_id
 		ON CONFLICT (run_id, bundle_id) DO UPDATE SET done = t.done + excluded.done,
-			changed = t.changed + excluded.changed, failed = t.failed + excluded.failed, calls = t.calls + excluded.calls`
+			changed = t.changed + excluded.changed, failed = t.failed + excluded.failed,
+			quarantined = t.quarantined + excluded.quarantined, calls = t.calls + excluded.calls`
 	const classes = `
 		INSERT INTO run_failures AS t (run_id, bundle_id, class, answers)
 		SELECT run_id, bundle_id, class, sum(answers)
@@ -201,11 +246,11 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, ch
 	var totals []appTotals
 	var failures []classTotals
 	for _, o := range stored {
-		if o.RunID == 0 || (!o.Asked && o.Calls == 0) {
+		if o.RunID == 0 || (!o.Asked && o.Calls == 0 && !o.Rests) {
 			continue
 		}
 		t := appTotals{RunID: o.RunID, BundleID: o.BundleID, Calls: int64(o.Calls)}
-		if o.Asked && !o.Stays {
+		if (o.Asked || o.Rests) && !o.Stays {
 			t.Done = 1
 		}
 		if o.Failure != "" {
@@ -214,6 +259,9 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, ch
 		}
 		if changed[o.ReceiptID] {
 			t.Changed = 1
+		}
+		if o.Verdict != nil {
+			t.Quarantined = 1
 		}
 		totals = append(totals, t)
 	}

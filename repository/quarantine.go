@@ -25,17 +25,26 @@ type QuarantineQuery struct {
 	// Reason is a state of iap.QuarantineStates, or the class of a failure.
 	Reason string
 	IDs    []int64
+	// Since is from when on they were quarantined.
+	Since time.Time
 	// After is the last id of the page before, Limit the most for a page.
 	After int64
 	Limit int
 }
 
 // args are the parameters of inQuarantine.
-func (q QuarantineQuery) args() []any { return []any{q.After, q.BundleID, q.Reason, pq.Array(q.IDs)} }
+func (q QuarantineQuery) args() []any {
+	var since *time.Time
+	if !q.Since.IsZero() {
+		since = &q.Since
+	}
+	return []any{q.After, q.BundleID, q.Reason, pq.Array(q.IDs), since}
+}
 
 // inQuarantine is what the fields of a QuarantineQuery choose.
 const inQuarantine = quarantined + ` AND r.id > $1 AND ($2 = '' OR r.bundle_id = $2)
-	AND ($3 = '' OR ` + quarantineReason + ` = $3) AND ($4::bigint[] IS NULL OR r.id = ANY($4))`
+	AND ($3 = '' OR ` + quarantineReason + ` = $3) AND ($4::bigint[] IS NULL OR r.id = ANY($4))
+	AND ($5::timestamptz IS NULL OR r.quarantined_at >= $5)`
 
 // QuarantinedReceipt is a stored receipt that is set aside, and why.
 type QuarantinedReceipt struct {
@@ -45,7 +54,7 @@ type QuarantinedReceipt struct {
 
 // Quarantined is a page of quarantined receipts in the order of their ids.
 func (db *DB) Quarantined(ctx context.Context, q QuarantineQuery) ([]QuarantinedReceipt, error) {
-	const query = storedReceipts + `WHERE ` + inQuarantine + ` ORDER BY r.id LIMIT $5`
+	const query = storedReceipts + `WHERE ` + inQuarantine + ` ORDER BY r.id LIMIT $6`
 	var stored []StoredReceipt
 	if err := db.db.SelectContext(ctx, &stored, query, append(q.args(), q.Limit)...); err != nil {
 		return nil, fmt.Errorf("list quarantined receipts: %w", err)
@@ -94,12 +103,12 @@ type ReleasedReceipt struct {
 // it.
 func (db *DB) Release(ctx context.Context, q QuarantineQuery, now time.Time) ([]ReleasedReceipt, error) {
 	const query = `
-		UPDATE receipts SET state = 'new', next_check_at = $6, next_check_rule = $7,
-			consecutive_failures = 0, failures_alike = 0
+		UPDATE receipts SET state = 'new', next_check_at = $7, next_check_rule = $8,
+			quarantined_at = NULL, consecutive_failures = 0, failures_alike = 0, alike_days = 0
 		FROM (
 			SELECT r.id, ` + quarantineReason + ` AS reason FROM receipts r
 			WHERE ` + inQuarantine + ` AND r.claimed_until IS NULL
-			ORDER BY r.id LIMIT $5 FOR NO KEY UPDATE
+			ORDER BY r.id LIMIT $6 FOR NO KEY UPDATE
 		) page
 		WHERE receipts.id = page.id
 		RETURNING receipts.id, receipts.bundle_id, page.reason`

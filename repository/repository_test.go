@@ -122,6 +122,8 @@ func toldAt(asOf time.Time) iap.ToldAt {
 // policy is that of every test here, and everything all groups of facts.
 var policy = iap.DefaultPolicy()
 
+func policies(string) iap.Policy { return policy }
+
 const everything = iap.GroupPeriod | iap.GroupRenewal | iap.GroupGrace | iap.GroupOffer | iap.GroupRevocations
 
 func TestMigrateIsRepeatable(t *testing.T) {

@@ -111,7 +111,7 @@ func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool,
 }
 
 const runTotalsColumns = `id, kind, scheduled_for, filter, share, owner_until, cutoff, deadline, state, started_at, finished_at,
-	due, enqueued, done, changed, failed, calls`
+	due, enqueued, done, changed, failed, quarantined, calls`
 
 // RunTotals is a run with its figures, or ErrNotFound.
 func (db *DB) RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error) {

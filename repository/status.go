@@ -128,13 +128,28 @@ type Server struct {
 	Name    string `db:"name"`
 	// Now is the time by its clock.
 	Now time.Time `db:"now"`
+	// Database is the name of the database, and Encoding how it keeps texts.
+	Database string `db:"database"`
+	Encoding string `db:"encoding"`
 }
 
-// Server asks Postgres for its version and its clock.
+// CheckEncoding fails unless the database takes texts of every language, which
+// receipts and customer references are: any other would refuse some of them, each
+// time again.
+func (s Server) CheckEncoding() error {
+	if s.Encoding == "UTF8" {
+		return nil
+	}
+	return fmt.Errorf("database %s has the encoding %s, which does not have every character that Apple and customers use: "+
+		"create one with 'createdb --template=template0 --encoding=UTF8 --locale=C NAME' and name it in DATABASE_URL", s.Database, s.Encoding)
+}
+
+// Server asks Postgres for its version, its clock and its encoding.
 func (db *DB) Server(ctx context.Context) (Server, error) {
 	const query = `
 		SELECT current_setting('server_version_num')::int AS version,
-		       split_part(current_setting('server_version'), ' ', 1) AS name, clock_timestamp() AS now`
+		       split_part(current_setting('server_version'), ' ', 1) AS name, clock_timestamp() AS now,
+		       current_database() AS database, current_setting('server_encoding') AS encoding`
 	var s Server
 	if err := db.db.GetContext(ctx, &s, query); err != nil {
 		return Server{}, fmt.Errorf("ask postgres for its version: %w", err)

@@ -30,10 +30,21 @@ var errStopped = errors.New("worker has stopped")
 type batcher[In, Out any] struct {
 	// do does a batch as a whole or not at all: its result has one Out for each
 	// In.
-	do      func(ctx context.Context, batch []In) ([]Out, error)
-	size    int
-	delay   time.Duration
+	do    func(ctx context.Context, batch []In) ([]Out, error)
+	size  int
+	delay time.Duration
+	// weight is how much of maxWeight one of a batch takes. What takes more goes
+	// alone. Nil is nothing.
+	weight    func(In) int
+	maxWeight int
+	// kind tells apart what says nothing about each other where one fails and the
+	// other does not. Nil is one kind.
+	kind func(In) int
+	// patient has batches wait for a database that is away: they hold what would
+	// have to be asked for again.
+	patient bool
 	in      chan pending[In, Out]
+	next    *pending[In, Out] // that did not fit into the batch before
 	stopped chan struct{}
 	beat    func() // is told of each round
 }
@@ -58,10 +69,46 @@ func newBatcher[In, Out any](size int, delay time.Duration, do func(context.Cont
 	}
 }
 
+// mostRows is how many rows the outcomes of one transaction have, unless one alone
+// has more: what a transaction costs in memory, here and in Postgres, follows from
+// them.
+const mostRows = 1000
+
 // newSaver makes the batcher of outcomes: each is durable once it is through, unless
 // its claim was lost.
 func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, ledger.Saved] {
-	return newBatcher(size, delay, store.SaveOutcomes)
+	b := newBatcher(size, delay, store.SaveOutcomes)
+	b.weight, b.maxWeight, b.kind, b.patient = rowsOf, mostRows, kindOf, true
+	return b
+}
+
+// revocationsPerRow is how many revocations are as long as a row.
+const revocationsPerRow = 5
+
+// rowsOf is how many rows an outcome is stored in.
+func rowsOf(o ledger.Outcome) int {
+	if o.Conclusion == nil {
+		return 1
+	}
+	rows := 1 + len(o.Conclusion.Subscriptions) + len(o.Conclusion.Purchases)
+	for _, s := range o.Conclusion.Subscriptions {
+		rows += len(s.Revocations) / revocationsPerRow
+	}
+	return rows
+}
+
+// The kinds of outcomes: those with a conclusion write to tables that the others
+// never touch.
+const (
+	kindBare = iota
+	kindConcluded
+)
+
+func kindOf(o ledger.Outcome) int {
+	if o.Conclusion == nil {
+		return kindBare
+	}
+	return kindConcluded
 }
 
 // share returns once its batch is done.
@@ -87,6 +134,11 @@ func (b *batcher[In, Out]) run(ctx context.Context) {
 	defer idle.Stop()
 	for {
 		b.beat()
+		if first := b.next; first != nil {
+			b.next = nil
+			b.finish(ctx, b.gather(*first))
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -98,12 +150,16 @@ func (b *batcher[In, Out]) run(ctx context.Context) {
 }
 
 func (b *batcher[In, Out]) gather(first pending[In, Out]) []pending[In, Out] {
-	batch := []pending[In, Out]{first}
+	batch, weight := []pending[In, Out]{first}, b.weigh(first.in)
 	full := time.NewTimer(b.delay)
 	defer full.Stop()
-	for len(batch) < b.size {
+	for len(batch) < b.size && (b.weight == nil || weight < b.maxWeight) {
 		select {
 		case p := <-b.in:
+			if weight += b.weigh(p.in); b.weight != nil && weight > b.maxWeight {
+				b.next = &p
+				return batch
+			}
 			batch = append(batch, p)
 		case <-full.C:
 			return batch
@@ -112,16 +168,21 @@ func (b *batcher[In, Out]) gather(first pending[In, Out]) []pending[In, Out] {
 	return batch
 }
 
-// finish does a batch, and waits for that where it hears that the database is
-// away: of the outcomes Apple has been asked, and need not be asked again. Where
-// it fails otherwise, each part of it is done alone, so that one that Postgres
-// refuses does not fail the others. What has come so far is done after ctx has
-// ended.
+func (b *batcher[In, Out]) weigh(in In) int {
+	if b.weight == nil {
+		return 0
+	}
+	return b.weight(in)
+}
+
+// finish does a batch. Where it fails, each part of it is done alone, so that one
+// that Postgres refuses does not fail the others, unless the database is away: then
+// they are all told. What has come so far is done after ctx has ended.
 func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out]) {
 	saving, cancel := saveContext(ctx)
 	defer func() { cancel() }()
 	err := b.doAll(saving, batch)
-	for until := time.Now().Add(awayTimeout); errors.Is(err, ledger.ErrUnavailable) && time.Now().Before(until); {
+	for until := time.Now().Add(awayTimeout); b.patient && errors.Is(err, ledger.ErrUnavailable) && time.Now().Before(until); {
 		if !pause(ctx, awayPause) {
 			break
 		}
@@ -130,17 +191,14 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 		saving, cancel = saveContext(ctx)
 		err = b.doAll(saving, batch)
 	}
-	if err == nil {
-		return
-	}
-	if len(batch) == 1 {
-		batch[0].out <- result[Out]{err: err}
-		return
-	}
-	for _, p := range batch {
-		if err := b.doAll(saving, []pending[In, Out]{p}); err != nil {
-			p.out <- result[Out]{err: err}
+	switch {
+	case err == nil:
+	case len(batch) == 1 || isPassing(err):
+		for _, p := range batch {
+			p.out <- result[Out]{err: refusedAlone(err)}
 		}
+	default:
+		b.doApart(ctx, batch)
 	}
 }
 

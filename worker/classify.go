@@ -21,16 +21,9 @@ const (
 	retryLater
 	// retryDaily is retryLater for what Apple says will not cure soon.
 	retryDaily
-	// doubt is retryLater for an answer that accuses the receipt, and may yet
-	// be Apple's own trouble: only after many of them is the receipt marked.
-	doubt
-	// confirm asks again on another day, and then believes it.
-	confirm
-	// setAside takes the receipt out: it can never get another answer.
-	setAside
-	// poison is retryLater up to a few times, after which the receipt is set
-	// aside, so that it does not harm the others.
-	poison
+	// accuse holds a failure against the receipt: said again, as often and on as
+	// many days as the table of quarantine wants, it is believed.
+	accuse
 	// wait gives back until a limit is over.
 	waitForLimit
 	// pauseApp stops the whole app: every one of its receipts would fail.
@@ -78,12 +71,14 @@ func verdicts() []verdict {
 		{errNoSecret, "no_shared_secret", pauseApp, false, unclear},
 		{appstore.ErrSharedSecret, "shared_secret_refused", pauseApp, false, answered}, // 21004, by every secret of the ring
 
-		{appstore.ErrMalformedReceipt, "receipt_malformed", doubt, false, malformed},       // 21002
-		{appstore.ErrNotAuthenticated, "receipt_not_authenticated", doubt, true, answered}, // 21003
-		{appstore.ErrAccountGone, "account_gone", confirm, false, answered},                // 21010
-		{appstore.ErrWrongApp, "wrong_app", confirm, true, malformed},
-		{appstore.ErrRequestTooLarge, "request_too_large", setAside, false, answered}, // HTTP 413, or not sent
-		{errPanicked, "panicked", poison, false, unclear},                             // told with its stack where it is caught
+		{appstore.ErrMalformedReceipt, "receipt_malformed", accuse, false, malformed},       // 21002
+		{appstore.ErrNotAuthenticated, "receipt_not_authenticated", accuse, true, answered}, // 21003
+		{appstore.ErrAccountGone, "account_gone", accuse, false, answered},                  // 21010
+		{appstore.ErrWrongApp, "wrong_app", accuse, true, malformed},
+		{appstore.ErrRequestTooLarge, "request_too_large", accuse, false, answered}, // HTTP 413 near the limit
+		{appstore.ErrTooLargeToSend, "too_large_to_send", accuse, false, answered},
+		{errSaveRefused, "save_refused", accuse, true, unclear}, // while others are stored
+		{errPanicked, "panicked", accuse, false, unclear},       // told with its stack where it is caught
 
 		{appstore.ErrUnavailable, "apple_unavailable", retryLater, false, distress},         // 21005, 21009, 21100–21199, -1
 		{appstore.ErrInternalPermanent, "apple_internal_error", retryDaily, true, distress}, // 21100–21199, not retryable
@@ -95,7 +90,8 @@ func verdicts() []verdict {
 		{appstore.ErrTimeout, "timeout", retryLater, false, distress},
 		{context.DeadlineExceeded, "timeout", retryLater, false, distress},
 		{appstore.ErrConnection, "connection_failed", retryLater, false, distress},
-		{appstore.ErrServer, "server_error", retryLater, false, distress}, // HTTP 5xx
+		{appstore.ErrServer, "server_error", retryLater, false, distress},          // HTTP 5xx
+		{appstore.ErrSizeRefused, "proxy_refused_size", retryLater, true, unclear}, // HTTP 413 far below the limit; see turns.heardOfSize
 		{appstore.ErrHTTPStatus, "http_status", retryLater, true, distress},
 		{appstore.ErrEmptyReply, "reply_empty", retryLater, false, distress},
 		{appstore.ErrNotJSON, "reply_not_json", retryLater, false, distress},

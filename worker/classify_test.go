@@ -68,8 +68,16 @@ func failed(class string, wait time.Duration, rule iap.Rule, stays bool, codes .
 	return o
 }
 
-func setAsideAs(class string, state iap.ReceiptState) ledger.Outcome {
-	return ledger.Outcome{Failure: class, Asked: true, State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+// confirmed is a failure after which the receipt is checked again on another day.
+func confirmed(class string, codes ...int) ledger.Outcome {
+	return failed(class, 24*time.Hour, iap.RuleConfirm, false, codes...)
+}
+
+// believedAtOnce is confirmed where one failure is enough.
+func believedAtOnce(class string, state iap.ReceiptState) ledger.Outcome {
+	o := confirmed(class)
+	o.Verdict = &ledger.Verdict{State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+	return o
 }
 
 // verdictTests has at least one row for each line of the table in classify.go.
@@ -81,6 +89,7 @@ func verdictTests() []verdictTest {
 			name: "breaker open", err: waited(&ratelimit.OpenError{RetryAfter: 20 * time.Second}), notSent: true,
 			want: ledger.Outcome{Failure: "held_back", Stays: true, NextCheck: iap.Check{At: noon.Add(20*time.Second + 20*time.Second/8), Rule: iap.RuleHeldBack}},
 		},
+		{name: "a result that is never stored", err: fmt.Errorf("%w: %w", errSaveRefused, ledger.ErrRefused), want: retried("save_refused"), alarm: true},
 		{name: "a panic", err: errPanicked, want: retried("panicked")},
 		{name: "queue lost while waiting", err: waited(ratelimit.ErrForgotten), notSent: true, want: ledger.Outcome{Stays: true}},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
@@ -102,10 +111,11 @@ func verdictTests() []verdictTest {
 
 		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},
 		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
-		{name: "21010", err: final(21010), want: failed("account_gone", 24*time.Hour, iap.RuleConfirm, false, 21010)},
-		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: failed("wrong_app", 24*time.Hour, iap.RuleConfirm, false), alarm: true},
-		{name: "HTTP 413", err: httpStatus(413), want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
-		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrRequestTooLarge), notSent: true, want: setAsideAs("request_too_large", iap.ReceiptTooLarge)},
+		{name: "21010", err: final(21010), want: confirmed("account_gone", 21010)},
+		{name: "another app", err: asked(&appstore.WrongAppError{Want: app, Got: "com.example.fitness"}), want: confirmed("wrong_app"), alarm: true},
+		{name: "HTTP 413 near the limit", err: asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), want: confirmed("request_too_large")},
+		{name: "HTTP 413 far below the limit", err: httpStatus(413), want: retried("proxy_refused_size"), alarm: true},
+		{name: "too large to be sent", err: fmt.Errorf("%w: 9 bytes, may be 8", appstore.ErrTooLargeToSend), notSent: true, want: believedAtOnce("too_large_to_send", iap.ReceiptTooLarge)},
 
 		{name: "21005", err: status(21005), want: retried("apple_unavailable", 21005)},
 		{name: "21009", err: status(21009), want: retried("apple_unavailable", 21009)},
@@ -129,6 +139,10 @@ func verdictTests() []verdictTest {
 		{name: "HTML", err: asked(appstore.ErrNotJSON), want: retried("reply_not_json")},
 		{name: "cut reply", err: asked(appstore.ErrCutReply), want: retried("reply_cut")},
 		{name: "no status", err: asked(appstore.ErrNoStatus), want: retried("reply_malformed"), alarm: true},
+		{name: "an id of 3,000 bytes", err: asked(appstore.ErrUnusableText), want: retried("reply_malformed"), alarm: true},
+		{name: "a request date of 1970", err: asked(appstore.ErrNoTime), want: retried("reply_malformed"), alarm: true},
+		{name: "21006 beside an active period", err: asked(appstore.ErrContradiction), want: retried("reply_malformed"), alarm: true},
+		{name: "more memory than there is", err: asked(errNeverRoom), want: retried("reply_too_large"), alarm: true},
 		{name: "no bundle id", err: asked(appstore.ErrNoBundleID), want: retried("reply_malformed"), alarm: true},
 		{name: "reply too large", err: asked(appstore.ErrReplyTooLarge), want: retried("reply_too_large"), alarm: true},
 	}
@@ -159,7 +173,7 @@ func (test verdictTest) run(t *testing.T) {
 	want := test.want
 	want.ReceiptID, want.Generation, want.RunID, want.BundleID, want.At = 7, 3, 5, app, noon
 	want.Calls, want.Environment = answer.Calls, answer.Environment
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, noPolicy); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}
 	if alarm := len(p.log.at(slog.LevelWarn)) > 0; alarm != test.alarm {

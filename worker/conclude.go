@@ -51,88 +51,33 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 	default:
 		w.recordFailure(&o, v, r)
 	}
+	countInFigures(&o, r)
 	return o, nil
 }
 
 // notAsked gives a claim back: the receipt stays due, and in its run.
 func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
+	policy := r.App.Policy(w.cfg.Policy)
 	return ledger.Outcome{
 		ReceiptID: r.ID, Generation: r.Generation, RunID: r.RunID, BundleID: r.App.BundleID,
-		At: w.cfg.Now(), Stays: r.RunID != 0,
+		At: w.cfg.Now(), Stays: r.RunID != 0, Policy: &policy,
 	}
+}
+
+// rests is the outcome of a covered receipt whose rows were checked through the one
+// that covers it: it need not be asked about.
+func (w *Worker) rests(r ledger.Receipt) ledger.Outcome {
+	o := w.notAsked(r)
+	o.Rests, o.Stays = true, false
+	return o
 }
 
 // recordFacts derives what the facts say. What it changes, and when the receipt is
 // checked next, shows when it is merged with what is stored.
 func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, r ledger.Receipt) {
-	conclusion, policy := iap.Derive(&a.Facts), r.App.Policy(w.cfg.Policy)
-	o.State, o.Conclusion, o.Policy = iap.ReceiptValid, &conclusion, &policy
+	conclusion := iap.Derive(&a.Facts)
+	o.State, o.Conclusion = iap.ReceiptValid, &conclusion
 	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
-}
-
-// recordFailure says when to ask again, and what to make of the receipt. The
-// subscriptions that it shows stay as they are.
-func (w *Worker) recordFailure(o *ledger.Outcome, v verdict, r ledger.Receipt) {
-	failures := r.ConsecutiveFailures + 1
-	// What accuses the receipt must be said again and again; other trouble in
-	// between says nothing about the receipt.
-	alike := 1
-	if r.LastFailure == v.class {
-		alike = r.FailuresAlike + 1
-	}
-	after := func(wait time.Duration, rule iap.Rule) {
-		o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: rule}
-	}
-	retry := func() {
-		after(w.cfg.Retry.backoff(failures), iap.RuleRetry)
-		o.Stays = r.RunID != 0 && failures < w.cfg.Retry.Limit
-	}
-	switch v.action {
-	case retryLater:
-		retry()
-	case retryDaily:
-		after(retryDailyAfter, iap.RuleRetry)
-	case doubt:
-		if alike < w.cfg.Retry.patience(r.State) {
-			retry()
-			return
-		}
-		o.State = accused(v.err)
-		after(doubtAfter, iap.RuleConfirm)
-	case confirm:
-		if trusted := r.State == iap.ReceiptValid && v.err == appstore.ErrWrongApp; trusted || alike <= len(confirmAfter) {
-			after(confirmAfter[min(alike, len(confirmAfter))-1], iap.RuleConfirm)
-			return
-		}
-		o.State = accused(v.err)
-		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
-	case poison:
-		if alike < poisonLimit {
-			retry()
-			return
-		}
-		fallthrough
-	case setAside:
-		o.State = accused(v.err)
-		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
-	}
-}
-
-// accused is the state of a receipt that an error is believed of.
-func accused(err error) iap.ReceiptState {
-	switch err {
-	case appstore.ErrMalformedReceipt:
-		return iap.ReceiptMalformed
-	case appstore.ErrNotAuthenticated:
-		return iap.ReceiptNotAuthenticated
-	case appstore.ErrAccountGone:
-		return iap.ReceiptAccountGone
-	case appstore.ErrWrongApp:
-		return iap.ReceiptWrongApp
-	case appstore.ErrRequestTooLarge:
-		return iap.ReceiptTooLarge
-	}
-	return iap.ReceiptQuarantined
 }
 
 // limitOver is when a limit allows the next call. Where Apple set it, nobody

@@ -32,7 +32,9 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	if err != nil {
 		return w.fault(ctx, slog.LevelWarn, "load receipt", v, err)
 	}
-	o, err := w.checkSafely(ctx, r)
+	room := w.memory.room(r)
+	defer room.leave() // once the result is stored: it holds what the reply said
+	o, err := w.checkSafely(ctx, r, room)
 	if err != nil {
 		return w.fault(ctx, slog.LevelError, "check receipt", v, err)
 	}
@@ -63,25 +65,28 @@ func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs
 
 // check asks about a receipt and says what becomes of it. Its error is a fault
 // of our own machinery.
-func (w *Worker) check(ctx context.Context, r ledger.Receipt) (ledger.Outcome, error) {
+func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledger.Outcome, error) {
 	if r.App.PausedAt != nil || r.RunCancelled {
 		return w.notAsked(r), nil
 	}
-	release, err := w.room(ctx, r.ByteSize)
-	if err != nil {
+	if r.Rests {
+		return w.rests(r), nil
+	}
+	if err := w.enter(ctx, room); err != nil {
 		return w.conclude(ctx, r, appstore.Answer{Environment: r.Environment}, err)
 	}
-	defer release()
-	answer, err := w.ask(ctx, r)
+	answer, err := w.ask(ctx, r, room)
+	room.settle()
 	return w.conclude(ctx, r, answer, err)
 }
 
 // ask asks Apple with one secret of the ring after the other, until one is not
 // refused, each at most once.
-func (w *Worker) ask(ctx context.Context, r ledger.Receipt) (appstore.Answer, error) {
+func (w *Worker) ask(ctx context.Context, r ledger.Receipt, room *room) (appstore.Answer, error) {
 	var answer appstore.Answer
 	turns := w.turns(r)
 	request := w.request(r, turns)
+	request.Grow = room.grow
 	trial := w.ring.trial(r.App.BundleID)
 	defer trial.end()
 	calls := 0

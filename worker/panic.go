@@ -18,26 +18,25 @@ var errPanicked = errors.New("the program stumbled over the receipt")
 // checkSafely is check, which also survives a fault of the program: the receipt
 // is asked about again, and quarantined when that does not help, while the
 // others go on.
-func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt) (o ledger.Outcome, err error) {
+func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt, room *room) (o ledger.Outcome, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			w.logPanic(r.ID, panicText(cause), string(debug.Stack()))
 			o, err = w.conclude(ctx, r, appstore.Answer{}, errPanicked)
 		}
 	}()
-	return w.check(ctx, r)
+	return w.check(ctx, r, room)
 }
 
-// saveSafely saves an outcome, and where the program stumbles over that, that it
-// did. The answer is there: it is kept even if the task's time is up.
+// saveSafely saves an outcome, and where that can never succeed, that it did not.
+// The answer is there: it is kept even if the task's time is up.
 func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outcome) (ledger.Outcome, bool, error) {
 	ctx = context.WithoutCancel(ctx)
 	o, held, err := w.save(ctx, o)
-	if !errors.Is(err, errPanicked) {
-		return o, held, err
+	if err == nil {
+		return o, held, nil
 	}
-	w.logPanic(r.ID, err.Error(), "")
-	if o, err = w.conclude(ctx, r, appstore.Answer{Calls: o.Calls}, errPanicked); err != nil {
+	if o, err = w.insteadOf(ctx, r, o, err); err != nil {
 		return o, false, err
 	}
 	return w.save(ctx, o)
@@ -48,6 +47,9 @@ func (w *Worker) save(ctx context.Context, o ledger.Outcome) (ledger.Outcome, bo
 	saved, err := w.batch.share(ctx, o)
 	if err == nil && saved.Held {
 		o.NextCheck, o.Failure = saved.NextCheck, saved.Failure
+		if !saved.Quarantined {
+			o.Verdict = nil
+		}
 	}
 	return o, saved.Held, err
 }

@@ -32,6 +32,9 @@ func describe(o ledger.Outcome, saved bool) string {
 	if !saved {
 		return lostClaim
 	}
+	if o.Verdict != nil {
+		return found(o) + "; quarantined as " + words(string(o.Verdict.State)) + "; " + next(o)
+	}
 	return found(o) + "; " + next(o)
 }
 
@@ -40,6 +43,8 @@ func found(o ledger.Outcome) string {
 	switch {
 	case o.Conclusion != nil:
 		return concluded(*o.Conclusion)
+	case o.Rests:
+		return "not asked: another receipt shows the same, and was checked"
 	case text == "":
 		return "not asked, given back"
 	case o.Code != nil:
@@ -86,7 +91,7 @@ const soon = time.Hour
 func next(o ledger.Outcome) string {
 	wait := o.NextCheck.At.Sub(o.At)
 	switch {
-	case o.NextCheck.At.IsZero() && !o.Asked:
+	case o.NextCheck.At.IsZero() && !o.Asked && !o.Rests:
 		return "due as before"
 	case o.NextCheck.At.IsZero():
 		return "no next look: " + words(string(o.NextCheck.Rule))

@@ -3,8 +3,6 @@ package worker
 import (
 	"math/rand/v2"
 	"time"
-
-	"revalidator/internal/iap"
 )
 
 // RetryPolicy says when to ask again after an answer that was no use.
@@ -15,20 +13,16 @@ type RetryPolicy struct {
 	// Limit is the number of failures in a row after which a receipt leaves
 	// the run that it is in: 5.
 	Limit int
-	// DoubtLimit is the number of failures in a row after which an answer that
-	// accuses a receipt is believed that Apple never accepted: 10, which takes
-	// some days of nightly runs, and is longer than most of Apple's own troubles.
-	// One that was accepted before is trusted for three times as many.
-	DoubtLimit int
 	// Random spreads the waits; it returns a number from 0 up to 1.
 	Random func() float64
 }
 
-// How long a receipt rests that Apple will not answer better soon.
+// How long a receipt waits of which the answer will not change soon, and how long
+// one is given back for a limit of which the end is not known.
 const (
-	retryDailyAfter = 24 * time.Hour
-	doubtAfter      = 7 * 24 * time.Hour
-	limitAfter      = 5 * time.Second
+	aDay       = 24 * time.Hour
+	week       = 7 * aDay
+	limitAfter = 5 * time.Second
 )
 
 // How long a receipt rests after a reply that tells nothing new, at first and at
@@ -39,33 +33,10 @@ const (
 	staleMax  = 24 * time.Hour
 )
 
-const (
-	// trustFactor is how much longer a receipt is trusted that Apple has
-	// accepted before: its bytes are the same ones, so that the trouble is more
-	// likely Apple's, as in February 2023, when good receipts got 21002 for days
-	// (bizz84/SwiftyStoreKit#687 and #688).
-	trustFactor = 3
-	// poisonLimit is how often in a row the program may stumble over a receipt.
-	poisonLimit = 3
-)
-
-// patience is how often in a row Apple must accuse a receipt of a state until it
-// is believed.
-func (p RetryPolicy) patience(state iap.ReceiptState) int {
-	if state == iap.ReceiptValid {
-		return trustFactor * p.DoubtLimit
-	}
-	return p.DoubtLimit
-}
-
-// confirmAfter are the waits before something final is believed.
-var confirmAfter = []time.Duration{24 * time.Hour, 7 * 24 * time.Hour}
-
 func (p *RetryPolicy) fill() {
 	setDefault(&p.Base, 30*time.Second)
 	setDefault(&p.Max, 6*time.Hour)
 	setDefault(&p.Limit, 5)
-	setDefault(&p.DoubtLimit, 10)
 	if p.Random == nil {
 		p.Random = rand.Float64
 	}

@@ -84,13 +84,14 @@ type rung struct {
 	Wait  time.Duration // 0: never again
 	Rule  iap.Rule
 	Stays bool
+	// State is what it is quarantined as.
 	State iap.ReceiptState
 }
 
-// TestLadders lets the same answer come again and again.
+// TestLadders lets the same answer come again and again, each time when the
+// receipt is due.
 func TestLadders(t *testing.T) {
 	t.Parallel()
-	const day = 24 * time.Hour
 	retry := func(wait time.Duration, stays bool) rung { return rung{Wait: wait, Rule: iap.RuleRetry, Stays: stays} }
 	retries := []rung{
 		retry(30*time.Second, true), retry(time.Minute, true), retry(2*time.Minute, true), retry(4*time.Minute, true),
@@ -98,32 +99,27 @@ func TestLadders(t *testing.T) {
 		retry(8*time.Minute, false), retry(16*time.Minute, false), retry(32*time.Minute, false),
 		retry(64*time.Minute, false), retry(128*time.Minute, false),
 	}
-	believed := func(state iap.ReceiptState) []rung {
-		rest := rung{Wait: 7 * day, Rule: iap.RuleConfirm, State: state}
-		return append(retries[:len(retries):len(retries)], rest, rest)
-	}
+	further := func(rungs ...rung) []rung { return append(retries[:len(retries):len(retries)], rungs...) }
+	confirm := func(wait time.Duration) rung { return rung{Wait: wait, Rule: iap.RuleConfirm} }
+	weekly := func(state iap.ReceiptState) rung { return rung{Wait: week, Rule: iap.RuleConfirm, State: state} }
+	never := func(state iap.ReceiptState) rung { return rung{Rule: iap.RuleSetAside, State: state} }
 	for name, test := range map[string]struct {
 		err  error
 		want []rung
 	}{
-		"21005 is tried again for ever": {status(21005), append(retries[:len(retries):len(retries)], retry(256*time.Minute, false), retry(6*time.Hour, false), retry(6*time.Hour, false))},
-		"21199 for good is tried daily": {final(21199), []rung{retry(day, false), retry(day, false), retry(day, false)}},
-		"21002 is believed in the end":  {status(21002), believed(iap.ReceiptMalformed)},
-		"21003 is believed in the end":  {status(21003), believed(iap.ReceiptNotAuthenticated)},
-		"21010 is believed the third time": {status(21010), []rung{
-			{Wait: day, Rule: iap.RuleConfirm},
-			{Wait: 7 * day, Rule: iap.RuleConfirm},
-			{Rule: iap.RuleSetAside, State: iap.ReceiptAccountGone},
-			{Rule: iap.RuleSetAside, State: iap.ReceiptAccountGone},
+		"21005 is tried again for ever": {status(21005), further(retry(256*time.Minute, false), retry(6*time.Hour, false), retry(6*time.Hour, false))},
+		"21199 for good is tried daily": {final(21199), []rung{retry(aDay, false), retry(aDay, false), retry(aDay, false)}},
+		// The tenth failure comes on the day of the first.
+		"21002 is believed on another day":       {status(21002), further(confirm(aDay), weekly(iap.ReceiptMalformed), weekly(""))},
+		"21003 is believed on another day":       {status(21003), further(confirm(aDay), weekly(iap.ReceiptNotAuthenticated), weekly(""))},
+		"21010 is believed the third time":       {status(21010), []rung{confirm(aDay), confirm(week), never(iap.ReceiptAccountGone)}},
+		"another app is believed the third time": {asked(&appstore.WrongAppError{}), []rung{confirm(aDay), confirm(week), never(iap.ReceiptWrongApp)}},
+		"413 near the limit is believed the third time": {asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), []rung{
+			confirm(aDay), confirm(week), never(iap.ReceiptTooLarge),
 		}},
-		"another app is believed the third time": {asked(&appstore.WrongAppError{}), []rung{
-			{Wait: day, Rule: iap.RuleConfirm},
-			{Wait: 7 * day, Rule: iap.RuleConfirm},
-			{Rule: iap.RuleSetAside, State: iap.ReceiptWrongApp},
-		}},
-		"a panic is enough the third time": {errPanicked, []rung{
-			retry(30*time.Second, true), retry(time.Minute, true), {Rule: iap.RuleSetAside, State: iap.ReceiptQuarantined},
-		}},
+		"413 of somebody else is tried again for ever": {httpStatus(413), further(retry(256*time.Minute, false), retry(6*time.Hour, false), retry(6*time.Hour, false))},
+		"what cannot be sent is believed at once":      {appstore.ErrTooLargeToSend, []rung{never(iap.ReceiptTooLarge)}},
+		"a panic is enough the third time":             {errPanicked, []rung{retry(30*time.Second, true), retry(time.Minute, true), never(iap.ReceiptQuarantined)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -140,81 +136,39 @@ func (p parts) climb(t *testing.T, cause error, times int) []rung {
 	var rungs []rung
 	r := claimed()
 	for range times {
-		o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, cause)
-		if err != nil {
-			t.Fatal(err)
-		}
-		next := rung{Rule: o.NextCheck.Rule, Stays: o.Stays, State: o.State}
+		o := p.failOnce(t, &r, cause)
+		next := rung{Rule: o.NextCheck.Rule, Stays: o.Stays}
 		if !o.NextCheck.At.IsZero() {
-			next.Wait = o.NextCheck.At.Sub(noon)
+			next.Wait = o.NextCheck.At.Sub(p.clock.Now())
 		}
-		if o.Conclusion != nil {
-			t.Errorf("failure %d concludes something of the subscriptions", r.ConsecutiveFailures+1)
+		if r.State.Quarantined() && o.Verdict != nil {
+			next.State = r.State
 		}
 		rungs = append(rungs, next)
-		failedOnce(&r, o.Failure)
+		p.clock.advance(next.Wait)
 	}
 	return rungs
 }
 
-// failedOnce makes of a receipt what the repository makes of it after a failure.
-func failedOnce(r *ledger.Receipt, class string) {
+// failOnce fails a check of a receipt, makes of the receipt what the repository
+// makes of it, and returns the outcome as it is stored: with the verdict, where
+// there is one.
+func (p parts) failOnce(t *testing.T, r *ledger.Receipt, cause error) ledger.Outcome {
+	t.Helper()
+	o, err := p.conclude(t.Context(), *r, appstore.Answer{Calls: 1}, cause)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Conclusion != nil || o.State != "" {
+		t.Errorf("failure %d concludes something by itself: %+v", r.ConsecutiveFailures+1, o)
+	}
 	r.ConsecutiveFailures++
-	if r.LastFailure != class {
-		r.FailuresAlike = 0
+	r.FailuresAlike, r.AlikeDays = alike(*r, o.Failure, o.At)
+	r.LastFailure, r.LastCheckedAt = o.Failure, o.At
+	if o.Verdict != nil {
+		r.State, o.NextCheck, o.Stays = o.Verdict.State, o.Verdict.NextCheck, false
 	}
-	r.LastFailure, r.FailuresAlike = class, r.FailuresAlike+1
-}
-
-// TestAcceptedReceiptsAreTrusted has Apple say for a day and a half that receipts
-// are bad that it has accepted before.
-func TestAcceptedReceiptsAreTrusted(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		cause error
-		times int // that it is said and not believed; -1 is for ever
-	}{
-		"21002":       {status(21002), 29},
-		"21003":       {status(21003), 29},
-		"another app": {asked(&appstore.WrongAppError{}), -1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newParts(t, nil)
-			r := claimed()
-			r.State = iap.ReceiptValid
-			for i := range 40 {
-				o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, test.cause)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if believed := o.State != ""; believed != (test.times >= 0 && i >= test.times) || o.NextCheck.At.IsZero() {
-					t.Fatalf("the %d. time: state %q, next check %v", i+1, o.State, o.NextCheck)
-				}
-				failedOnce(&r, o.Failure)
-			}
-		})
-	}
-}
-
-// TestOtherTroubleAccusesNobody has Apple in trouble for long before it first
-// says something about the receipt.
-func TestOtherTroubleAccusesNobody(t *testing.T) {
-	t.Parallel()
-	p := newParts(t, nil)
-	for _, cause := range []error{status(21002), status(21003), status(21010)} {
-		r := claimed()
-		for range 30 {
-			failedOnce(&r, "timeout")
-		}
-		o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, cause)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if o.State != "" || o.NextCheck.At.IsZero() {
-			t.Errorf("%v for the first time, after 30 timeouts: state %q, next check %v; want neither a state nor the end", cause, o.State, o.NextCheck)
-		}
-	}
+	return o
 }
 
 // TestOutsideARunNothingStays has a claim that no run made.

@@ -125,7 +125,10 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 		r.App = app
 		request := w.request(r, w.turns(r))
 		request.Password = s.value
+		room := w.memory.room(r)
+		request.Grow = room.grow
 		answer, err := w.cfg.AppStore.VerifyReceipt(ctx, request)
+		room.leave()
 		w.metrics.calls.Add(float64(answer.Calls))
 		switch said := saidOfSecret(answer, err); said {
 		case ledger.SecretAccepted, ledger.SecretRefused:

@@ -41,7 +41,7 @@ func (a *passwords) VerifyReceipt(_ context.Context, r appstore.Request) (appsto
 // check does what a task does with the claimed receipt.
 func (p parts) mustCheck(t *testing.T) ledger.Outcome {
 	t.Helper()
-	o, err := p.check(t.Context(), p.store.receipt)
+	o, err := p.check(t.Context(), p.store.receipt, p.memory.room(p.store.receipt))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestPauseThatFails(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, func(c *Config) { c.AppStore = &passwords{} })
 	p.store.pauseErr = errors.New("database is away")
-	if _, err := p.check(t.Context(), claimed()); !errors.Is(err, p.store.pauseErr) {
+	if _, err := p.check(t.Context(), claimed(), p.memory.room(claimed())); !errors.Is(err, p.store.pauseErr) {
 		t.Errorf("error: got %v, want the fault, for asynq to run the task again", err)
 	}
 }
@@ -267,7 +267,7 @@ func (lostKeys) Open([]byte, string) (secret.Value, error) { return secret.Value
 func TestUnreadableSecretIsOurFault(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, func(c *Config) { c.Keys = lostKeys{} })
-	if _, err := p.check(t.Context(), claimed()); !errors.Is(err, errSealed) {
+	if _, err := p.check(t.Context(), claimed(), p.memory.room(claimed())); !errors.Is(err, errSealed) {
 		t.Errorf("error: got %v, want %v", err, errSealed)
 	}
 	if p.store.paused != nil {

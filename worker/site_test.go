@@ -45,11 +45,15 @@ const bundleID = "com.example.reader"
 // site is a simulated App Store and one installation that has the receipts of
 // its customers. Both clocks stand still.
 type site struct {
-	t         *testing.T
-	present   time.Time
-	sim       *applesim.Server
-	apple     *httptest.Server
-	hold      func()
+	t       *testing.T
+	present time.Time
+	sim     *applesim.Server
+	apple   *httptest.Server
+	hold    func()
+	// proxy stands before the App Store, where it is not nil: it says whether it
+	// has answered a request itself. It changes only while nobody asks.
+	proxy     func(http.ResponseWriter, *http.Request) bool
+	spoil     func(reply []byte) []byte // nil is not at all
 	db        *repository.DB
 	sql       *sql.DB
 	redis     *redis.Client
@@ -90,11 +94,16 @@ func must(t *testing.T, err error) {
 // make rate calls per second.
 func newSite(t *testing.T, customers int, rate float64) *site {
 	t.Helper()
+	return newSiteIn(t, repositorytest.URL(t), customers, rate)
+}
+
+// newSiteIn is newSite in a database that is there already.
+func newSiteIn(t *testing.T, url secret.Value, customers int, rate float64) *site {
+	t.Helper()
 	s := &site{t: t, present: time.Now().UTC().Truncate(time.Second), log: &logText{}, markers: map[string]string{}}
 	s.openApple(customers)
-	url := repositorytest.URL(t)
 	var err error
-	s.db, err = repository.Open(repository.Config{URL: url, ApplicationName: t.Name()})
+	s.db, err = repository.Open(repository.Config{URL: url, ApplicationName: t.Name(), QuarantineChanged: s.quarantineChanged})
 	must(t, err)
 	t.Cleanup(func() { _ = s.db.Close() })
 	s.sql, err = sql.Open("postgres", url.Reveal())
@@ -114,6 +123,11 @@ func newSite(t *testing.T, customers int, rate float64) *site {
 	return s
 }
 
+// quarantineChanged logs as the program does.
+func (s *site) quarantineChanged(c ledger.QuarantineChange) {
+	fmt.Fprintf(s.log, "quarantining stopped=%t class=%s %d of %d\n", c.Stopped, c.Class, c.Accused, c.Checked)
+}
+
 func (s *site) openApple(customers int) {
 	s.t.Helper()
 	var err error
@@ -128,7 +142,17 @@ func (s *site) openApple(customers int) {
 	handler := s.sim.Handler()
 	s.apple = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.hold()
-		handler.ServeHTTP(w, r)
+		if s.proxy != nil && s.proxy(w, r) {
+			return
+		}
+		if s.spoil == nil {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		reply := httptest.NewRecorder()
+		handler.ServeHTTP(reply, r)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(s.spoil(reply.Body.Bytes()))
 	}))
 	s.t.Cleanup(s.apple.Close)
 }

@@ -20,6 +20,8 @@ type turns struct {
 	*Worker
 	receipt ledger.Receipt
 	slot    ratelimit.Slot
+	// sizeSlot is of the budget of the request's size, where that is watched.
+	sizeSlot ratelimit.Slot
 	// held is set where the last call failed while nobody should ask any more.
 	held *ratelimit.OpenError
 }
@@ -32,12 +34,21 @@ func (t *turns) wait(ctx context.Context, e iap.Environment) error {
 	ctx, cancel := t.untilStopped(ctx)
 	defer cancel()
 	app := t.receipt.App
-	slot, err := t.cfg.Limiter.Wait(ctx, app.Budget(e), ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst})
-	t.slot = slot
+	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
+	var err error
+	if t.isSizeWatched(e) {
+		if t.sizeSlot, err = t.cfg.Limiter.Wait(ctx, t.sizeBudget(e), rate); err != nil {
+			return err
+		}
+	}
+	t.slot, err = t.cfg.Limiter.Wait(ctx, app.Budget(e), rate)
+	if err != nil {
+		t.heardOfSize(ctx, e, verdict{signal: unclear}) // nothing is asked
+	}
 	return err
 }
 
-// heard tells the budget how a call ended.
+// heard tells the budgets how a call ended.
 func (t *turns) heard(ctx context.Context, e iap.Environment, err error) {
 	v := classify(err)
 	signal := t.signal(v)
@@ -57,6 +68,47 @@ func (t *turns) heard(ctx context.Context, e iap.Environment, err error) {
 	if said.Open && !t.slot.IsProbe() && (signal == distress || v.signal == malformed) {
 		t.held = &ratelimit.OpenError{RetryAfter: said.RetryAfter}
 	}
+	t.heardOfSize(ctx, e, v)
+}
+
+func (t *turns) sizeBudget(e iap.Environment) string {
+	return t.receipt.App.SizeBudget(e, sizeName(t.receipt.ByteSize))
+}
+
+func (t *turns) isSizeWatched(e iap.Environment) bool {
+	return !t.sizes.areEmpty() && t.sizes.isWatched(t.sizeBudget(e), t.cfg.Now())
+}
+
+// heardOfSize tells the budget of the request's size how a call ended, once one
+// was refused for its size: a breaker for such requests alone.
+func (t *turns) heardOfSize(ctx context.Context, e iap.Environment, v verdict) {
+	refused, signal := v.err == appstore.ErrSizeRefused, v.signal
+	if !refused && !t.isSizeWatched(e) {
+		return
+	}
+	budget := t.sizeBudget(e)
+	switch {
+	case refused:
+		t.sizes.watch(budget, t.cfg.Now())
+		signal = distress
+	case signal != answered:
+		signal = unclear // the budget of the app is told of that
+	}
+	slot := t.sizeSlot
+	t.sizeSlot = ratelimit.Slot{}
+	said, err := t.cfg.Limiter.Report(ctx, budget, slot, signal, v.class)
+	log := t.cfg.Logger.With("budget", budget)
+	switch {
+	case err != nil:
+		log.Warn("report how a call ended", "error", err)
+	case said.Opened:
+		log.Error("a proxy refuses requests of this size: they are held back, and nothing is lost", "retry_after", said.RetryAfter.Round(time.Second))
+	case said.Closed:
+		log.Info("requests of this size are answered again: calls go on", "held_back", t.cfg.Now().Sub(said.Since).Round(time.Second))
+	}
+	if refused && said.Open && !slot.IsProbe() {
+		t.held = &ratelimit.OpenError{RetryAfter: said.RetryAfter}
+	}
 }
 
 // signal is what an answer says of Apple. One that accuses a receipt is a sign
@@ -68,7 +120,7 @@ func (t *turns) signal(v verdict) ratelimit.Signal {
 		return v.signal
 	case t.receipt.LastFailure == v.class:
 		return unclear
-	case v.err == appstore.ErrWrongApp && t.receipt.State != iap.ReceiptValid:
+	case v.err == appstore.ErrWrongApp && !t.receipt.Accepted():
 		return answered
 	}
 	return malformed

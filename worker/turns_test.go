@@ -35,7 +35,7 @@ func ends(end error) appStore {
 func TestWhatIsHeardOfApple(t *testing.T) {
 	t.Parallel()
 	fresh := func(*ledger.Receipt) {}
-	valid := func(r *ledger.Receipt) { r.State = iap.ReceiptValid }
+	valid := func(r *ledger.Receipt) { r.State, r.AcceptedAt = iap.ReceiptValid, noon.Add(-week) }
 	again := func(r *ledger.Receipt) { valid(r); r.LastFailure = "receipt_malformed" }
 	for name, test := range map[string]struct {
 		receipt func(*ledger.Receipt)
@@ -65,7 +65,7 @@ func TestWhatIsHeardOfApple(t *testing.T) {
 			t.Parallel()
 			p := newParts(t, func(c *Config) { c.AppStore = ends(test.end) })
 			test.receipt(&p.store.receipt)
-			if _, err := p.check(t.Context(), p.store.receipt); err != nil && test.why != "internal_fault" {
+			if _, err := p.check(t.Context(), p.store.receipt, p.memory.room(p.store.receipt)); err != nil && test.why != "internal_fault" {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff([]report{{app + "/Production", test.want, test.why}}, p.limiter.reports); diff != "" {
@@ -88,7 +88,7 @@ func TestTroubleWhileHeldBackCountsNothing(t *testing.T) {
 			t.Parallel()
 			p := newParts(t, func(c *Config) { c.AppStore = ends(end) })
 			p.limiter.verdict = ratelimit.Verdict{Open: true, RetryAfter: time.Minute}
-			if diff := cmp.Diff(givenBack, p.mustHandle(t)); diff != "" {
+			if diff := cmp.Diff(givenBack, p.mustHandle(t), noPolicy); diff != "" {
 				t.Errorf("outcome (-want +got)\n%s", diff)
 			}
 		})

@@ -46,7 +46,7 @@ type Config struct {
 	// receipts of the large queue: 4.
 	Concurrency, LargeConcurrency int
 	// MemoryBytes is how much memory the receipts in hand may take together,
-	// of all queues: 46 MiB.
+	// of all queues, a quarter of it for what replies leave: 52 MiB.
 	MemoryBytes int64
 	// BatchSize and BatchDelay bound how many outcomes share a transaction,
 	// and how long the first of them waits for company: 250 and 10 ms.
@@ -72,9 +72,12 @@ type Worker struct {
 	loader  *batcher[ledger.ClaimKey, loaded]
 	batch   *batcher[ledger.Outcome, ledger.Saved]
 	memory  *memory
+	sizes   *sizes
 	metrics *metrics
 	odd     *oddities
-	loops   pulse.Loops
+	// refusals is when a fault of ours was told last.
+	refusals seldom
+	loops    pulse.Loops
 	// stopping ends as soon as Run is told to: receipts that only wait for the
 	// limiter are given back then, instead of holding the shutdown up.
 	stopping context.Context
@@ -88,7 +91,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	setDefault(&cfg.Concurrency, 512)
 	setDefault(&cfg.LargeConcurrency, 4)
-	setDefault(&cfg.MemoryBytes, 46<<20)
+	setDefault(&cfg.MemoryBytes, 52<<20)
 	setDefault(&cfg.BatchSize, 250)
 	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
 	setDefault(&cfg.ShutdownTimeout, 70*time.Second)
@@ -108,6 +111,7 @@ func New(cfg Config) (*Worker, error) {
 		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
+		sizes:    newSizes(),
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		stopping: stopping,

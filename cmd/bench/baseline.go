@@ -87,8 +87,8 @@ type baseline struct {
 	url  string
 }
 
-// runBaseline is the role of the baseline. It prints how long it took and how
-// many receipts there were, and waits to be measured and stopped.
+// runBaseline is the role of the baseline. It prints how many receipts there
+// were, and waits to be measured and stopped.
 func runBaseline(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet(roleBaseline, flag.ContinueOnError)
 	url := flags.String("url", "", "address of the App Store")
@@ -106,12 +106,11 @@ func runBaseline(ctx context.Context, args []string) error {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = *workers
 	b := &baseline{db: db, http: &http.Client{Timeout: time.Minute, Transport: transport}, url: *url}
-	started := time.Now()
 	n, err := b.checkAll(ctx, *workers)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d %d\n", time.Since(started).Nanoseconds(), n)
+	fmt.Println(n)
 	<-ctx.Done()
 	return nil
 }

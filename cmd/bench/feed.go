@@ -23,8 +23,7 @@ func (b *bench) feed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.table.add(row{"due receipts claimed and enqueued by one scheduler", perSecond(perSecondFed), "",
-		perSecond(perSecondFed), "≥ 10,000/s", perSecondFed >= 10_000})
+	b.table.add(row{name: b.name("Feed"), what: "due receipts claimed and enqueued by one scheduler"}.speed(perSecondFed, 10_000))
 	var costs []time.Duration
 	var last drained
 	// Ten thousand take a second, which is short for a figure.
@@ -39,15 +38,19 @@ func (b *bench) feed(ctx context.Context) error {
 		costs = append(costs, cost/time.Duration(size.rounds))
 	}
 	millions := fmt.Sprintf("%s receipts due", strconv.Itoa(b.size(1_000_000)))
-	b.table.add(row{millions + ", peak memory of the scheduler", mib(last.scheduler), "", mib(last.scheduler), "≤ 64 MiB", last.scheduler <= 64<<20})
-	b.table.add(row{millions + ", peak memory of Redis", mib(last.redis), "", mib(last.redis), "≤ 64 MiB", last.redis <= 64<<20})
+	b.table.add(row{name: b.name("SchedulerMemory"), what: millions + ", peak memory of the scheduler"}.memory(last.scheduler, 64<<20))
+	b.table.add(row{name: b.name("RedisMemory"), what: millions + ", peak memory of Redis"}.memory(last.redis, 64<<20))
 	var worst float64
 	var each []string
 	for _, c := range costs {
 		worst = max(worst, float64(c)/float64(costs[0]))
 		each = append(each, c.Round(time.Microsecond).String())
 	}
-	b.table.add(row{"CPU to feed a receipt where 10⁴, 10⁵, 10⁶ are due", strings.Join(each, ", "), "", times(worst), "≤ 1.15×", worst <= 1.15})
+	b.table.add(row{
+		name: b.name("FeedCPU"), what: "CPU to feed a receipt where 10⁴, 10⁵, 10⁶ are due",
+		figure: figure{value: float64(last.each), unit: unitTime, rank: worst},
+		ours:   strings.Join(each, ", "), ratio: times(worst), target: "≤ 1.15×", met: worst <= 1.15,
+	})
 	return nil
 }
 

@@ -56,8 +56,8 @@ func (b *bench) imports(ctx context.Context) error {
 		return errors.Join(err, fmt.Errorf("the import added %d of %d receipts", result.Added, n))
 	}
 	speed := float64(n) / took.Seconds()
-	b.table.add(row{"import of 8 KB receipts", perSecond(speed) + ", " + mib(used.peak), "", perSecond(speed) + ", " + mib(used.peak),
-		"≥ 5,000/s, ≤ 64 MiB", speed >= 5000 && used.peak <= 64<<20})
+	b.table.add(row{name: b.name("Import"), what: "import of 8 KB receipts"}.speed(speed, 5000))
+	b.table.add(row{name: b.name("ImportMemory"), what: "import of 8 KB receipts, peak memory"}.memory(used.peak, 64<<20))
 	return nil
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -42,19 +42,11 @@ func parts() []part {
 }
 
 func measure(ctx context.Context, getenv func(string) string) (err error) {
-	chosen, err := choose(getenv("ONLY"))
+	o, err := newOptions(getenv)
 	if err != nil {
 		return err
 	}
-	b := &bench{quick: getenv("QUICK") != "", dueRows: 10_000_000}
-	if b.quick {
-		b.dueRows = 1_000_000
-	}
-	if text := getenv("ROWS"); text != "" {
-		if b.dueRows, err = strconv.Atoi(text); err != nil || b.dueRows < 100_000 {
-			return fmt.Errorf("ROWS=%s: want a number from 100000 on", text)
-		}
-	}
+	b := &bench{quick: o.quick, dueRows: o.dueRows}
 	b.folder, err = os.MkdirTemp("", "revalidator-bench-")
 	if err != nil {
 		return err
@@ -63,7 +55,17 @@ func measure(ctx context.Context, getenv func(string) string) (err error) {
 	if err := b.build(ctx); err != nil {
 		return err
 	}
-	for _, p := range chosen {
+	// Run by run: what is slow for a while then touches one run of each row.
+	for range o.runs {
+		if err := b.measureOnce(ctx, o.parts); err != nil {
+			return err
+		}
+	}
+	return b.table.report(os.Stdout, o)
+}
+
+func (b *bench) measureOnce(ctx context.Context, parts []part) error {
+	for _, p := range parts {
 		started := time.Now()
 		say("measuring %s …", p.name)
 		if err := p.run(b, ctx); err != nil {
@@ -71,13 +73,38 @@ func measure(ctx context.Context, getenv func(string) string) (err error) {
 		}
 		say("measuring %s took %s", p.name, time.Since(started).Round(time.Second))
 	}
-	if err := b.table.print(os.Stdout); err != nil {
+	return nil
+}
+
+// report prints the medians, writes the results of all runs where they are
+// wanted, and is an error where a target is missed or a row is worse than before.
+func (t *table) report(out io.Writer, o options) error {
+	medians := t.medians()
+	if err := medians.print(out); err != nil {
 		return err
 	}
-	if missed := b.table.missed(); missed > 0 && getenv("CHECK") == "1" {
-		return fmt.Errorf("%d targets are missed", missed)
+	if o.out != "" {
+		if err := t.writeResults(o.out); err != nil {
+			return err
+		}
 	}
-	return nil
+	var err error
+	if o.before != nil {
+		fmt.Fprintln(out)
+		err = compare(out, o.before, t.results())
+	}
+	if missed := medians.missed(); missed > 0 && o.check {
+		err = errors.Join(fmt.Errorf("%d targets are missed", missed), err)
+	}
+	return err
+}
+
+// name is that of a row, another one for a quick look.
+func (b *bench) name(row string) string {
+	if b.quick {
+		return row + "/quick"
+	}
+	return row
 }
 
 // choose finds the parts that ONLY names, all of them where it is empty.

@@ -41,8 +41,13 @@ func (b *bench) pages(ctx context.Context) error {
 	}
 	say("%s", strings.Join(many.plan, "\n"))
 	slower := float64(many.found) / float64(few.found)
-	b.table.add(row{fmt.Sprintf("page of %d due receipts found at %s rows, 1 %% due; %s", pageRows, strconv.Itoa(b.dueRows), found),
-		many.String(), few.String() + " at 10⁵", times(slower), "≤ 1.5×", slower <= 1.5 && i >= 0})
+	rows := strconv.Itoa(b.dueRows)
+	b.table.add(row{
+		name: b.name("Page/rows=" + rows), what: fmt.Sprintf("page of %d due receipts found at %s rows, 1 %% due; %s", pageRows, rows, found),
+		figure: figure{value: float64(many.found), unit: unitTime, rank: slower},
+		ours:   many.String(), baseline: few.String() + " at 10⁵",
+		ratio: times(slower), target: "≤ 1.5×", met: slower <= 1.5 && i >= 0,
+	})
 	return nil
 }
 
@@ -117,9 +122,4 @@ func milliseconds(where *regexp.Regexp, plan string) time.Duration {
 	}
 	ms, _ := strconv.ParseFloat(match[1], 64)
 	return time.Duration(ms * float64(time.Millisecond))
-}
-
-func median(times []time.Duration) time.Duration {
-	slices.Sort(times)
-	return times[len(times)/2]
 }

@@ -41,11 +41,18 @@ func (b *bench) program(ctx context.Context, env []string, name string, args ...
 
 // output runs a process to its end and returns what it prints.
 func (b *bench) output(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
-	out, err := b.program(ctx, env, name, args...).Output()
+	out, _, err := b.outputAndCPU(ctx, env, name, args...)
+	return out, err
+}
+
+// outputAndCPU returns the processor time of the process too.
+func (b *bench) outputAndCPU(ctx context.Context, env []string, name string, args ...string) ([]byte, time.Duration, error) {
+	c := b.program(ctx, env, name, args...)
+	out, err := c.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
+		return nil, 0, fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 	}
-	return out, nil
+	return out, c.ProcessState.UserTime() + c.ProcessState.SystemTime(), nil
 }
 
 // process is a process that runs beside the benchmark.

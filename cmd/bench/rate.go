@@ -47,10 +47,12 @@ func (b *bench) rate(ctx context.Context) error {
 			return err
 		}
 		used, most := float64(len(times)-1)/times[len(times)-1].Sub(times[0]).Seconds()/allowedRate, busiest(times)
-		b.table.add(row{fmt.Sprintf("%d/s allowed, Apple takes %s, workers: %d", allowedRate, appleLatency, workers),
-			fmt.Sprintf("%.1f %% of the rate, at most %d in a second", 100*used, most), "",
-			fmt.Sprintf("%.1f %%", 100*used), fmt.Sprintf("≥ 98 %%, ≤ %d in any second", allowedRate+allowedBurst),
-			used >= 0.98 && most <= allowedRate+allowedBurst})
+		b.table.add(row{
+			name: b.name(fmt.Sprintf("Rate%d", workers)), what: fmt.Sprintf("%d/s allowed, Apple takes %s, workers: %d", allowedRate, appleLatency, workers),
+			figure: figure{value: 100 * used, unit: unitShare},
+			ours:   fmt.Sprintf("%.1f %% of the rate, at most %d in a second", 100*used, most), ratio: fmt.Sprintf("%.1f %%", 100*used),
+			target: fmt.Sprintf("≥ 98 %%, ≤ %d in any second", allowedRate+allowedBurst), met: used >= 0.98 && most <= allowedRate+allowedBurst,
+		})
 	}
 	return nil
 }

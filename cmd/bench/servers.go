@@ -52,6 +52,13 @@ func (s *stack) backend(ctx context.Context, db interface {
 	return processStat(pid)
 }
 
+// since is what the servers have used from then to now.
+func (now servers) since(then servers) servers {
+	return servers{now.postgres - then.postgres, now.redis - then.redis}
+}
+
+func (s servers) total() time.Duration { return s.postgres + s.redis }
+
 // each tells what the servers have used since for each of n receipts.
 func (before servers) each(after servers, n int) string {
 	return fmt.Sprintf("Postgres %s, Redis %s each", each(after.postgres-before.postgres, n), each(after.redis-before.redis, n))

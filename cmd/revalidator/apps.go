@@ -157,14 +157,22 @@ func appsTable(out io.Writer, apps []ledger.App) error {
 		return err
 	}
 	if err := annotated(out, text.String(), func(i int) string {
-		if apps[i].PausedAt == nil {
-			return ""
-		}
-		return pausedText(apps[i])
+		return strings.Join(appNotes(apps[i]), "; ")
 	}); err != nil {
 		return err
 	}
 	return looksTable(out, apps)
+}
+
+// appNotes say what is stopped of an app.
+func appNotes(a ledger.App) (notes []string) {
+	if a.PausedAt != nil {
+		notes = append(notes, pausedText(a))
+	}
+	if a.QuarantineStoppedAt != nil && a.QuarantineStoppedFor != nil {
+		notes = append(notes, fmt.Sprintf("quarantining stopped since %s: too many receipts had the failure %q", when(*a.QuarantineStoppedAt), words(*a.QuarantineStoppedFor)))
+	}
+	return notes
 }
 
 // pausedText says since when an app is paused, and why.

@@ -108,19 +108,30 @@ when Apple refuses every secret of an app, ends with a new secret too.`,
 }
 
 func (p *program) appsResumeCommand() *cobra.Command {
+	var quarantine bool
 	c := &cobra.Command{
-		Use:   "resume BUNDLE_ID [--json]",
-		Short: "Put a paused app back to work",
+		Use:   "resume BUNDLE_ID [--quarantine] [--json]",
+		Short: "Resume a paused app, or its quarantining",
 		Long: `Put a paused app back to work. Its receipts are due and come with the next run,
-or with one that is running and still has them.`,
-		Example: "  revalidator apps resume com.example.reader",
-		Args:    oneArgument("BUNDLE_ID"),
+or with one that is running and still has them.
+
+With --quarantine, resume the app's quarantining instead, which stops where too
+many good receipts have the same failure within a day: receipts that fail so are
+quarantined then, as often as that takes. That holds for this failure, until so
+few have it that nothing is unusual for a day. See docs/quarantine.md.`,
+		Example: `  revalidator apps resume com.example.reader
+  revalidator apps resume com.example.reader --quarantine`,
+		Args: oneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+				if quarantine {
+					return resumeQuarantine(c.Context(), db, args[0])
+				}
 				return resumeApp(c.Context(), db, args[0])
 			})
 		},
 	}
+	c.Flags().BoolVar(&quarantine, "quarantine", false, "resume quarantining, and leave a pause as it is")
 	p.addOutputFlag(c)
 	return c
 }
@@ -133,6 +144,23 @@ func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.
 	text := fmt.Sprintf("app %s goes on", bundleID)
 	if !resumed {
 		text = fmt.Sprintf("app %s is not paused", bundleID)
+	}
+	app, err := db.App(ctx, bundleID)
+	return app, text, err
+}
+
+func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (ledger.App, string, error) {
+	before, err := db.App(ctx, bundleID)
+	if err != nil {
+		return ledger.App{}, "", err
+	}
+	resumed, err := db.ResumeQuarantine(ctx, bundleID, time.Now().UTC())
+	if err != nil {
+		return ledger.App{}, "", err
+	}
+	text := fmt.Sprintf("quarantining of app %s is not stopped", bundleID)
+	if resumed && before.QuarantineStoppedFor != nil {
+		text = fmt.Sprintf("quarantining of app %s is resumed for %s", bundleID, words(*before.QuarantineStoppedFor))
 	}
 	app, err := db.App(ctx, bundleID)
 	return app, text, err

@@ -21,9 +21,11 @@ func TestApps(t *testing.T) {
 	s.must(t, "apps", "list", "--json")
 	s.must(t, "apps", "resume", readerApp)
 	s.must(t, "apps", "resume", readerApp)
+	s.must(t, "apps", "resume", readerApp, "--quarantine")
 	s.must(t, "apps", "list", "--quiet")
 	for _, args := range [][]string{
 		{"set", fitnessApp, "--rate", "1"}, {"pause", fitnessApp, "--reason", "sold"}, {"resume", fitnessApp},
+		{"resume", fitnessApp, "--quarantine"},
 	} {
 		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != exitFailure {
 			t.Errorf("%q: exit code %d, want %d", args, o.code, exitFailure)

@@ -119,6 +119,9 @@ type answerReport struct {
 	Calls         int                  `json:"calls"`
 	Subscriptions []subscriptionReport `json:"subscriptions"`
 	Purchases     []iap.Purchase       `json:"purchases"`
+	// Undated are the original transaction ids of subscriptions whose newest
+	// period the reply does not date, so that it tells nothing of them.
+	Undated []string `json:"undated"`
 	// Unknown counts what was not known in the reply or had to be forgiven.
 	Unknown map[string]int `json:"unknown"`
 }
@@ -126,7 +129,7 @@ type answerReport struct {
 func newAnswerReport(a appstore.Answer, err error) *answerReport {
 	r := &answerReport{
 		Accepted: err == nil, Environment: a.Environment, Calls: a.Calls, Unknown: a.Unknown,
-		Subscriptions: []subscriptionReport{}, Purchases: []iap.Purchase{},
+		Subscriptions: []subscriptionReport{}, Purchases: []iap.Purchase{}, Undated: []string{},
 	}
 	var status *appstore.StatusError
 	switch {
@@ -158,4 +161,5 @@ func (r *answerReport) show(f iap.Facts, now time.Time) {
 	c := iap.Derive(&f)
 	r.Subscriptions = subscriptionReports(c.Subscriptions)
 	r.Purchases = append(r.Purchases, c.Purchases...)
+	r.Undated = append(r.Undated, c.Undated...)
 }

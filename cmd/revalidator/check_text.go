@@ -134,7 +134,10 @@ func (s sheet) answer(a answerReport) {
 	case a.Accepted:
 		s.sentence("As of", "the reply does not say: judged by the present time")
 	}
-	if a.Accepted && len(a.Subscriptions)+len(a.Purchases) == 0 {
+	for _, id := range a.Undated {
+		s.sentence("Undated", "subscription %s: the reply does not say when its newest period ends, so that it tells nothing of it", id)
+	}
+	if a.Accepted && len(a.Subscriptions)+len(a.Purchases)+len(a.Undated) == 0 {
 		s.sentence("Purchases", "none")
 	}
 }

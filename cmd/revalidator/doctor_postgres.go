@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
@@ -19,6 +20,7 @@ func (d *doctor) postgresChecks() []doctorCheck {
 	return []doctorCheck{
 		{"postgres", d.postgres, true},
 		{"postgres_version", d.postgresVersion, false},
+		{"postgres_encoding", d.postgresEncoding, false},
 		{"postgres_clock", d.postgresClock, false},
 		{"schema", d.schemaVersion, true},
 		{"apps", d.appsAtWork, false},
@@ -28,6 +30,8 @@ func (d *doctor) postgresChecks() []doctorCheck {
 		{"overdue", d.overdue, false},
 		{"next_checks", d.nextChecks, false},
 		{"runs", d.orphanedRuns, false},
+		{"last_run", d.lastRun, false},
+		{"quarantine", d.stoppedQuarantine, false},
 	}
 }
 
@@ -47,6 +51,17 @@ func (d *doctor) postgresVersion(ctx context.Context) finding {
 		return broken("upgrade Postgres", "%s is older than 14", server.Name)
 	}
 	return sound("%s", server.Name)
+}
+
+func (d *doctor) postgresEncoding(ctx context.Context) finding {
+	server, err := d.db.Server(ctx)
+	if err == nil {
+		err = server.CheckEncoding()
+	}
+	if err != nil {
+		return brokenBy(err)
+	}
+	return sound("%s", server.Encoding)
 }
 
 func (d *doctor) postgresClock(ctx context.Context) finding {
@@ -217,4 +232,70 @@ func (d *doctor) orphanedRuns(ctx context.Context) finding {
 		return doubtful("start 'revalidator scheduler', which takes it over", "nobody feeds run %s", names(orphans))
 	}
 	return sound("%d running", running)
+}
+
+// Failures of a run that are worth a word: so many receipts, and such a part of
+// those that were done.
+const (
+	failedReceipts = 20
+	failedShare    = 0.05
+)
+
+// lastRun is a warning where many receipts of the last run failed.
+func (d *doctor) lastRun(ctx context.Context) finding {
+	run, err := d.db.LastFinished(ctx)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return sound("no run has finished yet")
+	}
+	if err != nil {
+		return brokenBy(err)
+	}
+	if run.Failed < failedReceipts || float64(run.Failed) < failedShare*float64(run.Done) {
+		return sound("%s of %s receipts failed", count(run.Failed), count(run.Done))
+	}
+	failures, err := d.db.RunFailures(ctx, run.ID)
+	if err != nil {
+		return brokenBy(err)
+	}
+	classes := make([]string, len(failures))
+	for i, f := range failures {
+		classes[i] = fmt.Sprintf("%s (%s)", words(f.Class), count(f.Answers))
+	}
+	return doubtful("see 'revalidator explain' of one of them ('revalidator receipts list') for what each failure means",
+		"%s of %s receipts of run %d failed, with %s", count(run.Failed), count(run.Done), run.ID, names(classes))
+}
+
+// stoppedQuarantine is a failure where the quarantining of an app is stopped: a
+// person has to find out whether its receipts are bad.
+func (d *doctor) stoppedQuarantine(ctx context.Context) finding {
+	stops, err := d.db.QuarantineStops(ctx, d.now())
+	if err != nil {
+		return brokenBy(err)
+	}
+	if len(stops) == 0 {
+		return sound("not stopped for any app")
+	}
+	texts := make([]string, len(stops))
+	wave := false
+	for i, s := range stops {
+		texts[i] = stopText(s)
+		wave = wave || s.Quarantined > 0
+	}
+	fix := "find out with 'revalidator check' whether these receipts are bad; if not, nothing is lost, and quarantining resumes by itself once that is over for a day; " +
+		"if so, 'revalidator apps resume BUNDLE_ID --quarantine'"
+	if wave {
+		fix += "; have those that were quarantined before checked again with 'revalidator receipts release --app BUNDLE_ID --since TIME'"
+	}
+	return broken(fix, "stopped for %s", strings.Join(texts, "; "))
+}
+
+// stopText says why the quarantining of an app is stopped, and how many receipts
+// were quarantined before.
+func stopText(s ledger.QuarantineStop) string {
+	text := fmt.Sprintf("%s since %s: %s of %s good receipts had the failure %q within the last day",
+		s.BundleID, when(s.Since), count(s.Accused), count(s.Checked), words(s.Class))
+	if s.Quarantined > 0 {
+		text += fmt.Sprintf("; quarantined for it since %s: %s", when(s.Since.Add(-24*time.Hour)), count(s.Quarantined))
+	}
+	return text
 }

@@ -144,15 +144,20 @@ func (d *doctor) appleDistress(ctx context.Context) finding {
 		return brokenBy(err)
 	}
 	var held, slowed []string
+	bySize := false
 	for _, b := range budgets {
-		name := fmt.Sprintf("%s (%s)", b.BundleID, b.Environment)
+		name := b.name()
 		if b.HeldBackSince != nil {
 			held = append(held, name+", for "+words(b.HeldBackFor))
+			bySize = bySize || b.Size != ""
 		} else {
 			slowed = append(slowed, fmt.Sprintf("%s, %.0f %% of the rate", name, 100*b.RateShare))
 		}
 	}
 	switch {
+	case bySize:
+		return doubtful("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and go on by themselves",
+			"calls are held back for %s", names(held))
 	case len(held) > 0:
 		return doubtful("nothing, if it is Apple's trouble: it is probed, and goes on by itself; "+
 			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",

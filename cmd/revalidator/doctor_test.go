@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +20,7 @@ import (
 
 	"revalidator/internal/applesim"
 	"revalidator/internal/config"
+	"revalidator/internal/devstack/pgtest"
 )
 
 // versions and figures of servers differ from machine to machine.
@@ -128,7 +130,11 @@ func TestDoctorFinds(t *testing.T) {
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
+		}, exitFailure},
+		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
+			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
 		}, exitFailure},
 		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
 			map[string]string{"apps": "warning"}, exitOK},
@@ -153,6 +159,15 @@ func TestDoctorFinds(t *testing.T) {
 			s.exec(t, `UPDATE receipts SET next_check_at = now() - interval '10 years'`)
 		},
 			map[string]string{"overdue": "warning"}, exitOK},
+		{"a run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(400, 20)) }, map[string]string{"last_run": "warning"}, exitOK},
+		{"a run of which few failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(401, 20)) }, nil, exitOK},
+		{"a small run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(19, 19)) }, nil, exitOK},
+		{"quarantining stopped", func(t *testing.T, s *session) { s.exec(t, stoppedQuarantine) },
+			map[string]string{"quarantine": "failure"}, exitFailure},
+		{"quarantining stopped, and resumed by a person", func(t *testing.T, s *session) {
+			s.exec(t, stoppedQuarantine)
+			s.must(t, "apps", "resume", readerApp, "--quarantine")
+		}, nil, exitOK},
 		{"evicting Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory-policy", "allkeys-lru") },
 			map[string]string{"redis_eviction": "failure"}, exitFailure},
 		{"full Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory", "1100000") },
@@ -198,11 +213,48 @@ func TestDoctorFinds(t *testing.T) {
 	}
 }
 
+// stoppedQuarantine has too many good receipts accused within a day, of which one
+// was quarantined before.
+const stoppedQuarantine = `
+	UPDATE apps SET quarantine_stopped_at = '2026-01-02 03:04', quarantine_stopped_for = 'account_gone' WHERE bundle_id = 'com.example.reader';
+	INSERT INTO app_checks VALUES ('com.example.reader', date_trunc('hour', now()), '', 400), ('com.example.reader', date_trunc('hour', now()), 'account_gone', 25);
+	UPDATE receipts SET state = 'account_gone', accepted_at = '2026-01-01', quarantined_at = '2026-01-02 03:00', last_error = 'account_gone', next_check_at = NULL, next_check_rule = 'set_aside'
+	WHERE id = (SELECT min(id) FROM receipts WHERE bundle_id = 'com.example.reader')`
+
+// finishedRun is a run in which receipts failed because of a proxy.
+func finishedRun(done, failed int) string {
+	return fmt.Sprintf(`
+		INSERT INTO runs (kind, scheduled_for, cutoff, deadline, started_at, finished_at, state, owner, owner_until)
+		VALUES ('manual', now(), now(), now(), now(), now(), 'finished', 'test', now());
+		INSERT INTO run_apps (run_id, bundle_id, done, failed) SELECT max(id), 'com.example.reader', %d, %d FROM runs;
+		INSERT INTO run_failures SELECT max(id), 'com.example.reader', 'proxy_refused_size', %d FROM runs`, done, failed, failed)
+}
+
+// TestDoctorTellsOfQuarantine is what somebody reads who is called at night.
+func TestDoctorTellsOfQuarantine(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.openShop(t, 4)
+	s.exec(t, finishedRun(29, 29))
+	s.exec(t, stoppedQuarantine)
+	s.transcript.Reset()
+	s.run(t, "doctor", "--offline")
+	s.must(t, "apps", "list")
+	s.run(t, "status")
+	s.must(t, "receipts", "release", "--app", readerApp, "--since", "2026-01-01")
+	s.must(t, "apps", "resume", readerApp, "--quarantine")
+	s.must(t, "apps", "resume", readerApp, "--quarantine")
+	s.run(t, "doctor", "--offline")
+	checkWidth(t, results(s.transcript.String()))
+	golden(t, "doctor-quarantine.txt", serverFigures.ReplaceAllString(s.transcript.String(), "${1}<figure>"))
+}
+
 // withPostgres is what is left where Postgres cannot be reached.
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
+		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
+		"last_run", "quarantine",
 	} {
 		want[check] = "skipped"
 	}

@@ -75,7 +75,7 @@ type receiptExplanation struct {
 }
 
 func explainReceipt(r repository.StoredReceipt, now time.Time) receiptExplanation {
-	e := receiptExplanation{StoredReceipt: r, NextCheckMeaning: ruleText(r.NextCheckRule), Obstacles: obstacles(r, now)}
+	e := receiptExplanation{StoredReceipt: r, NextCheckMeaning: nextCheckText(r), Obstacles: obstacles(r, now)}
 	if r.LastCode != nil {
 		e.LastCodeMeaning = appstore.Code(*r.LastCode).Meaning()
 	}

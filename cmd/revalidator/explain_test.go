@@ -98,6 +98,7 @@ func TestObstacles(t *testing.T) {
 	t.Parallel()
 	now := appStart
 	before, after := now.Add(-time.Hour), now.Add(time.Hour)
+	accused := "account_gone"
 	noSecret, person, run := ledger.PausedNoSecret, "a person said so", int64(7)
 	tests := []struct {
 		name    string
@@ -105,6 +106,9 @@ func TestObstacles(t *testing.T) {
 		want    []string // what each obstacle must speak of
 	}{
 		{"none", repository.StoredReceipt{State: iap.ReceiptValid}, nil},
+		{"quarantining stopped", repository.StoredReceipt{State: iap.ReceiptValid, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"not quarantined: "}},
+		{"quarantining stopped, and it is well", repository.StoredReceipt{State: iap.ReceiptValid, AppQuarantineStoppedAt: &before}, nil},
+		{"quarantined before that", repository.StoredReceipt{State: iap.ReceiptAccountGone, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"Apple does not find"}},
 		{"no secret", repository.StoredReceipt{AppPausedAt: &before, AppPausedReason: &noSecret}, []string{"secrets add --app"}},
 		{"paused by a person", repository.StoredReceipt{AppPausedAt: &before, AppPausedReason: &person}, []string{person}},
 		{"with a worker", repository.StoredReceipt{ClaimedUntil: &after, RunID: &run}, []string{"run 7 is asking about it now"}},
@@ -130,6 +134,28 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
+// TestHeldAgainst has a row for each kind of receipt and failure.
+func TestHeldAgainst(t *testing.T) {
+	t.Parallel()
+	accepted, malformed, timeout := appStart, "receipt_malformed", "timeout"
+	for name, test := range map[string]struct {
+		receipt repository.StoredReceipt
+		want    string
+	}{
+		"a success":     {repository.StoredReceipt{}, ""},
+		"trouble":       {repository.StoredReceipt{LastError: &timeout, FailuresAlike: 3, AlikeDays: 1}, ""},
+		"in quarantine": {repository.StoredReceipt{LastError: &malformed, State: iap.ReceiptMalformed}, ""},
+		"never accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 1, AlikeDays: 1},
+			"So far: the first time, of a receipt that Apple never accepted. Quarantined: 10 times in a row, on 2 days."},
+		"accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 7, AlikeDays: 2, AcceptedAt: &accepted},
+			"So far: 7 times in a row, on 2 days, of a receipt that Apple accepted, last on " + when(accepted) + ". Quarantined: 30 times in a row, on 3 days."},
+	} {
+		if got := heldAgainst(test.receipt); got != test.want {
+			t.Errorf("%s: got %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 // TestWordsForAll holds every rule and every class of failures to words of
 // their own, those included that are added later.
 func TestWordsForAll(t *testing.T) {
@@ -139,7 +165,7 @@ func TestWordsForAll(t *testing.T) {
 			t.Errorf("rule %s: got %q", rule, text)
 		}
 	}
-	asked := `"(\w+)", (?:retryLater|retryDaily|doubt|confirm|setAside)`
+	asked := `"(\w+)", (?:retryLater|retryDaily|accuse)`
 	for _, class := range named(t, "../../worker/classify.go", asked, 15) {
 		if text := failureText(class); text == words(class)+"." {
 			t.Errorf("class %s: got %q", class, text)

@@ -70,6 +70,9 @@ func (s sheet) lastLook(r receiptExplanation) {
 	}
 	s.sentence("Failure", "%s%s", s.paint(yellow, words(*r.LastError)), times)
 	s.sentence("", "%s", r.LastErrorMeaning)
+	if text := heldAgainst(r.StoredReceipt); text != "" {
+		s.sentence("", "%s", text)
+	}
 }
 
 // nextLook says when Apple is asked again, and why then.

@@ -7,7 +7,16 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
+	"revalidator/worker"
 )
+
+// nextCheckText says why the next check of a receipt is when it is.
+func nextCheckText(r repository.StoredReceipt) string {
+	if r.CoveredBy != nil {
+		return fmt.Sprintf("receipt %d shows everything that this one shows, and is checked instead", *r.CoveredBy)
+	}
+	return ruleText(r.NextCheckRule)
+}
 
 // ruleText says why the next look is when it is.
 func ruleText(r iap.Rule) string {
@@ -26,6 +35,8 @@ func ruleText(r iap.Rule) string {
 		return "Apple's last answer would be final, so it is confirmed on another day"
 	case iap.RuleSetAside:
 		return "no other answer can come, so it is set aside for a person to decide"
+	case iap.RuleQuarantineCheck:
+		return "it is quarantined, but shows a subscription that is live, so it is still checked once a week"
 	case iap.RuleRenewal:
 		return "a subscription is about to renew, or should just have renewed"
 	case iap.RuleExpiry:
@@ -52,6 +63,8 @@ func ruleText(r iap.Rule) string {
 		return "a one-time purchase can be refunded, so it is looked at about once a month for a while"
 	case iap.RuleUndated:
 		return "Apple does not say when the newest period of a subscription ends, so it is checked once a week"
+	case iap.RuleCovered:
+		return "another receipt shows everything that this one shows, and is checked instead"
 	case iap.RuleShowsLess:
 		return "the last reply showed less than is stored, which proves nothing; it is checked again soon, after a wait that grows to a day"
 	case iap.RuleNoPurchases:
@@ -67,17 +80,23 @@ func ruleText(r iap.Rule) string {
 func failureText(class string) string {
 	switch class {
 	case "receipt_malformed":
-		return "Apple could not read the receipt, or was in trouble: the code means both. It is asked again, and only after many such answers in a row is the receipt marked."
+		return "Apple could not read the receipt, or was in trouble: the code means both. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "receipt_not_authenticated":
-		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row is the receipt marked."
+		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "account_gone":
-		return "Apple does not find the customer's account. That is confirmed on two other days, then it is not asked again."
+		return "Apple does not find the customer's account. That is confirmed on two other days, then the receipt is quarantined."
 	case "wrong_app":
-		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then it is not asked again: import it for the right one."
+		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then the receipt is quarantined, unless Apple accepted it before: import it for the right one."
 	case "panicked":
-		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined."
+		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined; on the third day where Apple accepted it before."
+	case "save_refused":
+		return "Postgres will never store what Apple said of the receipt, while it stores the others: the worker's log has the reason. It is asked again after a wait, and quarantined when that does not help; on the third day where Apple accepted it before."
 	case "request_too_large":
-		return "The receipt is larger than verifyReceipt takes. It is not asked again; what it was known to show stays as it is."
+		return "Apple answered that the request was too large (HTTP 413), and it was near the limit. That is confirmed on two other days, then the receipt is quarantined."
+	case "too_large_to_send":
+		return "The request would be larger than REVALIDATOR_MAX_REQUEST_BYTES, so it was not sent, and the receipt is quarantined; on the third day where Apple accepted it before."
+	case "proxy_refused_size":
+		return "Something between here and Apple refused the request for its size (HTTP 413), which is far below Apple's limit: raise the limit of that proxy. It is asked again after a wait, and this does not count against the receipt."
 	case "apple_unavailable", "server_error":
 		return "Apple's server was in trouble. It is asked again after a wait."
 	case "apple_internal_error":
@@ -97,9 +116,25 @@ func failureText(class string) string {
 	case ledger.ClassShowsLess:
 		return "The reply shows neither the newest period that is stored nor a later one. That proves nothing, and what is stored stays. Once three replies on three days after the end of a subscription do not show it, it counts as expired."
 	case "reply_too_large":
-		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS). It is asked again after a wait."
+		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS, or REVALIDATOR_MEMORY_BYTES). It is asked again after a wait."
 	}
 	return words(class) + "."
+}
+
+// heldAgainst says how often a failure was said that leads to quarantine, and how
+// often that takes; it is empty for other failures, and in quarantine.
+func heldAgainst(r repository.StoredReceipt) string {
+	for _, rule := range worker.QuarantineRules() {
+		if r.LastError == nil || *r.LastError != rule.Class || r.State.Quarantined() {
+			continue
+		}
+		said := worker.Repeats{Failures: r.FailuresAlike, Days: r.AlikeDays}
+		if r.AcceptedAt == nil {
+			return fmt.Sprintf("So far: %s, of a receipt that Apple never accepted. Quarantined: %s.", said, rule.New)
+		}
+		return fmt.Sprintf("So far: %s, of a receipt that Apple accepted, last on %s. Quarantined: %s.", said, when(*r.AcceptedAt), rule.Accepted)
+	}
+	return ""
 }
 
 // stateText says what a state of a receipt means, and what helps where one
@@ -119,7 +154,7 @@ func stateText(s iap.ReceiptState) string {
 	case iap.ReceiptXcode:
 		return "the receipt is of Xcode's StoreKit testing, which the App Store does not know: it is never asked about."
 	case iap.ReceiptQuarantined:
-		return "the program stumbled over the receipt again and again: please report it with the stack in the worker's log, and when that is mended, 'revalidator receipts release'."
+		return "the program stumbled over the receipt, or Postgres refused what Apple says of it, again and again: please report it with the worker's log, and when that is fixed, 'revalidator receipts release'."
 	}
 	return ""
 }
@@ -129,6 +164,10 @@ func obstacles(r repository.StoredReceipt, now time.Time) []string {
 	found := []string{}
 	if r.AppPausedAt != nil && r.AppPausedReason != nil {
 		found = append(found, pausedObstacle(r))
+	}
+	if r.AppQuarantineStoppedAt != nil && heldAgainst(r) != "" {
+		found = append(found, fmt.Sprintf("not quarantined: quarantining of %s is stopped since %s, because too many good receipts had the same failure; see 'revalidator doctor'.",
+			r.BundleID, when(*r.AppQuarantineStoppedAt)))
 	}
 	if text := stateText(r.State); text != "" {
 		found = append(found, words(string(r.State))+": "+text)

@@ -51,7 +51,7 @@ type operations struct {
 	timeout  time.Duration
 	log      *slog.Logger
 
-	up, tasks, waiting, due, oldest, claimed, paused, unscheduled, secret, open, share *prometheus.Desc
+	up, tasks, waiting, due, oldest, claimed, paused, stopped, unscheduled, secret, open, share *prometheus.Desc
 
 	mu     sync.Mutex
 	readAt time.Time
@@ -84,16 +84,19 @@ func newOperations(s *parts) *operations {
 		oldest:      desc("due_oldest_seconds", "For how long the first of the due receipts has been due; 0 where there is none."),
 		claimed:     desc("claimed_receipts", "Receipts that are with the workers."),
 		paused:      desc("paused_apps", "Apps that stand still until somebody resumes them."),
+		stopped:     desc("quarantine_stopped_apps", "Apps whose quarantining is stopped, because too many good receipts have the same failure."),
 		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0."),
-		open:        desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise.", "bundle_id", "environment"),
-		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment"),
+		open:        desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise. With a size: because a proxy refuses requests of that size.", "bundle_id", "environment", "size"),
+		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment", "size"),
 		secret:      desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (o *operations) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.unscheduled, o.secret, o.open, o.share} {
+	for _, d := range []*prometheus.Desc{
+		o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.stopped, o.unscheduled, o.secret, o.open, o.share,
+	} {
 		out <- d
 	}
 }
@@ -157,6 +160,7 @@ func (o *operations) readBacklog(ctx context.Context) ([]prometheus.Metric, erro
 		gauge(o.up, 1, "postgres"),
 		gauge(o.due, float64(b.Due)), gauge(o.oldest, since(b.Oldest)),
 		gauge(o.claimed, float64(b.Claimed)), gauge(o.paused, float64(b.PausedApps)),
+		gauge(o.stopped, float64(b.StoppedApps)),
 		gauge(o.unscheduled, float64(b.Unscheduled)),
 		gauge(o.secret, since(b.Secret)),
 	}, nil
@@ -185,10 +189,10 @@ func (o *operations) readQueues(ctx context.Context) ([]prometheus.Metric, error
 		return nil, err
 	}
 	for _, s := range impaired {
-		bundleID, environment := ledger.SplitBudget(s.Key)
-		metrics = append(metrics, gauge(o.share, s.Share, bundleID, string(environment)))
+		bundleID, environment, size := ledger.SplitBudget(s.Key)
+		metrics = append(metrics, gauge(o.share, s.Share, bundleID, string(environment), size))
 		if s.Open {
-			metrics = append(metrics, gauge(o.open, 1, bundleID, string(environment)))
+			metrics = append(metrics, gauge(o.open, 1, bundleID, string(environment), size))
 		}
 	}
 	return metrics, nil

@@ -48,15 +48,15 @@ func (s *stores) operations(t *testing.T) *operations {
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	oldest := appStart.Add(-time.Hour)
-	s := &stores{now: appStart, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, Secret: &oldest}}
+	s := &stores{now: appStart, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, StoppedApps: 2, Secret: &oldest}}
 	want := `
-		# HELP revalidator_breaker_open 1 while calls for an app are held back because Apple is in trouble; not there otherwise.
+		# HELP revalidator_breaker_open 1 while calls for an app are held back because Apple is in trouble; not there otherwise. With a size: because a proxy refuses requests of that size.
 		# TYPE revalidator_breaker_open gauge
-		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production"} 1
+		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production",size=""} 1
 		# HELP revalidator_rate_share Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.
 		# TYPE revalidator_rate_share gauge
-		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox"} 0.5
-		revalidator_rate_share{bundle_id="com.example.reader",environment="Production"} 0.25
+		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox",size=""} 0.5
+		revalidator_rate_share{bundle_id="com.example.reader",environment="Production",size=""} 0.25
 		# HELP revalidator_claimed_receipts Receipts that are with the workers.
 		# TYPE revalidator_claimed_receipts gauge
 		revalidator_claimed_receipts 5
@@ -69,6 +69,9 @@ func TestOperations(t *testing.T) {
 		# HELP revalidator_paused_apps Apps that stand still until somebody resumes them.
 		# TYPE revalidator_paused_apps gauge
 		revalidator_paused_apps 1
+		# HELP revalidator_quarantine_stopped_apps Apps whose quarantining is stopped, because too many good receipts have the same failure.
+		# TYPE revalidator_quarantine_stopped_apps gauge
+		revalidator_quarantine_stopped_apps 2
 		# HELP revalidator_unscheduled_subscriptions Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0.
 		# TYPE revalidator_unscheduled_subscriptions gauge
 		revalidator_unscheduled_subscriptions 0

@@ -49,15 +49,22 @@ func (s *parts) planOf(apps []ledger.App, hourly bool) (forecast.Plan, error) {
 	if hourly {
 		base.RunEvery = time.Hour
 	}
+	of := policyOf(apps, base)
+	return func(bundleID string, c iap.Conclusion, now time.Time, id int64) iap.Check {
+		return of(bundleID).Plan(c, now, id)
+	}, nil
+}
+
+// policyOf is the policy of each app, and base for one that is not known.
+func policyOf(apps []ledger.App, base iap.Policy) func(bundleID string) iap.Policy {
 	policies := make(map[string]iap.Policy, len(apps))
 	for _, a := range apps {
 		policies[a.BundleID] = a.Policy(base)
 	}
-	return func(bundleID string, c iap.Conclusion, now time.Time, id int64) iap.Check {
-		policy, known := policies[bundleID]
-		if !known {
-			policy = base
+	return func(bundleID string) iap.Policy {
+		if policy, known := policies[bundleID]; known {
+			return policy
 		}
-		return policy.Plan(c, now, id)
-	}, nil
+		return base
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +67,15 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 			return err
 		}
 	}
-	gone, err := parts.db.Forget(ctx, customer, app)
+	apps, err := parts.db.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	policy, err := parts.policy()
+	if err != nil {
+		return err
+	}
+	gone, err := parts.db.Forget(ctx, customer, app, policyOf(apps, policy), time.Now())
 	if err != nil {
 		return err
 	}

@@ -17,13 +17,15 @@ import (
 
 func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 	var query repository.QuarantineQuery
+	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
 		Short: "List the receipts that are set aside, and why",
 		Long: `List the receipts that are set aside for what they are, with the reason: how
 many of each app first, then each of them. They are not asked about any more, or
-once a week. Trouble of Apple's or of this program never sets a receipt aside,
-but for a fault of the program that one receipt causes three times in a row.
+once a week. One failure is never enough, and three are not where Apple accepted
+the receipt before: they must come on different days. docs/quarantine.md has the
+whole table.
 
 The reasons are malformed, not_authenticated, wrong_app, account_gone,
 too_large_for_verify_receipt and panicked: 'revalidator explain ID' tells more.`,
@@ -35,11 +37,16 @@ too_large_for_verify_receipt and panicked: 'revalidator explain ID' tells more.`
 			if query.Limit < 1 || query.Limit > maxPage {
 				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 			}
+			var err error
+			if query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
+				return usage(err)
+			}
 			return p.quarantined(c.Context(), query)
 		},
 	}
 	c.Flags().StringVar(&query.BundleID, "app", "", "only of the app with the `bundle id`")
 	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
+	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
 	p.addOutputFlag(c)
@@ -116,6 +123,7 @@ func quarantineTable(out io.Writer, counts []repository.QuarantineCount) error {
 func (p *program) receiptsReleaseCommand() *cobra.Command {
 	var query repository.QuarantineQuery
 	var all bool
+	var since string
 	c := &cobra.Command{
 		Use:   "release (ID... | --all | --app BUNDLE_ID) [flags]",
 		Short: "Take receipts out of quarantine, and make them due now",
@@ -127,6 +135,7 @@ them: the nightly one, or one that you start with 'revalidator run'.
 A receipt that a worker has in hand is left to it.`,
 		Example: `  revalidator receipts release 42 43
   revalidator receipts release --app com.example.reader --reason malformed
+  revalidator receipts release --app com.example.reader --since 2d
   revalidator receipts release --all --reason panicked`,
 		Args: func(c *cobra.Command, args []string) error {
 			chosen := 0
@@ -148,12 +157,16 @@ A receipt that a worker has in hand is left to it.`,
 			if len(ids) > 0 {
 				query.IDs = ids
 			}
+			if query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
+				return usage(err)
+			}
 			return p.release(c.Context(), query)
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "every receipt in quarantine")
 	c.Flags().StringVar(&query.BundleID, "app", "", "every one of the app with the `bundle id`")
 	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
+	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	p.addOutputFlag(c)
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -90,7 +91,19 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.Run
 		return err
 	}
 	if totals.Failed > 0 {
-		return &exitError{exitFailures, fmt.Errorf("%d of %d receipts failed; their subscriptions are as they were, and they are due again", totals.Failed, totals.Done)}
+		return &exitError{exitFailures, errors.New(failedText(totals))}
 	}
 	return nil
+}
+
+// failedText says that receipts failed, and what becomes of them.
+func failedText(t ledger.RunTotals) string {
+	text := fmt.Sprintf("%d of %d receipts failed; their subscriptions are as they were, and ", t.Failed, t.Done)
+	switch t.Quarantined {
+	case 0:
+		return text + "they are due again"
+	case t.Failed:
+		return text + "all of them are quarantined: see 'revalidator receipts quarantined'"
+	}
+	return text + fmt.Sprintf("they are due again, but for %d that are quarantined: see 'revalidator receipts quarantined'", t.Quarantined)
 }

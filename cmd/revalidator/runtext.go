@@ -36,6 +36,9 @@ func runText(r runReport, o printer) string {
 	}
 	row(r.Changed, "changed")
 	row(r.Failed, "failed")
+	if r.Quarantined > 0 {
+		row(r.Quarantined, "of these quarantined")
+	}
 	row(r.Calls, "calls to Apple")
 	_ = table.Flush()
 	runAppsText(&text, r.Apps)

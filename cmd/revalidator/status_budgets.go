@@ -15,6 +15,8 @@ import (
 type budgetReport struct {
 	BundleID    string          `json:"bundle_id"`
 	Environment iap.Environment `json:"environment"`
+	// Size is of which requests the budget is, where it is not for all.
+	Size string `json:"size"`
 	// RateShare is the part of the configured rate that is in force.
 	RateShare float64 `json:"rate_share"`
 	// HeldBackSince is nil while calls are made. No calls but a few probes are
@@ -37,7 +39,7 @@ func (s *parts) budgets(ctx context.Context) ([]budgetReport, error) {
 	budgets := make([]budgetReport, len(impaired))
 	for i, s := range impaired {
 		b := budgetReport{RateShare: s.Share, HeldBackFor: s.Why}
-		b.BundleID, b.Environment = ledger.SplitBudget(s.Key)
+		b.BundleID, b.Environment, b.Size = ledger.SplitBudget(s.Key)
 		if s.Open {
 			b.HeldBackSince, b.ProbedAt = &s.Since, &s.Until
 		}
@@ -63,7 +65,7 @@ func (s *parts) explainDistress(ctx context.Context, receipts []receiptExplanati
 	}
 	for i, r := range receipts {
 		for _, b := range budgets {
-			if b.BundleID == r.BundleID && b.Environment == cmp.Or(r.Environment, iap.Production) {
+			if b.BundleID == r.BundleID && b.Size == "" && b.Environment == cmp.Or(r.Environment, iap.Production) {
 				receipts[i].Obstacles = append(r.Obstacles, b.obstacle())
 			}
 		}
@@ -80,9 +82,17 @@ func (b budgetReport) obstacle() string {
 		when(*b.HeldBackSince), words(b.HeldBackFor))
 }
 
+// name is of what the budget is, for people.
+func (b budgetReport) name() string {
+	if b.Size == "" {
+		return fmt.Sprintf("%s (%s)", b.BundleID, b.Environment)
+	}
+	return fmt.Sprintf("%s (%s, requests of %s)", b.BundleID, b.Environment, b.Size)
+}
+
 // text says how a budget stands, for people.
 func (b budgetReport) text(now time.Time, o printer) string {
-	name := fmt.Sprintf("%s (%s)", b.BundleID, b.Environment)
+	name := b.name()
 	switch {
 	case b.HeldBackSince == nil:
 		return o.paint(yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))

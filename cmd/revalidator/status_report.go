@@ -29,9 +29,11 @@ type statusReport struct {
 	DuePaused dueReport `json:"due_paused"`
 	queueStatus
 	// RedisError is why there is nothing of queueStatus, empty where there is.
-	RedisError string          `json:"redis_error"`
-	Paused     []ledger.App    `json:"paused_apps"`
-	Secrets    []secretWarning `json:"secret_warnings"`
+	RedisError string       `json:"redis_error"`
+	Paused     []ledger.App `json:"paused_apps"`
+	// Stops are the apps whose quarantining is stopped.
+	Stops   []ledger.QuarantineStop `json:"quarantine_stops"`
+	Secrets []secretWarning         `json:"secret_warnings"`
 
 	redisError error
 }
@@ -97,6 +99,7 @@ func (s *parts) status(ctx context.Context, known *paces, now time.Time) (*statu
 		func() (err error) { r.Due, err = s.due(ctx, now, false); return },
 		func() (err error) { r.DuePaused, err = s.due(ctx, now, true); return },
 		func() (err error) { r.Paused, err = s.pausedApps(ctx); return },
+		func() (err error) { r.Stops, err = s.db.QuarantineStops(ctx, now); r.Stops = list(r.Stops); return },
 		func() (err error) { r.Secrets, err = s.secretWarnings(ctx, now); return },
 	} {
 		if err := read(); err != nil {

@@ -41,6 +41,9 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 		r.queueStatus.text(out, r.At, o)
 	}
 	items(out, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, o) })
+	items(out, "Quarantine", r.Stops, func(s ledger.QuarantineStop) string {
+		return o.paint(red, "stopped for "+stopText(s)+"; see 'revalidator doctor'")
+	})
 	items(out, "Secrets", r.Secrets, func(w secretWarning) string { return o.paint(yellow, w.text(r.At)) })
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"revalidator/internal/appstore"
 	"revalidator/internal/config"
 	"revalidator/internal/keyring"
+	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/web"
 	"revalidator/jobs"
@@ -120,12 +121,26 @@ func (s *parts) connectDatabase(patience time.Duration) error {
 	if err := s.cfg.RequireDatabase(); err != nil {
 		return usage(err)
 	}
-	db, err := repository.Open(repository.Config{URL: s.cfg.Database.URL, ApplicationName: "revalidator", Patience: patience})
+	db, err := repository.Open(repository.Config{
+		URL: s.cfg.Database.URL, ApplicationName: "revalidator", Patience: patience,
+		Unusual:           ledger.Unusual{Receipts: s.cfg.Quarantine.StopReceipts, Share: float64(s.cfg.Quarantine.StopPercent) / 100},
+		QuarantineChanged: s.logQuarantine,
+	})
 	if err != nil {
 		return err
 	}
 	s.db = db
 	return nil
+}
+
+// logQuarantine logs that the quarantining of an app was stopped or resumed.
+func (s *parts) logQuarantine(c ledger.QuarantineChange) {
+	log := s.log.With("bundle_id", c.BundleID, "class", c.Class, "receipts", c.Accused, "checked", c.Checked)
+	if c.Stopped {
+		log.Error("quarantining stopped: too many good receipts have the same failure within a day; see 'revalidator doctor'")
+		return
+	}
+	log.Info("quarantining resumed: nothing was unusual for a day")
 }
 
 func (s *parts) reachDatabase(ctx context.Context) error {
@@ -296,8 +311,8 @@ func (s *parts) appStore() (*appstore.Client, error) {
 	return appstore.New(appstore.Config{
 		ProductionURL: s.cfg.Apple.ProductionURL, SandboxURL: s.cfg.Apple.SandboxURL,
 		Timeout:         s.cfg.Apple.Timeout,
-		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
-		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords,
+		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, LimitMargin: s.cfg.Apple.LimitMargin, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
+		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords, MaxTextBytes: s.cfg.Apple.MaxReplyTextBytes,
 		Logger: s.log,
 	})
 }

@@ -19,7 +19,8 @@ lives:
   (c) ours (internal/iap, Policy.Plan) with a run each night
   (d) ours with a run each hour
 It prints what each found, how late, and with how many calls to Apple; then the
-same of many variants of ours; then which targets are met. A change counts where
+same of many variants of ours, and what customers cost who hand in several
+receipts, with the rule "covered" and without it; then which targets are met. A change counts where
 somebody who looks each night can see it; "behind return" are those of the missed
 ones that lie in a return of the customer that had not been seen yet. Staleness
 is counted from when the change happened; of a renewal, from when the old period
@@ -84,6 +85,7 @@ func run(args []string, stdout, stderr io.Writer) error {
 			c := o.config
 			c.Subscriptions = o.frontier
 			printFrontier(out, c.Subscriptions, simulation.Frontier(c))
+			printFamilies(out, c.Subscriptions, simulation.Families(c, 1, 3, 12))
 		}
 		missed = printTargets(out, comparison.Targets(i > 0)) || missed
 		if err := out.Flush(); err != nil {

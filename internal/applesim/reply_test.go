@@ -3,6 +3,7 @@ package applesim
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/corpustest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden replies in testdata")
@@ -101,24 +104,28 @@ func keysOf(value any, path string, into map[string]bool) {
 	}
 }
 
-// TestKeysAreApples compares the keys of the golden replies with those of the
+// TestKeysAreApples compares the keys of the golden replies with those of
 // recorded ones. The few that no public recording has are documented by Apple.
 func TestKeysAreApples(t *testing.T) {
 	t.Parallel()
-	corpus := os.Getenv("REVALIDATOR_CORPUS")
-	if corpus == "" {
-		t.Skip("REVALIDATOR_CORPUS is not set: no recorded replies to compare with")
-	}
-	known := make(map[string]bool)
-	readKeys(t, filepath.Join(corpus, "responses", "*.json"), known)
-	readKeys(t, filepath.Join(corpus, "fragments", "*.json"), known)
+	known := recordedKeys(t)
 	documented := []string{
 		"/latest_receipt_info/is_upgraded",
 		"/latest_receipt_info/offer_code_ref_name",
 		"/pending_renewal_info/price_consent_status",
 	}
+	files, err := filepath.Glob(filepath.Join("testdata", "*.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d golden replies, %v", len(files), err)
+	}
 	ours := make(map[string]bool)
-	readKeys(t, filepath.Join("testdata", "*.json"), ours)
+	for _, name := range files {
+		reply, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readKeys(reply, ours)
+	}
 	for key := range ours {
 		if !known[key] && !slices.Contains(documented, key) {
 			t.Errorf("key %s: no recorded reply has it", key)
@@ -126,21 +133,35 @@ func TestKeysAreApples(t *testing.T) {
 	}
 }
 
-func readKeys(t *testing.T, pattern string, into map[string]bool) {
+// recordedKeys reads the list of keys that recorded replies have. With -update
+// those of a folder of recorded data are added first; no folder has all of them.
+func recordedKeys(t *testing.T) map[string]bool {
 	t.Helper()
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+	name := filepath.Join("testdata", "recorded_keys.txt")
+	list, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
+	keys := make(map[string]bool)
+	for key := range strings.FieldsSeq(string(list)) {
+		keys[key] = true
+	}
+	if *update {
+		for _, e := range corpustest.Entries(t, corpustest.KindResponse, corpustest.KindFragment) {
+			readKeys(e.Data, keys)
+		}
+		text := strings.Join(slices.Sorted(maps.Keys(keys)), "\n") + "\n"
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		var value any
-		if err := json.NewDecoder(strings.NewReader(string(data))).Decode(&value); err == nil {
-			keysOf(value, "", into)
-		}
+	}
+	return keys
+}
+
+func readKeys(reply []byte, into map[string]bool) {
+	var value any
+	if err := json.Unmarshal(reply, &value); err == nil {
+		keysOf(value, "", into)
 	}
 }
 

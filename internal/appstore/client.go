@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"revalidator/internal/iap"
@@ -25,8 +26,8 @@ const (
 	DefaultSandboxURL    = "https://sandbox.itunes.apple.com/verifyReceipt"
 )
 
-// keptConnections is as many as a worker has receipts in hand.
-const keptConnections = 512
+// appleRequestBytes is the largest request that Apple was measured to take.
+const appleRequestBytes = 3 << 20
 
 // Request is one receipt to ask about.
 type Request struct {
@@ -50,6 +51,11 @@ type Request struct {
 	// all because of the receipt, with the error that it ended with. Nil means
 	// that nobody listens.
 	Heard func(ctx context.Context, e iap.Environment, err error)
+	// Grow is called while a reply is read, as what is kept of it grows, with
+	// how many bytes of memory that is in all. ctx ends with the HTTP request.
+	// Its error ends the reading, and can be matched in what VerifyReceipt
+	// returns. Nil means that nobody counts.
+	Grow func(ctx context.Context, bytes int64) error
 }
 
 // Answer is what Apple said about one receipt.
@@ -74,7 +80,10 @@ type Answer struct {
 // Config is what a Client needs. Every zero field has a default.
 type Config struct {
 	// HTTPClient carries the requests; its redirect policy is replaced by
-	// none. Default: a client of its own that keeps 512 idle connections per host.
+	// none. Where its transport is nil or an http.Transport without a limit for
+	// the headers of a reply, a copy with one takes its place; another kind of
+	// transport must bound them by itself. Default: a client of its own that
+	// keeps 512 idle connections per host.
 	HTTPClient *http.Client
 	// ProductionURL and SandboxURL default to Apple's.
 	ProductionURL, SandboxURL string
@@ -84,9 +93,14 @@ type Config struct {
 	// MaxRequestBytes bounds a whole request body. Default 3,145,728, beyond
 	// which Apple was measured to answer HTTP 413.
 	MaxRequestBytes int64
-	// MaxReplyBytes, MaxDepth and MaxRecords are the Limits of a reply.
-	MaxReplyBytes        int64
-	MaxDepth, MaxRecords int
+	// LimitMargin is how near to MaxRequestBytes, or to Apple's own limit where
+	// that is lower, a request must be for HTTP 413 to be about its size, in
+	// bytes. It is an eighth of that limit at most. Default 65,536.
+	LimitMargin int64
+	// MaxReplyBytes, MaxDepth, MaxRecords and MaxTextBytes are the Limits of a
+	// reply.
+	MaxReplyBytes                      int64
+	MaxDepth, MaxRecords, MaxTextBytes int
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Logger gets one Debug line per HTTP request. Default: none.
@@ -99,6 +113,7 @@ type Client struct {
 	urls            map[iap.Environment]string
 	timeout         time.Duration
 	maxRequestBytes int64
+	limitMargin     int64
 	limits          Limits
 	now             func() time.Time
 	log             *slog.Logger
@@ -107,14 +122,15 @@ type Client struct {
 // New returns a Client, or an error that names every field it cannot use.
 func New(cfg Config) (*Client, error) {
 	c := &Client{
-		http: withoutRedirects(cfg.HTTPClient),
+		http: bounded(cfg.HTTPClient),
 		urls: map[iap.Environment]string{
 			iap.Production: cmp.Or(cfg.ProductionURL, DefaultProductionURL),
 			iap.Sandbox:    cmp.Or(cfg.SandboxURL, DefaultSandboxURL),
 		},
 		timeout:         cmp.Or(cfg.Timeout, time.Minute),
-		maxRequestBytes: cmp.Or(cfg.MaxRequestBytes, 3<<20),
-		limits:          Limits{cfg.MaxReplyBytes, cfg.MaxDepth, cfg.MaxRecords}.withDefaults(),
+		maxRequestBytes: cmp.Or(cfg.MaxRequestBytes, appleRequestBytes),
+		limitMargin:     cmp.Or(cfg.LimitMargin, 64<<10),
+		limits:          Limits{cfg.MaxReplyBytes, cfg.MaxDepth, cfg.MaxRecords, cfg.MaxTextBytes}.withDefaults(),
 		now:             cfg.Now,
 		log:             cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 	}
@@ -132,32 +148,13 @@ func (c *Client) validate() error {
 			errs = append(errs, fmt.Errorf("address of %s: want an http or https URL", e))
 		}
 	}
-	if c.timeout < 0 || c.maxRequestBytes < 0 {
-		errs = append(errs, errors.New("timeout and request size: want positive values"))
+	if c.timeout < 0 || c.maxRequestBytes < 0 || c.limitMargin < 0 {
+		errs = append(errs, errors.New("timeout, request size and margin: want positive values"))
 	}
-	if c.limits.MaxReplyBytes < 0 || c.limits.MaxDepth < 0 || c.limits.MaxRecords < 0 {
+	if c.limits.MaxReplyBytes < 0 || c.limits.MaxDepth < 0 || c.limits.MaxRecords < 0 || c.limits.MaxTextBytes < 0 {
 		errs = append(errs, errors.New("limits of a reply: want positive values"))
 	}
 	return errors.Join(errs...)
-}
-
-func withoutRedirects(given *http.Client) *http.Client {
-	if given == nil {
-		given = &http.Client{Transport: newTransport()}
-	}
-	own := *given
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &own
-}
-
-// newTransport keeps the connections of a burst, instead of the two of Go's
-// default transport that would have the next burst connect anew, and sends a
-// request with a usual receipt in one piece.
-func newTransport() *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, keptConnections
-	t.WriteBufferSize = 16 << 10
-	return t
 }
 
 // VerifyReceipt asks Apple about one receipt, and asks the other environment
@@ -174,7 +171,7 @@ func (c *Client) VerifyReceipt(ctx context.Context, r Request) (Answer, error) {
 	}
 	body := newRequestBody(r)
 	if size := body.size(); size > c.maxRequestBytes {
-		return a, fmt.Errorf("%w: %d bytes, may be %d", ErrRequestTooLarge, size, c.maxRequestBytes)
+		return a, fmt.Errorf("%w: %d bytes, may be %d", ErrTooLargeToSend, size, c.maxRequestBytes)
 	}
 	first := cmp.Or(r.Environment, iap.Production)
 	err := c.askOnce(ctx, r, first, body, &a)
@@ -186,6 +183,13 @@ func (c *Client) VerifyReceipt(ctx context.Context, r Request) (Answer, error) {
 		}
 	}
 	return a, err
+}
+
+// nearLimit is whether a request of so many bytes is near the limit that applies:
+// the configured one, or Apple's own where that is lower.
+func (c *Client) nearLimit(size int64) bool {
+	limit := min(c.maxRequestBytes, appleRequestBytes)
+	return size >= limit-min(c.limitMargin, limit/8)
 }
 
 // pointsTo is the environment that a reply sends the receipt to, if any.
@@ -211,7 +215,7 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 		}
 	}
 	started := c.now()
-	reply, err := c.post(ctx, e, body, &a.Calls)
+	reply, err := c.post(ctx, e, body, r.Grow, &a.Calls)
 	a.Code, a.Facts, a.Unknown = reply.Code, reply.Facts, reply.Unknown
 	if err == nil {
 		err = judge(reply, r.BundleID, e)
@@ -241,6 +245,8 @@ func judge(reply Reply, bundleID string, e iap.Environment) error {
 		return &StatusError{Code: reply.Code, Retryable: reply.Retryable, Environment: e, Exception: reply.Exception}
 	}
 	switch got := reply.Facts.BundleID; {
+	case got == bundleID && got != "" && reply.contradictsItself():
+		return ErrContradiction
 	case got == bundleID && got != "":
 		return nil
 	case got != "":
@@ -249,4 +255,13 @@ func judge(reply Reply, bundleID string, e iap.Environment) error {
 		return nil // 21006 may come alone: then the code is all there is
 	}
 	return ErrNoBundleID
+}
+
+// contradictsItself reports whether the code says that the subscription has
+// expired, and a period that has not is among the facts.
+func (r Reply) contradictsItself() bool {
+	return r.Code == CodeSubscriptionExpired &&
+		slices.ContainsFunc(r.Facts.Transactions(), func(t iap.Transaction) bool {
+			return t.ExpiresDate.After(r.Facts.AsOf) && !t.IsRevoked() && !t.IsUpgraded
+		})
 }

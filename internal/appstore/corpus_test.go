@@ -1,20 +1,17 @@
 package appstore_test
 
 import (
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/corpustest"
 	"revalidator/internal/iap"
 )
 
@@ -47,135 +44,66 @@ type reply struct {
 	want expected
 }
 
-// corpus reads every reply of the folder that REVALIDATOR_CORPUS names.
+// corpus reads every reply of the folder of recorded data.
 func corpus(t testing.TB) []reply {
 	t.Helper()
-	dir := os.Getenv("REVALIDATOR_CORPUS")
-	if dir == "" {
-		t.Skip("REVALIDATOR_CORPUS is not set: recorded replies are not part of the repository")
-	}
-	index, err := os.Open(filepath.Join(dir, "INDEX.csv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer index.Close()
-	rows, err := csv.NewReader(index).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, expect := column(t, rows[0], "file"), column(t, rows[0], "expect")
 	var replies []reply
-	for _, row := range rows[1:] {
-		body, err := os.ReadFile(filepath.Join(dir, row[file]))
-		if err != nil {
-			t.Fatal(err)
+	for _, e := range corpustest.Entries(t, corpustest.KindResponse, corpustest.KindFragment, corpustest.KindNotification) {
+		if e.Kind == corpustest.KindNotification {
+			replies = append(replies, unifiedReceipt(t, e)...)
+			continue
 		}
-		switch filepath.Dir(row[file]) {
-		case "responses", "fragments":
-			replies = append(replies, reply{row[file], body, decodeExpected(t, row[expect])})
-		case "notifications":
-			replies = append(replies, unifiedReceipt(t, row[file], body, row[expect])...)
-		}
+		r := reply{file: e.File, body: e.Data}
+		e.Expect(t, &r.want)
+		replies = append(replies, r)
 	}
 	return replies
 }
 
-func column(t testing.TB, header []string, name string) int {
-	t.Helper()
-	for i, h := range header {
-		if h == name {
-			return i
-		}
-	}
-	t.Fatalf("INDEX.csv has no column %s", name)
-	return 0
-}
-
-func decodeExpected(t testing.TB, text string) expected {
-	t.Helper()
-	var e expected
-	if err := json.Unmarshal([]byte(text), &e); err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
 // unifiedReceipt takes the part of a notification that has the shape of a
 // reply, where there is one.
-func unifiedReceipt(t testing.TB, file string, body []byte, expect string) []reply {
+func unifiedReceipt(t testing.TB, e corpustest.Entry) []reply {
 	t.Helper()
-	var got, want struct {
+	var got struct {
 		Unified json.RawMessage `json:"unified_receipt"`
 	}
-	if err := errors.Join(json.Unmarshal(body, &got), json.Unmarshal([]byte(expect), &want)); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(e.Data, &got); err != nil {
+		t.Fatalf("%s: %v", e.File, err)
 	}
+	var want struct {
+		Unified *expected `json:"unified_receipt"`
+	}
+	e.Expect(t, &want)
 	if want.Unified == nil {
 		return nil
 	}
-	return []reply{{file, got.Unified, decodeExpected(t, string(want.Unified))}}
+	return []reply{{e.File, got.Unified, *want.Unified}}
 }
 
-// difference is one field of one reply in which this package differs from what
-// the corpus expects, and on purpose.
-type difference struct{ file, field, reason string }
-
-// differences are all of one kind: the authors of three replies dropped the
-// milliseconds of a date when they edited it, and the script reads the text.
-// No recorded reply needs that, so the date is counted in Unknown and not read,
-// and the client refuses the reply.
-func differences() []difference {
-	const (
-		cancellation = "cancellation_date has no cancellation_date_ms"
-		expires      = "expires_date has no expires_date_ms"
-		b50639       = "responses/gabrielgarza-cancellation-response-b50639.json"
-		d420de       = "responses/gabrielgarza-cancellation-response-d420de.json"
-		f6389d       = "responses/nomad-receipt-not-expired-cancelled-f6389d.json"
-	)
-	return []difference{
-		{b50639, "revoked", cancellation},
-		{b50639, "subscriptions", cancellation},
-		{d420de, "revoked", cancellation},
-		{d420de, "subscriptions", cancellation},
-		{f6389d, "n_without_expiry", expires},
-		{f6389d, "subscriptions", expires},
-		{f6389d, "active_at_request_date", expires},
+// textDateFields are the fields that differ on purpose, by the date that a
+// reply has as a text only: no recorded reply needs that date, so it is counted
+// in Unknown and not read.
+func textDateFields() map[string][]string {
+	return map[string][]string{
+		"expires_date":      {"n_without_expiry", "subscriptions", "active_at_request_date"},
+		"cancellation_date": {"revoked", "subscriptions", "active_at_request_date"},
 	}
 }
 
 func TestVerifyReceiptCorpus(t *testing.T) {
 	t.Parallel()
-	replies := corpus(t)
-	if len(replies) < 60 {
-		t.Errorf("got %d replies, want the whole corpus", len(replies))
-	}
-	open := make(map[[2]string]string) // reasons of differences not yet seen
-	for _, d := range differences() {
-		open[[2]string{d.file, d.field}] = d.reason
-	}
-	for _, r := range replies {
+	for _, r := range corpus(t) {
 		got, want := verify(t, r)
-		for field := range union(got, want) {
-			diff := cmp.Diff(want[field], got[field])
-			key := [2]string{r.file, field}
-			_, known := open[key]
-			if diff != "" && !known {
-				t.Errorf("%s: %s differs (-want +got):\n%s", r.file, field, diff)
-			}
-			if diff != "" {
-				delete(open, key)
+		for _, date := range corpustest.TextDates(r.body) {
+			for _, field := range textDateFields()[date] {
+				delete(got, field)
+				delete(want, field)
 			}
 		}
+		if diff := cmp.Diff(want, got, corpustest.InAnyOrder()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", r.file, diff)
+		}
 	}
-	for key, reason := range open {
-		t.Errorf("%s: %s does not differ although %s", key[0], key[1], reason)
-	}
-}
-
-func union(a, b fields) fields {
-	all := maps.Clone(a)
-	maps.Copy(all, b)
-	return all
 }
 
 // verify asks a server that answers with the reply, and returns what the
@@ -195,17 +123,12 @@ func verify(t *testing.T, r reply) (got, want fields) {
 	if err == nil && r.want.Environment == "" {
 		r.want.Environment = string(iap.Production) // the one that was asked
 	}
-	slices.SortFunc(r.want.Revoked, byTransaction)
-	slices.Sort(r.want.Upgraded)
 	return flatten(t, describe(a, err)), flatten(t, r.want)
 }
 
 // err is the error that the client must return with such a reply.
 func (r reply) err() error {
-	undated := slices.ContainsFunc(differences(), func(d difference) bool { return d.file == r.file })
 	switch e := r.want; {
-	case undated:
-		return nil
 	case e.Status == nil:
 		return appstore.ErrNoStatus
 	case *e.Status != 0 && *e.Status != 21006:
@@ -331,7 +254,3 @@ func digit(b *bool) string {
 }
 
 func byExpiry(a, b iap.Transaction) int { return a.ExpiresDate.Compare(b.ExpiresDate) }
-
-func byTransaction(a, b fields) int {
-	return strings.Compare(a["transaction_id"].(string), b["transaction_id"].(string))
-}

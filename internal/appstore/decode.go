@@ -41,13 +41,18 @@ func (r Reply) Err() error {
 // It returns what it could read also with an error, which is ErrEmptyReply,
 // ErrNotJSON, ErrCutReply, ErrMalformedReply, ErrReplyTooLarge or that of r.
 // Text dates are never read: Apple sends each date in milliseconds as well.
-func DecodeReply(r io.Reader, l Limits) (Reply, error) {
+func DecodeReply(r io.Reader, l Limits) (Reply, error) { return decodeReply(r, l, nil) }
+
+// decodeReply is DecodeReply, which tells grow of what it keeps in memory.
+func decodeReply(r io.Reader, l Limits, grow func(bytes int64) error) (Reply, error) {
 	l = l.withDefaults()
 	d := decoder{
 		scanner: newScanner(r, l),
 		unknown: make(unknown),
 		texts:   make(map[string]string),
 		records: l.MaxRecords,
+		maxText: l.MaxTextBytes,
+		kept:    kept{grow: grow},
 	}
 	defer d.close()
 	if d.begins() {
@@ -67,6 +72,8 @@ type decoder struct {
 	unknown unknown
 	texts   map[string]string // texts that repeat, to hold each once
 	records int               // how many more may come
+	maxText int               // the longest that is kept
+	kept    kept
 	out     Reply
 
 	hasStatus     bool
@@ -162,9 +169,10 @@ func (d *decoder) each(where string, read func()) {
 
 func (d *decoder) status() {
 	text, _ := d.scalar()
-	n, err := strconv.Atoi(string(text))
+	n, err := strconv.ParseInt(string(text), 10, 32) // as Postgres keeps it
 	if d.hasStatus = err == nil; !d.hasStatus {
 		d.unknown.value("status", text)
+		n = 0
 	}
 	d.out.Code = Code(n)
 }

@@ -165,8 +165,11 @@ func TestDecodeReplyCountsUnknown(t *testing.T) {
 		{"values", `"environment":"Moon","latest_receipt_info":{"transaction_id":"1","in_app_ownership_type":"RENTED","is_upgraded":"maybe","quantity":"-1"}`,
 			map[string]int{"environment=Moon": 1, "in_app_ownership_type=RENTED": 1, "is_upgraded=maybe": 1, "quantity=-1": 1}},
 		{"values of renewals", `"pending_renewal_info":[{"expiration_intent":"6"}]`, map[string]int{"expiration_intent=6": 1}},
-		{"dates", `"receipt":{"request_date_ms":"soon"},"latest_receipt_info":{"transaction_id":"1","expires_date_ms":"0","purchase_date_ms":"253402300800000"}`,
-			map[string]int{"request_date_ms=soon": 1, "expires_date_ms=0": 1, "purchase_date_ms=253402300800000": 1}},
+		{"dates", `"latest_receipt_info":{"transaction_id":"1","expires_date_ms":"0","purchase_date_ms":"253402300800000"},"pending_renewal_info":{"grace_period_expires_date_ms":"soon"}`,
+			map[string]int{
+				"grace_period_expires_date_ms that is no possible date": 1, "expires_date_ms that is no possible date": 1,
+				"purchase_date_ms that is no possible date": 1,
+			}},
 		{"text dates", `"latest_receipt_info":{"transaction_id":"1","cancellation_date":"2025-01-01 00:00:00 Etc/GMT"}`, map[string]int{"latest_receipt_info with a text date only": 1}},
 		{"long values", `"environment":"` + long + `"`, map[string]int{"(texts too long to keep)": 1}},
 		{"other types", `"receipt":"none","latest_receipt_info":[1,[],"x"],"pending_renewal_info":true,"environment":{}`,

@@ -47,9 +47,14 @@ var (
 	ErrServer = errors.New("server error")
 	// ErrHTTPStatus is any other HTTP status but 200. Redirects are not followed.
 	ErrHTTPStatus = errors.New("unexpected HTTP status")
-	// ErrRequestTooLarge is HTTP 413, or a receipt that was not sent because
-	// it would exceed Config.MaxRequestBytes.
+	// ErrRequestTooLarge is HTTP 413 for a request near the limit that applies.
 	ErrRequestTooLarge = errors.New("request too large")
+	// ErrSizeRefused is HTTP 413 for any other request. Apple takes requests of
+	// that size: it is something between here and Apple that does not.
+	ErrSizeRefused = errors.New("size refused by something before Apple")
+	// ErrTooLargeToSend is a receipt that was not sent because its request would
+	// exceed Config.MaxRequestBytes.
+	ErrTooLargeToSend = errors.New("too large to be sent")
 )
 
 // What can be wrong with the body of a reply.
@@ -64,10 +69,19 @@ var (
 	// reply has.
 	ErrMalformedReply = errors.New("malformed reply")
 	// ErrNoStatus and ErrNoBundleID are an ErrMalformedReply each: without a
-	// status nothing was said; without a bundle id the facts could be those of
-	// any app.
+	// status that is a number of 32 bits nothing was said; without a bundle id
+	// the facts could be those of any app.
 	ErrNoStatus   = fmt.Errorf("%w: no status", ErrMalformedReply)
 	ErrNoBundleID = fmt.Errorf("%w: no bundle id", ErrMalformedReply)
+	// ErrUnusableText is an ErrMalformedReply too: an id or another text that is
+	// stored is longer than any of Apple's, or no text.
+	ErrUnusableText = fmt.Errorf("%w: an id or text that cannot be kept", ErrMalformedReply)
+	// ErrNoTime is an ErrMalformedReply too: the request date is none, or is
+	// impossible, and what the reply says has no place in Apple's time.
+	ErrNoTime = fmt.Errorf("%w: an impossible request date", ErrMalformedReply)
+	// ErrContradiction is an ErrMalformedReply too: 21006, which says that the
+	// subscription has expired, beside a period that has not.
+	ErrContradiction = fmt.Errorf("%w: expired by its status, active by its dates", ErrMalformedReply)
 	// ErrReplyTooLarge is a body beyond one of the Limits.
 	ErrReplyTooLarge = errors.New("reply too large")
 	// ErrWrongApp is a receipt of another app; see WrongAppError.
@@ -124,12 +138,15 @@ func (e *StatusError) Unwrap() error {
 }
 
 // HTTPError is a reply with another HTTP status than 200. It unwraps to
-// ErrRateLimited, ErrServer, ErrRequestTooLarge or ErrHTTPStatus.
+// ErrRateLimited, ErrServer, ErrRequestTooLarge, ErrSizeRefused or ErrHTTPStatus.
 type HTTPError struct {
 	StatusCode int
 	// RetryAfter is when the server wants to be asked again, at most an hour
 	// ahead; the zero time where it did not say.
 	RetryAfter time.Time
+	// NearLimit is whether the request was near the largest one that is taken:
+	// only then is HTTP 413 about its size.
+	NearLimit bool
 }
 
 func (e *HTTPError) Error() string {
@@ -139,8 +156,10 @@ func (e *HTTPError) Error() string {
 // Unwrap returns the sentinel that stands for the status.
 func (e *HTTPError) Unwrap() error {
 	switch {
-	case e.StatusCode == http.StatusRequestEntityTooLarge:
+	case e.StatusCode == http.StatusRequestEntityTooLarge && e.NearLimit:
 		return ErrRequestTooLarge
+	case e.StatusCode == http.StatusRequestEntityTooLarge:
+		return ErrSizeRefused
 	case e.StatusCode == http.StatusTooManyRequests:
 		return ErrRateLimited
 	case e.StatusCode >= http.StatusInternalServerError:

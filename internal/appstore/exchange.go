@@ -25,7 +25,7 @@ const (
 )
 
 // post makes one HTTP request and reads its reply.
-func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, calls *int) (Reply, error) {
+func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, grow growFunc, calls *int) (Reply, error) {
 	timeout := c.timeout + time.Duration(body.size()/slowest)*time.Second
 	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -41,9 +41,12 @@ func (c *Client) post(ctx context.Context, e iap.Environment, body requestBody, 
 	defer response.Body.Close()
 	defer func() { _, _ = io.CopyN(io.Discard, response.Body, maxDrain) }()
 	if response.StatusCode != http.StatusOK {
-		return Reply{}, &HTTPError{response.StatusCode, retryAfter(response.Header.Get("Retry-After"), c.now())}
+		return Reply{}, &HTTPError{
+			StatusCode: response.StatusCode, RetryAfter: retryAfter(response.Header.Get("Retry-After"), c.now()),
+			NearLimit: c.nearLimit(body.size()),
+		}
 	}
-	return c.read(ctx, response)
+	return c.read(ctx, response, grow.within(limited))
 }
 
 // wholeBytes is up to which size a body is put together before it is sent. What
@@ -85,8 +88,8 @@ func whole(stream io.ReadCloser, size int64) (*bytes.Reader, error) {
 
 // read decodes the body of an HTTP 200. The transport may have asked for gzip
 // and unpacks it as it is read, so that the limits hold for what comes out.
-func (c *Client) read(ctx context.Context, response *http.Response) (Reply, error) {
-	reply, err := DecodeReply(response.Body, c.limits)
+func (c *Client) read(ctx context.Context, response *http.Response, grow func(int64) error) (Reply, error) {
+	reply, err := decodeReply(response.Body, c.limits, grow)
 	if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "application/json" {
 		unknown(reply.Unknown).value("content-type", []byte(kind))
 	}
@@ -102,7 +105,7 @@ func (c *Client) read(ctx context.Context, response *http.Response) (Reply, erro
 
 // replied is Apple's time of the reply as HTTP tells it, else our own.
 func (c *Client) replied(response *http.Response) time.Time {
-	if t, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+	if t, err := http.ParseTime(response.Header.Get("Date")); err == nil && isPossible(t) {
 		return t.UTC()
 	}
 	return c.now().UTC()

@@ -1,3 +1,6 @@
 package appstore
 
-var NewTransport = newTransport
+var (
+	NewTransport  = newTransport
+	DecodeGrowing = decodeReply
+)

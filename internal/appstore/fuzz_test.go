@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +34,7 @@ func FuzzDecodeReply(f *testing.F) {
 		`{"latest_receipt_info":[` + fullTransaction + `],"pending_renewal_info":[` + fullRenewal + `],"status":0}`,
 		`{"latest_receipt":"` + strings.Repeat(`A\/`, 20_000) + `","status":-1}`,
 		`{"a":[[[[{"b":[null,true,-1.5e+3]}]]]],"status":0}`,
+		`{"status":2147483648,"latest_receipt_info":[{"transaction_id":"` + strings.Repeat("4", 3000) + `","expires_date_ms":"253402300799999"}]}`,
 		"{\"status\":0,\"receipt\":{\"bundle_id\":\"a\x01\xff\"}}",
 	} {
 		f.Add([]byte(seed))
@@ -64,14 +68,19 @@ func checkTexts(t *testing.T, r appstore.Reply) {
 	texts := []string{r.Facts.BundleID, r.Exception}
 	for _, tr := range r.Facts.Transactions() {
 		texts = append(texts, tr.TransactionID, tr.OriginalTransactionID, tr.ProductID, tr.AppAccountToken)
-		if y := tr.ExpiresDate.Year(); y > 9999 {
-			t.Errorf("got an expiry in the year %d", y)
+		for _, date := range []time.Time{tr.ExpiresDate, tr.PurchaseDate, tr.OriginalPurchaseDate, tr.CancellationDate} {
+			if y := date.Year(); !date.IsZero() && (y < 2000 || y > 2199) {
+				t.Errorf("got a date in the year %d", y)
+			}
 		}
 	}
 	for _, text := range texts {
-		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' }) {
+		if len(text) > 256 || !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' }) {
 			t.Errorf("got %q, want clean text", text)
 		}
+	}
+	if r.Code < math.MinInt32 || r.Code > math.MaxInt32 {
+		t.Errorf("got status %d", r.Code)
 	}
 }
 
@@ -124,7 +133,10 @@ func compare(t *testing.T, body []byte, got appstore.Reply, err error) {
 	if !json.Valid(body) || json.Unmarshal(body, &want) != nil || !plain(body) {
 		return
 	}
-	if err != nil && !errors.Is(err, appstore.ErrNoStatus) && !errors.Is(err, appstore.ErrReplyTooLarge) && !errors.Is(err, appstore.ErrNotJSON) {
+	unusable := func(known error) bool { return errors.Is(err, known) }
+	if err != nil && !slices.ContainsFunc([]error{
+		appstore.ErrNoStatus, appstore.ErrReplyTooLarge, appstore.ErrNotJSON, appstore.ErrUnusableText, appstore.ErrNoTime,
+	}, unusable) {
 		t.Errorf("got error %v for valid JSON", err)
 	}
 	if err != nil {

@@ -13,9 +13,14 @@ type Limits struct {
 	// Default 32.
 	MaxDepth int
 	// MaxRecords counts transactions and renewals together, each as often as
-	// it comes. They are what a reply leaves in memory, some 64 bytes each.
+	// it comes. They are what a reply leaves in memory; see Request.Grow.
 	// Default 50,000.
 	MaxRecords int
+	// MaxTextBytes is the longest id or other text that is kept. A longer one
+	// makes the reply unusable: it may not fit into an index, and cut short an
+	// id would name something else. Default 256: Apple's ids have at most 20
+	// digits, product ids 100 characters, names of offer codes 64.
+	MaxTextBytes int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -23,5 +28,6 @@ func (l Limits) withDefaults() Limits {
 		MaxReplyBytes: cmp.Or(l.MaxReplyBytes, 64<<20),
 		MaxDepth:      cmp.Or(l.MaxDepth, 32),
 		MaxRecords:    cmp.Or(l.MaxRecords, 50_000),
+		MaxTextBytes:  cmp.Or(l.MaxTextBytes, 256),
 	}
 }

@@ -31,7 +31,7 @@ func (d *decoder) receipt() {
 		case "bid":
 			d.bid = d.text()
 		case "request_date_ms":
-			d.out.Facts.AsOf = d.date("request_date_ms")
+			d.requestDate()
 		case "in_app":
 			isApp = true
 			d.each("in_app", d.inApp)
@@ -81,6 +81,7 @@ func (d *decoder) add(r record, where string, list iap.List) {
 	if !d.out.Facts.AddTransaction(r.Transaction, list) {
 		d.unknown.add(where+" without an id", 1)
 	}
+	d.weighTransaction(r.Transaction, list)
 }
 
 func (d *decoder) transactionField(r *record, where string, name []byte) {
@@ -164,6 +165,7 @@ func (d *decoder) pendingRenewalInfo() {
 	if d.err == nil {
 		d.out.Facts.AddRenewalInfo(r)
 		d.renewals++
+		d.weigh()
 	}
 }
 

@@ -127,8 +127,61 @@ func TestVerifyReceiptRequestTooLarge(t *testing.T) {
 	cfg = serve(t, nil, nil)
 	cfg.MaxRequestBytes = int64(around + 7)
 	a, err := newClient(t, cfg).VerifyReceipt(t.Context(), r)
-	if !errors.Is(err, appstore.ErrRequestTooLarge) || a.Calls != 0 {
-		t.Errorf("above it: got error %v after %d calls, want %v after none", err, a.Calls, appstore.ErrRequestTooLarge)
+	if !errors.Is(err, appstore.ErrTooLargeToSend) || a.Calls != 0 {
+		t.Errorf("above it: got error %v after %d calls, want %v after none", err, a.Calls, appstore.ErrTooLargeToSend)
+	}
+}
+
+// TestHTTP413IsBelievedNearTheLimit has a row for each side of the limit that
+// applies, less the margin.
+func TestHTTP413IsBelievedNearTheLimit(t *testing.T) {
+	t.Parallel()
+	const around = len(`{"receipt-data":"","exclude-old-transactions":false}`)
+	const apple = 3 << 20
+	tests := []struct {
+		name           string
+		limit, margin  int64 // 0 is the default
+		size           int
+		believed       bool
+		notSentAtLimit bool
+	}{
+		{"8 KB, as a proxy refuses", 0, 0, 8 << 10, false, false},
+		{"1 MB, as nginx refuses", 0, 0, 1 << 20, false, false},
+		{"a byte below the margin", 0, 0, apple - 64<<10 - 1, false, false},
+		{"at the margin", 0, 0, apple - 64<<10, true, false},
+		{"at the limit", 0, 0, apple, true, false},
+		{"a byte below a wider margin", 0, 256 << 10, apple - 256<<10 - 1, false, false},
+		{"at a wider margin", 0, 256 << 10, apple - 256<<10, true, false},
+		{"a byte below the widest margin there is", 0, apple, apple - apple/8 - 1, false, false},
+		{"a small limit of the settings, whose margin is an eighth", 8 << 10, 0, 7<<10 - 1, false, false},
+		{"the same, at its margin", 8 << 10, 0, 7 << 10, true, false},
+		{"a lower limit of the settings, below its margin", 1 << 20, 4, 1<<20 - 5, false, false},
+		{"a lower limit of the settings, at its margin", 1 << 20, 4, 1<<20 - 4, true, false},
+		{"a higher limit of the settings does not move Apple's", 4 << 20, 0, apple - 64<<10 - 1, false, false},
+		{"a request that Apple does not take", 4 << 20, 0, apple + 1, true, false},
+		{"a request that is not sent", 0, 0, apple + 1, false, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := serve(t, code(http.StatusRequestEntityTooLarge, ""), nil)
+			cfg.MaxRequestBytes, cfg.LimitMargin = tt.limit, tt.margin
+			want, calls := appstore.ErrSizeRefused, 1
+			if tt.believed {
+				want = appstore.ErrRequestTooLarge
+			}
+			if tt.notSentAtLimit {
+				want, calls = appstore.ErrTooLargeToSend, 0
+			}
+			// A password fills up what base64, which comes in fours, leaves open.
+			encoded := tt.size - around - len(`,"password":""`) - 32
+			r := appstore.Request{BundleID: "com.example.app", Receipt: receipt(strings.Repeat("x", encoded/4*3))}
+			r.Password = secret.New(strings.Repeat("p", 32+encoded%4))
+			a, err := newClient(t, cfg).VerifyReceipt(t.Context(), r)
+			if !errors.Is(err, want) || a.Calls != calls {
+				t.Errorf("a request of %d bytes: got error %v after %d calls, want %v after %d", tt.size, err, a.Calls, want, calls)
+			}
+		})
 	}
 }
 

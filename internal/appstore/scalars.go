@@ -1,6 +1,7 @@
 package appstore
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 )
@@ -8,32 +9,55 @@ import (
 const (
 	// maxShared bounds how many texts are held once each.
 	maxShared = 1024
-	// maxMillis is the end of the year 9999, beyond which a time can neither
-	// be written as RFC 3339 nor have been meant.
-	maxMillis = 253402300799999
+	// numberDigits is the most digits of an id that is held as a number.
+	numberDigits = 18
+)
+
+// The dates that are possible: from 2000, before which there was no App Store,
+// to the end of 2199. Any two of them are less than the 292 years apart that a
+// time.Duration holds, and with any wait of the policy added, each can be written
+// as RFC 3339 and stored.
+const (
+	minMillis = 946684800000
+	maxMillis = 7258118399999
 )
 
 // text reads a text of its own, such as an id.
 func (d *decoder) text() string {
-	text, _ := d.scalar()
+	text := d.bounded()
+	if len(text) > numberDigits {
+		d.kept.texts += int64(len(text)) // a number is held as one
+	}
 	return string(text)
 }
 
 // shared reads a text that many records repeat and holds it once.
 func (d *decoder) shared() string {
-	text, _ := d.scalar()
+	text := d.bounded()
 	if known, ok := d.texts[string(text)]; ok {
 		return known
 	}
 	s := string(text)
+	d.kept.texts += int64(len(s))
 	if len(d.texts) < maxShared {
 		d.texts[s] = s
 	}
 	return s
 }
 
-// date reads UNIX time in milliseconds. Anything else is counted and reads as
-// the zero time.
+// bounded reads a text that will be stored. One that is too long, or no text at
+// all, makes the reply unusable: what it says or names is not known without it.
+func (d *decoder) bounded() []byte {
+	text, _ := d.scalar()
+	if d.lost || len(text) > d.maxText {
+		d.fail(fmt.Errorf("%w: more than %d bytes, or no text", ErrUnusableText, d.maxText))
+		return nil
+	}
+	return text
+}
+
+// date reads UNIX time in milliseconds. Anything else, and an impossible date, is
+// counted and reads as the zero time.
 func (d *decoder) date(name string) time.Time {
 	t, _ := d.dateOrOdd(name)
 	return t
@@ -43,10 +67,20 @@ func (d *decoder) date(name string) time.Time {
 func (d *decoder) dateOrOdd(name string) (t time.Time, odd bool) {
 	text, ok := d.scalar()
 	t, valid := millis(text)
-	if odd = ok && !valid && len(text) > 0; odd {
-		d.unknown.value(name, text)
+	if ok && !valid && len(text) > 0 {
+		d.unknown.add(name+" that is no possible date", 1) // without the value: each would be told by itself
+		odd = true
 	}
-	return t, odd
+	return t, odd || d.lost
+}
+
+// requestDate reads Apple's time of the reply.
+func (d *decoder) requestDate() {
+	t, odd := d.dateOrOdd("request_date_ms")
+	if odd {
+		d.fail(ErrNoTime)
+	}
+	d.out.Facts.AsOf = t
 }
 
 // dateOrText reads a key that is a text in newer replies and may be
@@ -54,7 +88,7 @@ func (d *decoder) dateOrOdd(name string) (t time.Time, odd bool) {
 func (d *decoder) dateOrText() (t time.Time, isText bool) {
 	text, ok := d.scalar()
 	t, isDate := millis(text)
-	return t, ok && !isDate && len(text) > 0
+	return t, d.lost || ok && !isDate && len(text) > 0
 }
 
 func millis(text []byte) (time.Time, bool) {
@@ -65,10 +99,15 @@ func millis(text []byte) (time.Time, bool) {
 		}
 		n = n*10 + int64(c-'0')
 	}
-	if n == 0 || n > maxMillis {
+	t := time.UnixMilli(n).UTC()
+	if !isPossible(t) {
 		return time.Time{}, false
 	}
-	return time.UnixMilli(n).UTC(), true
+	return t, true
+}
+
+func isPossible(t time.Time) bool {
+	return minMillis <= t.UnixMilli() && t.UnixMilli() <= maxMillis
 }
 
 // number reads a count that is never negative; 0 where there is none.

@@ -32,6 +32,7 @@ type scanner struct {
 
 	depth, maxDepth int
 	first           bool // nothing was read yet of the innermost object or array
+	lost            bool // the last scalar was there, and could not be kept
 	err             error
 
 	// What was forgiven or left out, for the operator to know.

@@ -8,13 +8,14 @@ import (
 
 // scalar reads a string, a number or a literal as text, so that no number goes
 // through a float. It returns false for null, and for what it skips because it
-// is too long or no scalar at all.
+// is too long or no scalar at all, which lost then says.
 func (s *scanner) scalar() ([]byte, bool) {
+	s.lost = false
 	switch s.peek() {
 	case '"':
 		return s.quoted()
 	case '{', '[':
-		s.misshapen++
+		s.misshapen, s.lost = s.misshapen+1, true
 		s.skip()
 		return nil, false
 	}
@@ -47,7 +48,7 @@ func (s *scanner) quoted() ([]byte, bool) {
 			break
 		}
 		if i >= maxText {
-			s.longTexts++
+			s.longTexts, s.lost = s.longTexts+1, true
 			s.skipRest()
 			return nil, false
 		}

@@ -144,7 +144,7 @@ func TestVerifyReceiptFaults(t *testing.T) {
 		{"redirect with the body", code(http.StatusTemporaryRedirect, ""), appstore.ErrHTTPStatus},
 		{"no content", code(http.StatusNoContent, ""), appstore.ErrHTTPStatus},
 		{"forbidden", code(http.StatusForbidden, accepted), appstore.ErrHTTPStatus},
-		{"too large", code(http.StatusRequestEntityTooLarge, ""), appstore.ErrRequestTooLarge},
+		{"too large for somebody else", code(http.StatusRequestEntityTooLarge, ""), appstore.ErrSizeRefused},
 		{"too many requests", code(http.StatusTooManyRequests, ""), appstore.ErrRateLimited},
 		{"server error", code(http.StatusInternalServerError, "oops"), appstore.ErrServer},
 		{"unavailable, in JSON", code(http.StatusServiceUnavailable, `{"status":21004}`), appstore.ErrServer},

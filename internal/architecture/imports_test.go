@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"internal/appstore":  {"internal/iap", "internal/secret"},
 	"internal/config":    {"internal/secret"},
 	"internal/forecast":  {"internal/iap"},
-	"internal/intake":    {"internal/iap", "internal/receipt"},
+	"internal/intake":    {"internal/iap", "internal/ledger", "internal/receipt"},
 	"internal/keyring":   {"internal/secret"},
 	"internal/ledger":    {"internal/iap"},
 	"internal/pulse":     {},
@@ -59,6 +59,7 @@ var allowed = map[string][]string{
 	// Development and tests. The simulator shares nothing with its client, so
 	// that a wrong field name cannot cancel itself out.
 	"internal/applesim":           {},
+	"internal/corpustest":         {},
 	"internal/simulation":         {"internal/iap"},
 	"internal/architecture":       {},
 	"internal/devstack":           {},
@@ -73,7 +74,7 @@ var allowed = map[string][]string{
 // development packages are never part of the production binary.
 var development = []string{
 	"internal/applesim", "internal/simulation", "internal/devstack", "internal/devstack/pgtest", "internal/devstack/redistest",
-	"internal/faults", "internal/judge", "repository/repositorytest",
+	"internal/corpustest", "internal/faults", "internal/judge", "repository/repositorytest",
 }
 
 // goPackage is what go list tells of a package.

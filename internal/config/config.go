@@ -15,16 +15,17 @@ import (
 // comment says what a larger or smaller value costs. A variable that is set
 // but empty counts as not set.
 type Config struct {
-	Database Database
-	Redis    Redis
-	Start    Start
-	Keys     Keys
-	Log      Log
-	Apple    Apple
-	Schedule Schedule
-	Queue    Queue
-	Worker   Worker
-	Web      Web
+	Database   Database
+	Redis      Redis
+	Start      Start
+	Keys       Keys
+	Log        Log
+	Apple      Apple
+	Schedule   Schedule
+	Queue      Queue
+	Worker     Worker
+	Quarantine Quarantine
+	Web        Web
 }
 
 // Database is where the truth is kept.
@@ -82,14 +83,21 @@ type Apple struct {
 	// MaxRequestBytes is what is still sent. Apple answers larger requests with
 	// 413 or 21002, so a larger value only costs their transfer.
 	MaxRequestBytes int64 `env:"REVALIDATOR_MAX_REQUEST_BYTES" envDefault:"3145728" help:"Largest request to Apple in bytes, with the receipt in base64."`
+	// LimitMargin keeps HTTP 413 from being believed that a proxy with a limit of
+	// its own answers. Too large a value believes such a proxy; too small a one
+	// asks again for ever where Apple lowers its limit a little.
+	LimitMargin int64 `env:"REVALIDATOR_REQUEST_LIMIT_MARGIN" envDefault:"65536" help:"How near to the largest request (the setting above, Apple's 3145728 at most) one must be, in bytes, an eighth of it at most, for HTTP 413 to count against its receipt; below that, it is a proxy that refuses it."`
 	// MaxReplyBytes is where reading stops. Replies are decoded as they arrive,
 	// so that a larger value costs time rather than memory.
 	MaxReplyBytes int64 `env:"REVALIDATOR_MAX_REPLY_BYTES" envDefault:"67108864" help:"Largest reply of Apple in bytes; a longer one counts as unreadable."`
-	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read: a
-	// record leaves 64 bytes in memory until its receipt is done.
+	// MaxReplyDepth and MaxReplyRecords bound what a reply may cost to read; the
+	// memory that it takes meanwhile is part of MemoryBytes.
 	MaxReplyDepth int `env:"REVALIDATOR_MAX_REPLY_DEPTH" envDefault:"32" help:"How deep objects and lists in a reply may be nested; Apple's own are 4 deep."`
 	// MaxReplyRecords counts a purchase once for each list that it is in.
 	MaxReplyRecords int `env:"REVALIDATOR_MAX_REPLY_RECORDS" envDefault:"50000" help:"Most purchases and renewals in a reply; one with more counts as unreadable."`
+	// MaxReplyTextBytes is far above Apple's: ids have 20 digits. What is longer
+	// does not come from Apple, and would not fit into an index from some 1,000.
+	MaxReplyTextBytes int `env:"REVALIDATOR_MAX_REPLY_TEXT_BYTES" envDefault:"256" help:"Longest id or other text of a reply that is stored, in bytes, from 64 to 1024; a reply with a longer one counts as unreadable."`
 	// ExcludeOldTransactions false asks for the whole history each time. It
 	// shows refunds of old periods, and replies grow by megabytes.
 	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Ask Apple for the latest transaction of each subscription only: true or false."`
@@ -138,9 +146,11 @@ type Worker struct {
 	// busy beside the small ones.
 	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
 	// MemoryBytes bounds the memory of a worker, together with some 20 MiB that
-	// it takes without any receipt. Too small a value leaves it idle: a small
-	// receipt takes 82 KiB, one of 2.2 MB 553 KiB.
-	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"48234496" help:"Memory that all receipts in hand of one worker process share; large ones get three quarters of it at most."`
+	// it takes without any receipt. Too small a value leaves it idle: of three
+	// quarters a small receipt takes 80 KiB and one of 2.2 MB 256 KiB; of the last
+	// one a reply takes what it says, 1 KiB for each subscription and 0.4 KiB for
+	// each one-time purchase or so. What finds no room is checked again later.
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"54525952" help:"Memory that all receipts in hand of one worker process share, a quarter of it for what replies say; a reply that needs more than that counts as unreadable."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
@@ -163,6 +173,17 @@ type Worker struct {
 	// BatchDelay holds each result back, so that others can join it; 0 stores
 	// what is there.
 	BatchDelay time.Duration `env:"REVALIDATOR_BATCH_DELAY" envDefault:"10ms" help:"How long a result waits for others to be stored with."`
+}
+
+// Quarantine is from when on the quarantining of an app stops, because too many of its
+// good receipts are accused at once. Both must be met. See docs/quarantine.md.
+type Quarantine struct {
+	// StopReceipts keeps a few bad receipts of a small app from stopping it. Larger
+	// values let as many good receipts be quarantined before anybody knows.
+	StopReceipts int64 `env:"REVALIDATOR_QUARANTINE_STOP_RECEIPTS" envDefault:"20" help:"How many of an app's receipts that Apple accepted before must get the same accusing failure within a day for its quarantining to stop."`
+	// StopPercent keeps the usual share of bad receipts of a large app from stopping
+	// it. Smaller values ask for a person more often.
+	StopPercent int64 `env:"REVALIDATOR_QUARANTINE_STOP_PERCENT" envDefault:"5" help:"Which part of those that were checked they must be as well, in percent."`
 }
 
 // Web is what can be looked at.

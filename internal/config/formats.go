@@ -26,6 +26,15 @@ func databaseURL(text string) error {
 	return nil
 }
 
+// textBytes keeps the ids of a reply within what Apple sends and what an entry of
+// an index of Postgres takes, 2,704 bytes, beside a bundle id.
+func textBytes(n int) error {
+	if n < 64 || n > 1024 {
+		return errors.New("want 64 to 1024")
+	}
+	return nil
+}
+
 // validate keeps the parser's error to itself, which quotes the password.
 func (r Redis) validate() error {
 	var err error

@@ -27,8 +27,8 @@ func defaults() config.Config {
 			ProductionURL:   "https://buy.itunes.apple.com/verifyReceipt",
 			SandboxURL:      "https://sandbox.itunes.apple.com/verifyReceipt",
 			Timeout:         60 * time.Second,
-			MaxRequestBytes: 3 << 20,
-			MaxReplyBytes:   64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000,
+			MaxRequestBytes: 3 << 20, LimitMargin: 64 << 10,
+			MaxReplyBytes: 64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000, MaxReplyTextBytes: 256,
 			ExcludeOldTransactions: true,
 		},
 		Schedule: config.Schedule{
@@ -40,7 +40,7 @@ func defaults() config.Config {
 		Queue: config.Queue{Depth: 5000, Ahead: 30 * time.Second, ClaimLease: 15 * time.Minute, OwnerLease: 30 * time.Second},
 		Worker: config.Worker{
 			Concurrency:      512,
-			LargeConcurrency: 4, MemoryBytes: 46 << 20,
+			LargeConcurrency: 4, MemoryBytes: 52 << 20,
 			LargeReceiptBytes: 256 << 10,
 			RetryBase:         30 * time.Second,
 			RetryMax:          6 * time.Hour,
@@ -50,7 +50,8 @@ func defaults() config.Config {
 			BatchSize:         250,
 			BatchDelay:        10 * time.Millisecond,
 		},
-		Web: config.Web{Addr: "127.0.0.1:8080", Path: "/", Retention: time.Minute},
+		Quarantine: config.Quarantine{StopReceipts: 20, StopPercent: 5},
+		Web:        config.Web{Addr: "127.0.0.1:8080", Path: "/", Retention: time.Minute},
 	}
 }
 

@@ -34,6 +34,7 @@ func (c Config) problems() []error {
 		named("REVALIDATOR_LOG_FORMAT", c.Log.Format.Validate()),
 		named("REVALIDATOR_APPLE_PRODUCTION_URL", appleURL(c.Apple.ProductionURL)),
 		named("REVALIDATOR_APPLE_SANDBOX_URL", appleURL(c.Apple.SandboxURL)),
+		named("REVALIDATOR_MAX_REPLY_TEXT_BYTES", textBytes(c.Apple.MaxReplyTextBytes)),
 		named("REVALIDATOR_SCHEDULE", schedule(c.Schedule.Cron)),
 		named("REVALIDATOR_UI_ADDR", address(c.Web.Addr)),
 		c.Web.login(),
@@ -60,6 +61,7 @@ func (c Config) sizes() []error {
 		{"REVALIDATOR_SECRET_AGE", int64(c.Keys.SecretAge), 0},
 		{"REVALIDATOR_APPLE_TIMEOUT", int64(c.Apple.Timeout), int64(time.Second)},
 		{"REVALIDATOR_MAX_REQUEST_BYTES", c.Apple.MaxRequestBytes, 1},
+		{"REVALIDATOR_REQUEST_LIMIT_MARGIN", c.Apple.LimitMargin, 1},
 		{"REVALIDATOR_MAX_REPLY_BYTES", c.Apple.MaxReplyBytes, 1},
 		{"REVALIDATOR_MAX_REPLY_DEPTH", int64(c.Apple.MaxReplyDepth), 8},
 		{"REVALIDATOR_MAX_REPLY_RECORDS", int64(c.Apple.MaxReplyRecords), 1},
@@ -76,6 +78,8 @@ func (c Config) sizes() []error {
 		{"REVALIDATOR_LIMITER_WAIT", int64(c.Worker.LimiterWait), 0},
 		{"REVALIDATOR_BATCH_SIZE", int64(c.Worker.BatchSize), 1},
 		{"REVALIDATOR_BATCH_DELAY", int64(c.Worker.BatchDelay), 0},
+		{"REVALIDATOR_QUARANTINE_STOP_RECEIPTS", c.Quarantine.StopReceipts, 1},
+		{"REVALIDATOR_QUARANTINE_STOP_PERCENT", c.Quarantine.StopPercent, 1},
 		{"REVALIDATOR_RETENTION", int64(c.Web.Retention), 0},
 	} {
 		if size.value >= size.least {
@@ -111,6 +115,7 @@ func (c Config) relations() []error {
 			"REVALIDATOR_QUEUE_DEPTH must not be less than REVALIDATOR_CONCURRENCY and REVALIDATOR_LARGE_CONCURRENCY together: else workers are idle"},
 		{c.Worker.LargeReceiptBytes <= c.Apple.MaxRequestBytes,
 			"REVALIDATOR_LARGE_RECEIPT_BYTES must not be more than REVALIDATOR_MAX_REQUEST_BYTES"},
+		{c.Quarantine.StopPercent <= 100, "REVALIDATOR_QUARANTINE_STOP_PERCENT must not be more than 100"},
 	} {
 		if !relation.ok {
 			found = append(found, errors.New(relation.text))

@@ -46,6 +46,8 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_UI_READ_WRITE=maybe":                                  "not true or false",
 		"REVALIDATOR_RETENTION=-1s":                                        "want at least 0",
 		"REVALIDATOR_CONCURRENCY=0":                                        "want at least 1",
+		"REVALIDATOR_MAX_REPLY_TEXT_BYTES=20":                              "want 64 to 1024",
+		"REVALIDATOR_MAX_REPLY_TEXT_BYTES=2000":                            "want 64 to 1024",
 		"REVALIDATOR_BATCH_DELAY=-1ms":                                     "want at least 0",
 		"REVALIDATOR_RETRY_BASE=1ms":                                       "want at least 1s",
 		"REVALIDATOR_SHUTDOWN_TIMEOUT=60s":                                 "longer than REVALIDATOR_APPLE_TIMEOUT",
@@ -54,6 +56,9 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_LIMITER_WAIT=29s":                                     "REVALIDATOR_LIMITER_WAIT must not be shorter",
 		"REVALIDATOR_QUEUE_DEPTH=515":                                      "REVALIDATOR_QUEUE_DEPTH must not be less",
 		"REVALIDATOR_LARGE_RECEIPT_BYTES=3145729":                          "REVALIDATOR_LARGE_RECEIPT_BYTES must not be more",
+		"REVALIDATOR_REQUEST_LIMIT_MARGIN=0":                               "want at least 1",
+		"REVALIDATOR_QUARANTINE_STOP_RECEIPTS=0":                           "want at least 1",
+		"REVALIDATOR_QUARANTINE_STOP_PERCENT=101":                          "must not be more than 100",
 		"REVALIDATOR_CONCURRENCY=-1;REVALIDATOR_UI_PATH=x":                 "REVALIDATOR_UI_PATH: \"x\" does not begin with /\nREVALIDATOR_CONCURRENCY",
 	} {
 		t.Run(environ, func(t *testing.T) {

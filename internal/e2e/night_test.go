@@ -172,7 +172,7 @@ func (n *night) workerWith(change func(*worker.Config)) *worker.Worker {
 		Data:   func(id, size int64) appstore.Receipt { return db.ReceiptData(id, size) },
 		Policy: iap.DefaultPolicy(),
 		// The clock stands still, so that only a wait of nothing ever ends.
-		Retry: worker.RetryPolicy{Base: time.Nanosecond, Max: time.Nanosecond, Limit: 20, DoubtLimit: 20},
+		Retry: worker.RetryPolicy{Base: time.Nanosecond, Max: time.Nanosecond, Limit: 20},
 		Now:   n.now,
 	}
 	change(&cfg)

@@ -19,7 +19,7 @@ import (
 // leaves a remainder. The product has no hook for that.
 const (
 	poisonedFile = "handle.go"
-	poisonPlace  = "\nfunc (w *Worker) check(ctx context.Context, r ledger.Receipt) (ledger.Outcome, error) {\n"
+	poisonPlace  = "\nfunc (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledger.Outcome, error) {\n"
 	poison       = "\tif r.ID%400 == 7 {\n\t\tpanic(\"poison\")\n\t}\n"
 	isPoison     = `id % 400 = 7`
 	// deadly is how often in a row the program stumbles over a receipt before it
@@ -27,8 +27,9 @@ const (
 	deadly = 3
 )
 
-// poisonReceipt has workers that panic over some receipts, and then workers that
-// do not, for which the receipts are taken out of quarantine.
+// poisonReceipt has workers that panic over some receipts, which are as new as if
+// Apple had never accepted them, because one that it did takes three days; and then
+// workers that do not, for which the receipts are taken out of quarantine.
 func poisonReceipt() Scenario {
 	var run *process // of the released receipts
 	return Scenario{
@@ -36,6 +37,12 @@ func poisonReceipt() Scenario {
 		Prepare: func(ctx context.Context, w *World) (err error) {
 			w.workerBinary, err = w.suite.poisoned(ctx, w.folder)
 			return err
+		},
+		Start: func(w *World) error {
+			if _, err := w.DB.Exec(`UPDATE receipts SET accepted_at = NULL WHERE ` + isPoison); err != nil {
+				return err
+			}
+			return w.startAll()
 		},
 		Attack: func(ctx context.Context, w *World) (err error) {
 			if err := await(ctx, "the run is finished", patience, w.Finished); err != nil {

@@ -65,7 +65,9 @@ func TestMergeKeepsUntoldGroups(t *testing.T) {
 		check         func(iap.Subscription) bool
 	}{
 		{"grace, and no renewal information", inGrace, telling(now.Add(day), period("2", -day)), iap.StatusGracePeriod,
-			func(s iap.Subscription) bool { return s.ExpirationIntent == iap.IntentBillingError && *s.AutoRenewStatus }},
+			func(s iap.Subscription) bool {
+				return s.ExpirationIntent == iap.IntentBillingError && *s.AutoRenewStatus
+			}},
 		{"grace ends while it is not told", inGrace, telling(now.Add(16*day), period("2", -day)), iap.StatusBillingRetry,
 			func(s iap.Subscription) bool { return s.IsInBillingRetryPeriod }},
 		{"billing retry, and no renewal information", retrying, telling(now.Add(58*day), period("2", -day)), iap.StatusBillingRetry,

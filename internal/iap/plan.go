@@ -56,6 +56,26 @@ func (p Policy) PlanAfter(c Conclusion, b Brought, at time.Time, backoff time.Du
 	return next
 }
 
+// CoveredAfter is how long after the next check of the receipt that covers it a
+// covered receipt is due: by then what that check found is stored, and the covered
+// one rests again without being checked, or it was missed.
+const CoveredAfter = 2 * day
+
+// Covered is the next check of a receipt that rests because another one is checked
+// instead, at the time of that one's next check.
+func Covered(next time.Time) Check {
+	return Check{At: next.Add(CoveredAfter), Rule: RuleCovered}
+}
+
+// Reach orders kinds of receipts by how much a check of one can show: an app
+// receipt all of a customer's purchases, a transaction receipt one.
+func (k ReceiptKind) Reach() int {
+	if k == KindAppReceipt {
+		return 1
+	}
+	return 0
+}
+
 func (p Policy) earliest(c Conclusion, now time.Time, id int64) Check {
 	if len(c.Subscriptions)+len(c.Purchases)+len(c.Undated) == 0 {
 		return p.at(now, spread(id)).wait(RuleNoPurchases, p.SweepEvery)

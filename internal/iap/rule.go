@@ -32,7 +32,10 @@ const (
 	RuleRetry     Rule = "retry"      // no usable answer: after a back-off
 	RuleWait      Rule = "wait"       // not asked: a limit is in force
 	RuleHeldBack  Rule = "held_back"  // not asked: Apple was in trouble
+	RuleCovered   Rule = "covered"    // another receipt shows all that this one shows, and is checked instead
 	RuleShowsLess Rule = "shows_less" // a reply showed less than is stored: after a back-off
 	RuleConfirm   Rule = "confirm"    // Apple says something final: confirm it on another day
 	RuleSetAside  Rule = "set_aside"  // no other answer can come: a person decides
+	// RuleQuarantineCheck is in place of RuleSetAside where the receipt shows a live subscription.
+	RuleQuarantineCheck Rule = "quarantine_check"
 )

@@ -47,6 +47,15 @@ func QuarantineStates() []ReceiptState {
 	}
 }
 
+// Quarantined reports whether the state is one of QuarantineStates.
+func (s ReceiptState) Quarantined() bool {
+	switch s {
+	case ReceiptMalformed, ReceiptNotAuthenticated, ReceiptWrongApp, ReceiptAccountGone, ReceiptTooLarge, ReceiptQuarantined:
+		return true
+	}
+	return false
+}
+
 // Validate reports a value that is none of the states.
 func (s ReceiptState) Validate() error {
 	for _, known := range ReceiptStates() {

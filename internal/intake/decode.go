@@ -71,7 +71,7 @@ func (c Config) read(r row) (iap.Receipt, *rejection) {
 	// Some receipts do not name their app; then the line is believed, and
 	// Apple has the last word.
 	if info.BundleID != "" && info.BundleID != bundleID {
-		return iap.Receipt{}, refuse(ReasonWrongApp, "the receipt is of the app %s: correct bundle_id", info.BundleID)
+		return iap.Receipt{}, refuse(ReasonWrongApp, "the receipt is of the app %.255s: correct bundle_id", info.BundleID)
 	}
 	return iap.Receipt{
 		BundleID:    bundleID,

@@ -86,9 +86,10 @@ type batch struct {
 	receipts []iap.Receipt
 	bytes    int
 
-	stored chan struct{} // closed once added or err is set
-	added  []bool
-	err    error
+	stored  chan struct{} // closed once what follows is set
+	added   []bool
+	refused map[int]error // by the place in receipts
+	err     error
 }
 
 func (b *batch) add(it *item) {
@@ -156,15 +157,15 @@ func (c *collector) flush(ctx context.Context) error {
 	b.stored = make(chan struct{})
 	go func() {
 		defer close(b.stored)
-		b.added, b.err = c.cfg.store(ctx, b.receipts, now)
+		b.added, b.refused, b.err = c.cfg.store(ctx, b.receipts, now)
 	}()
 	c.storing, c.batch = append(c.storing, b), new(batch)
 	return nil
 }
 
-// store lets a batch that has begun finish when ctx ends: whether a cancelled
+// storeAll lets a batch that has begun finish when ctx ends: whether a cancelled
 // transaction was committed could not be told.
-func (c Config) store(ctx context.Context, receipts []iap.Receipt, now time.Time) ([]bool, error) {
+func (c Config) storeAll(ctx context.Context, receipts []iap.Receipt, now time.Time) ([]bool, error) {
 	if len(receipts) == 0 {
 		return nil, nil
 	}
@@ -200,6 +201,9 @@ func (c *collector) end(b *batch) error {
 	if b.err != nil {
 		return fmt.Errorf("store lines %d to %d: %w", b.first().line, b.last().lastLine, b.err)
 	}
+	if err := c.refuse(b); err != nil {
+		return err
+	}
 	if err := c.cfg.writeRejects(b); err != nil {
 		return err
 	}
@@ -234,9 +238,12 @@ func (c Config) writeRejects(b *batch) error {
 // count adds a batch to the result, and makes room for others.
 func (c *collector) count(b *batch) {
 	for i, isNew := range b.added {
-		if isNew {
+		switch {
+		case b.refused[i] != nil:
+			continue
+		case isNew:
 			c.result.Added++
-		} else {
+		default:
 			c.result.Known++
 		}
 		c.result.ByKind[b.receipts[i].Kind]++

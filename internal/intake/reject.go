@@ -16,7 +16,8 @@ const (
 	ReasonNotAReceipt  Reason = "not_a_receipt"
 	ReasonTruncated    Reason = "truncated"
 	ReasonMalformed    Reason = "malformed"
-	ReasonWrongApp     Reason = "wrong_app" // the receipt is of another app than the line says
+	ReasonWrongApp     Reason = "wrong_app"  // the receipt is of another app than the line says
+	ReasonNotStored    Reason = "not_stored" // Postgres will never take it, such as a character that the database does not have
 )
 
 // A rejection is one line of the rejects. It never holds receipt bytes: a text

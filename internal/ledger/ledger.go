@@ -24,6 +24,15 @@ var (
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")
+	// ErrRefused is data that the database will never take as it is: too long,
+	// too large a number, a character that it does not have, a broken rule.
+	ErrRefused = errors.New("refused by the database")
+	// ErrTooMuch is a batch whose receipts show more rows together than one
+	// transaction should hold in memory: each of it is to be saved alone.
+	ErrTooMuch = errors.New("too many rows for one transaction")
+	// ErrBroken is a database that takes no data of the kind, whatever is in it: a
+	// table or a right is missing, or it is itself at fault.
+	ErrBroken = errors.New("database does not do what it should")
 )
 
 // App is one bundle id whose receipts are kept fresh.
@@ -43,12 +52,20 @@ type App struct {
 	// PausedAt is nil while the app is at work.
 	PausedAt     *time.Time `db:"paused_at" json:"paused_at"`
 	PausedReason *string    `db:"paused_reason" json:"paused_reason"`
-	CreatedAt    time.Time  `db:"created_at" json:"created_at"`
+	// QuarantineStoppedAt is nil while receipts of the app may be quarantined;
+	// QuarantineStoppedFor is the class of failure that too many had at once.
+	QuarantineStoppedAt  *time.Time `db:"quarantine_stopped_at" json:"quarantine_stopped_at"`
+	QuarantineStoppedFor *string    `db:"quarantine_stopped_for" json:"quarantine_stopped_for"`
+	CreatedAt            time.Time  `db:"created_at" json:"created_at"`
 }
 
 // Budget names what the rate of the app is kept for: each environment has a
 // budget of its own.
 func (a App) Budget(e iap.Environment) string { return a.BundleID + "/" + string(e) }
+
+// SizeBudget names the budget of requests of about a size, which has a breaker of
+// its own where something before Apple refuses them: "8 to 16 KiB".
+func (a App) SizeBudget(e iap.Environment, size string) string { return a.Budget(e) + "/" + size }
 
 // Policy is the policy of looks for the app's receipts, made from that for all
 // apps.
@@ -66,10 +83,12 @@ func (a App) Policy(p iap.Policy) iap.Policy {
 	return p
 }
 
-// SplitBudget is the app and the environment that a budget is for.
-func SplitBudget(budget string) (bundleID string, e iap.Environment) {
-	bundleID, environment, _ := strings.Cut(budget, "/")
-	return bundleID, iap.Environment(environment)
+// SplitBudget is the app and the environment that a budget is for, and the size of
+// requests where it is not for all.
+func SplitBudget(budget string) (bundleID string, e iap.Environment, size string) {
+	bundleID, rest, _ := strings.Cut(budget, "/")
+	environment, size, _ := strings.Cut(rest, "/")
+	return bundleID, iap.Environment(environment), size
 }
 
 // ClaimKey names one claim.
@@ -166,15 +185,28 @@ type Receipt struct {
 	// Environment is empty until Apple taught it.
 	Environment iap.Environment
 	// ConsecutiveFailures is how often in a row there was no usable answer;
-	// FailuresAlike how many of the last of them were of the class LastFailure.
+	// FailuresAlike how many of the last of them were of the class LastFailure,
+	// and AlikeDays on how many different days of UTC these were.
 	ConsecutiveFailures int
 	LastFailure         string
 	FailuresAlike       int
+	AlikeDays           int
+	// LastCheckedAt is when Apple was last asked, AcceptedAt when it last
+	// accepted the receipt; the zero time where it never did.
+	LastCheckedAt, AcceptedAt time.Time
 	// StaleReplies is how many replies in a row told nothing newer than what is
 	// stored.
 	StaleReplies int
-	App          App
+	// Rests is whether the receipt is covered by another, is due by that rule
+	// alone, and everything that it shows was checked through the other one: it
+	// need not be checked.
+	Rests bool
+	App   App
 }
+
+// Accepted is whether Apple ever accepted the receipt, whatever was believed of
+// it since.
+func (r Receipt) Accepted() bool { return !r.AcceptedAt.IsZero() }
 
 // Outcome is what became of one claim. Storing it ends the claim; a claim that
 // was lost meanwhile makes it void.
@@ -203,6 +235,13 @@ type Outcome struct {
 	NextCheck iap.Check
 	// Stays keeps the receipt in its run, to be asked about again in it.
 	Stays bool
+	// Verdict is what to believe of the receipt in place of State and NextCheck,
+	// unless the app's quarantining is stopped; nil is nothing. A receipt that is
+	// quarantined leaves its run.
+	Verdict *Verdict
+	// CountsChecked and CountsAccused are whether the outcome counts in the
+	// figures that show unusual quarantine: see Figures.
+	CountsChecked, CountsAccused bool
 	// Conclusion is what Apple's facts say, nil where there were none. It is
 	// merged with the rows that the receipt shows, and the next check planned
 	// from the result: by Policy, and where the facts tell nothing new, no
@@ -213,6 +252,14 @@ type Outcome struct {
 	// News is whether the conclusion told something newer than what was stored,
 	// and showed all of that. It is found out when the outcome is stored.
 	News bool
+	// Shows is how many subscriptions and purchases the conclusion shows, and
+	// CoveredBy the receipt that is checked instead from now on, 0 where none
+	// is. They are found out when the outcome is stored.
+	Shows     int
+	CoveredBy int64
+	// Rests is of a receipt that was not asked about because another one was
+	// checked instead; see Receipt.
+	Rests bool
 	// ImportedAt is when the receipt came in: of what was bought long before,
 	// the first sight is no news. Where it is zero, everything is news.
 	ImportedAt time.Time
@@ -230,6 +277,8 @@ type Saved struct {
 	// conclusion made of them.
 	NextCheck iap.Check
 	Failure   string
+	// Quarantined is whether the verdict of the outcome is believed.
+	Quarantined bool
 }
 
 // RunKind is how a run came about.
@@ -295,6 +344,8 @@ type RunTotals struct {
 	Enqueued int64 `db:"enqueued" json:"enqueued"`
 	Done     int64 `db:"done" json:"done"`
 	Changed  int64 `db:"changed" json:"changed"`
-	Failed   int64 `db:"failed" json:"failed"`
-	Calls    int64 `db:"calls" json:"calls"`
+	// Quarantined is how many of those that failed were quarantined.
+	Failed      int64 `db:"failed" json:"failed"`
+	Quarantined int64 `db:"quarantined" json:"quarantined"`
+	Calls       int64 `db:"calls" json:"calls"`
 }

@@ -72,23 +72,29 @@ func plan(p iap.Policy, l *look) (moment, string) {
 	return check.At.Sub(origin), string(check.Rule)
 }
 
-// visit is one look that a policy took, and why.
+// visit is one look that a policy took, and why, and when the receipt is due after
+// it; never where it is not.
 type visit struct {
 	at    moment
 	phase int
 	why   string
+	due   moment
 }
 
 // play appends the looks that a policy takes at a history. The first is when the
 // receipt comes in, or some time before the days that count. A run takes a 24th
 // of the time between two, and asks about each receipt somewhere in it.
 func (p *Policy) play(h *history, id int64, until moment, visits []visit) []visit {
-	first := max(h.born, -warmUp+30*day/1024*fraction(uint64(id)))
+	return p.playFrom(max(h.born, -warmUp+30*day/1024*fraction(uint64(id))), h, id, until, visits)
+}
+
+func (p *Policy) playFrom(first moment, h *history, id int64, until moment, visits []visit) []visit {
 	l := look{history: h, id: id, at: first, knownPhase: -1}
 	l.phase = h.phaseAt(l.at, 0)
 	for why := "new"; ; {
-		visits = append(visits, visit{l.at, l.phase, why})
+		visits = append(visits, visit{at: l.at, phase: l.phase, why: why})
 		due, rule := p.next(&l)
+		visits[len(visits)-1].due = due
 		if due == never {
 			return visits
 		}

@@ -9,14 +9,21 @@ CREATE TABLE apps (
     paused_at         timestamptz,
     paused_reason     text,
     secret_probed_at  timestamptz,
+    quarantine_stopped_at timestamptz,
+    quarantine_stopped_for text,
+    quarantine_resumed_at timestamptz,
     grace_days        integer CHECK (grace_days BETWEEN 0 AND 60),
     resubscribe_days  integer CHECK (resubscribe_days BETWEEN 0 AND 3650),
     sweep_days        integer CHECK (sweep_days BETWEEN 1 AND 365),
     created_at        timestamptz NOT NULL,
-    CHECK ((paused_at IS NULL) = (paused_reason IS NULL))
+    CHECK ((paused_at IS NULL) = (paused_reason IS NULL)),
+    CHECK ((quarantine_stopped_at IS NULL) = (quarantine_stopped_for IS NULL)),
+    CHECK (quarantine_resumed_at IS NULL OR quarantine_stopped_at IS NOT NULL)
 );
 COMMENT ON COLUMN apps.rate_per_second IS 'Calls to Apple per second, for each environment, over all workers together';
 COMMENT ON COLUMN apps.secret_probed_at IS 'When a worker last tried the secrets of the paused app; keeps the others from doing the same';
+COMMENT ON COLUMN apps.quarantine_stopped_at IS 'Since when no receipt of the app is quarantined: too many got the class of failure quarantine_stopped_for within a day';
+COMMENT ON COLUMN apps.quarantine_resumed_at IS 'When a person resumed quarantining for that class all the same; kept until the figures of app_checks are normal';
 COMMENT ON COLUMN apps.grace_days IS 'For how long after expiry the app itself leaves a customer whose payment failed the service; NULL is not at all';
 COMMENT ON COLUMN apps.resubscribe_days IS 'For how long after its end a subscription is looked at; NULL is the policy''s own';
 COMMENT ON COLUMN apps.sweep_days IS 'Longest wait between two looks at a live subscription; NULL is the policy''s own';
@@ -52,11 +59,16 @@ CREATE TABLE receipts (
     claimed_until        timestamptz,
     run_id               bigint,
     last_checked_at      timestamptz,
+    accepted_at          timestamptz,
+    quarantined_at       timestamptz,
     last_code            integer,
     last_error           text,
     consecutive_failures integer NOT NULL DEFAULT 0,
     failures_alike       integer NOT NULL DEFAULT 0,
+    alike_days           smallint NOT NULL DEFAULT 0,
     stale_replies        integer NOT NULL DEFAULT 0,
+    shows                integer NOT NULL DEFAULT 0,
+    covered_by           bigint,
     created_at           timestamptz NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
 COMMENT ON COLUMN receipts.environment IS 'NULL until Apple taught it; tried first from then on';
@@ -65,9 +77,15 @@ COMMENT ON COLUMN receipts.run_id IS 'The run that holds the claim, or waits to 
 COMMENT ON COLUMN receipts.last_code IS 'Apple''s status code of the last answer, NULL where there was none';
 COMMENT ON COLUMN receipts.last_error IS 'The class of the last failure, NULL after a success';
 
+COMMENT ON COLUMN receipts.accepted_at IS 'When Apple last accepted the receipt, NULL where it never did; kept whatever is believed of it later';
+COMMENT ON COLUMN receipts.quarantined_at IS 'Since when the receipt is in quarantine, NULL where it is not';
 COMMENT ON COLUMN receipts.failures_alike IS 'How many of the last failures in a row were of the class of last_error';
+COMMENT ON COLUMN receipts.alike_days IS 'On how many different days of UTC these failures were';
 
 COMMENT ON COLUMN receipts.stale_replies IS 'How many replies in a row told nothing newer than what is stored; they are further and further apart';
+
+COMMENT ON COLUMN receipts.shows IS 'How many subscriptions and one-time purchases the last reply showed';
+COMMENT ON COLUMN receipts.covered_by IS 'The receipt that shows all that this one shows and is checked instead, so that this one rests; NULL where none does';
 
 -- Every check updates a receipt twice, and each update writes to every index
 -- that covers the row: one more of them costs each check some 40 µs.
@@ -76,6 +94,7 @@ CREATE INDEX receipts_due ON receipts (bundle_id, next_check_at, id)
     WHERE claimed_until IS NULL AND next_check_at IS NOT NULL;
 CREATE INDEX receipts_claimed ON receipts (bundle_id, claimed_until, run_id) WHERE claimed_until IS NOT NULL;
 CREATE INDEX receipts_run ON receipts (run_id, next_check_at) WHERE run_id IS NOT NULL;
+CREATE INDEX receipts_covered ON receipts (covered_by) WHERE covered_by IS NOT NULL;
 CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
 
 CREATE TABLE receipt_data (
@@ -147,7 +166,7 @@ CREATE TABLE receipt_subscriptions (
     FOREIGN KEY (bundle_id, environment, original_transaction_id) REFERENCES subscriptions ON DELETE CASCADE
 );
 CREATE INDEX receipt_subscriptions_subscription
-    ON receipt_subscriptions (original_transaction_id, bundle_id, environment);
+    ON receipt_subscriptions (original_transaction_id, bundle_id, environment, receipt_id);
 
 CREATE TABLE purchases (
     bundle_id               text NOT NULL REFERENCES apps,
@@ -164,9 +183,11 @@ CREATE TABLE purchases (
     as_of                   timestamptz NOT NULL,
     receipt_id              bigint REFERENCES receipts ON DELETE SET NULL,
     first_receipt_id        bigint,
+    shown_by                bigint[],
     updated_at              timestamptz NOT NULL,
     PRIMARY KEY (bundle_id, environment, transaction_id)
 );
+COMMENT ON COLUMN purchases.shown_by IS 'The receipts that showed it, the first 64 of them';
 COMMENT ON COLUMN purchases.unrevoked_since IS 'Apple''s time of the first of the last replies in a row that show a refunded purchase as paid';
 COMMENT ON COLUMN purchases.receipt_id IS 'The last receipt that showed it; first_receipt_id is the first, which may be gone';
 CREATE INDEX purchases_receipt ON purchases (receipt_id);
@@ -225,18 +246,20 @@ CREATE INDEX runs_open ON runs (id) WHERE state = 'running';
 -- One row per run and app, so that a paused or slow app can be told from the
 -- others; run_totals adds them up.
 CREATE TABLE run_apps (
-    run_id    bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
-    bundle_id text NOT NULL,
-    due       bigint NOT NULL DEFAULT 0,
-    enqueued  bigint NOT NULL DEFAULT 0,
-    done      bigint NOT NULL DEFAULT 0,
-    changed   bigint NOT NULL DEFAULT 0,
-    failed    bigint NOT NULL DEFAULT 0,
-    calls     bigint NOT NULL DEFAULT 0,
-    reached   bigint NOT NULL DEFAULT 0,
+    run_id      bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
+    bundle_id   text NOT NULL,
+    due         bigint NOT NULL DEFAULT 0,
+    enqueued    bigint NOT NULL DEFAULT 0,
+    done        bigint NOT NULL DEFAULT 0,
+    changed     bigint NOT NULL DEFAULT 0,
+    failed      bigint NOT NULL DEFAULT 0,
+    quarantined bigint NOT NULL DEFAULT 0,
+    calls       bigint NOT NULL DEFAULT 0,
+    reached     bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, bundle_id)
 ) WITH (fillfactor = 50);
 
+COMMENT ON COLUMN run_apps.quarantined IS 'How many of those that failed were quarantined';
 COMMENT ON COLUMN run_apps.reached IS 'The last receipt id of run_items that a backfill has come to';
 
 -- What a backfill is over, chosen when it was opened, so that the choice does
@@ -258,6 +281,17 @@ CREATE TABLE run_failures (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE run_failures IS 'Answers that were no success, by class; a receipt that was asked about again may appear more than once';
 
+-- The figures that show unusual quarantine, kept for two days.
+CREATE TABLE app_checks (
+    bundle_id text NOT NULL REFERENCES apps ON DELETE CASCADE,
+    hour      timestamptz NOT NULL,
+    class     text NOT NULL,
+    receipts  bigint NOT NULL,
+    PRIMARY KEY (bundle_id, hour, class)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE app_checks IS 'Receipts that Apple accepted before and that are not in quarantine, each counted once for a day of UTC, by the hour of that check';
+COMMENT ON COLUMN app_checks.class IS 'A class of failures that accuses the receipt; empty for all that had such a failure or a success';
+
 -- Which Redis the queue was filled for: when it is another, or an emptied one,
 -- its tasks are gone and every claim is released.
 CREATE TABLE queue_epoch (
@@ -273,6 +307,7 @@ SELECT r.id, r.kind, r.scheduled_for, r.filter, r.share, r.owner_until, r.cutoff
        coalesce(sum(a.done), 0)::bigint AS done,
        coalesce(sum(a.changed), 0)::bigint AS changed,
        coalesce(sum(a.failed), 0)::bigint AS failed,
+       coalesce(sum(a.quarantined), 0)::bigint AS quarantined,
        coalesce(sum(a.calls), 0)::bigint AS calls
 FROM runs r LEFT JOIN run_apps a ON a.run_id = r.id
 GROUP BY r.id;
@@ -280,5 +315,5 @@ GROUP BY r.id;
 
 -- +goose Down
 DROP VIEW run_totals;
-DROP TABLE queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
+DROP TABLE app_checks, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
     receipt_subscriptions, subscriptions, receipt_data, receipts, shared_secrets, apps;

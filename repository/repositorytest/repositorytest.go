@@ -5,11 +5,14 @@ package repositorytest
 import (
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/pressly/goose/v3"
 
 	"revalidator/internal/devstack/pgtest"
 	"revalidator/internal/secret"
@@ -32,6 +35,28 @@ func Open(t testing.TB) *repository.DB {
 func URL(t testing.TB) secret.Value {
 	t.Helper()
 	return secret.New(pgtest.Database(t, "revalidator_"+schema(t), migrate))
+}
+
+// Latin1URL is URL of a database that keeps texts in LATIN1, which Migrate would
+// refuse: as it is where one was migrated by other means.
+func Latin1URL(t testing.TB) secret.Value {
+	t.Helper()
+	url := pgtest.Encoded(t, "LATIN1")
+	db, err := sql.Open("postgres", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	_, here, _, _ := runtime.Caller(0)
+	files := os.DirFS(filepath.Join(filepath.Dir(here), "..", "migrations"))
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.Up(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return secret.New(url)
 }
 
 func migrate(ctx context.Context, url string) error {

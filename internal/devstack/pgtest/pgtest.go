@@ -55,6 +55,22 @@ func Database(t testing.TB, template string, prepare func(ctx context.Context, u
 	return server.url(name)
 }
 
+// Encoded returns the URL of an empty database for this test alone, which keeps
+// texts in another encoding than the server's own, such as LATIN1.
+func Encoded(t testing.TB, encoding string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	server := connect(ctx, t)
+	name := "test_" + strings.ToLower(rand.Text())
+	create := "CREATE DATABASE %s TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING " + pq.QuoteLiteral(encoding)
+	if err := server.exec(ctx, create, name); err != nil {
+		t.Fatalf("create a database in %s: %v", encoding, err)
+	}
+	t.Cleanup(func() { server.drop(t, name) })
+	return server.url(name)
+}
+
 // started is the one server of this test program. It is not stopped: only the
 // end of the program is certain to come after the last test, and ends it.
 var started = sync.OnceValues(func() (string, error) {

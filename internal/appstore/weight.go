@@ -1,0 +1,70 @@
+package appstore
+
+import (
+	"context"
+	"slices"
+
+	"revalidator/internal/iap"
+)
+
+// growFunc is that of a Request.
+type growFunc func(ctx context.Context, bytes int64) error
+
+// within is grow for one HTTP request, nil where nobody is told.
+func (grow growFunc) within(ctx context.Context) func(int64) error {
+	if grow == nil {
+		return nil
+	}
+	return func(bytes int64) error { return grow(ctx, bytes) }
+}
+
+// kept is what a reply leaves in memory while it is read.
+type kept struct {
+	// grow is told of it, and may end the reading; nil is nobody.
+	grow  func(bytes int64) error
+	texts int64 // bytes of texts that are held, not all of them once
+	// changes is how often a period was of another subscription, named chain,
+	// than the one before it: at least how many subscriptions there are.
+	changes int
+	chain   string
+	// purchases is how many records of each list are no periods, and revoked how
+	// many of all were refunded or withdrawn.
+	purchases [iap.ListLatest + 1]int
+	revoked   int
+	told      int64 // the weight that grow was told of last
+}
+
+// weighStep is by how much a reply grows until somebody is told.
+const weighStep = 8 << 10
+
+// weighTransaction tells of what is kept with one more transaction.
+func (d *decoder) weighTransaction(t iap.Transaction, list iap.List) {
+	k := &d.kept
+	if t.IsRevoked() {
+		k.revoked++
+	}
+	switch {
+	case !t.IsSubscription() && !t.IsExpiryUnreadable:
+		k.purchases[list]++
+	case t.OriginalTransactionID != k.chain:
+		k.chain = t.OriginalTransactionID
+		k.changes++
+	}
+	d.weigh()
+}
+
+// weigh tells of what is kept.
+func (d *decoder) weigh() {
+	k := &d.kept
+	if k.grow == nil {
+		return
+	}
+	weight := d.out.Facts.Weight(k.changes, slices.Max(k.purchases[:]), k.revoked) + k.texts
+	if weight < k.told+weighStep {
+		return
+	}
+	k.told = weight
+	if err := k.grow(weight); err != nil {
+		d.fail(err)
+	}
+}

@@ -1,0 +1,71 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// isRefused is an error that one receipt of a batch may be the cause of: the Store
+// will never take it, or its app was removed meanwhile.
+func isRefused(err error) bool {
+	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrNotFound)
+}
+
+// store stores a batch, without those of it that the Store refuses: of a batch that
+// is refused, each half is stored by itself. Its error is another one of the Store.
+func (c Config) store(ctx context.Context, receipts []iap.Receipt, now time.Time) (added []bool, refused map[int]error, err error) {
+	added, err = c.storeAll(ctx, receipts, now)
+	switch {
+	case !isRefused(err):
+		return added, nil, err
+	case len(receipts) == 1:
+		return []bool{false}, map[int]error{0: err}, nil
+	}
+	refused = make(map[int]error)
+	for half := range slices.Chunk(receipts, (len(receipts)+1)/2) {
+		first := len(added)
+		of, not, err := c.store(ctx, half, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		added = append(added, of...)
+		for i, why := range not {
+			refused[first+i] = why
+		}
+	}
+	return added, refused, nil
+}
+
+// refuse puts what the Store refused of a batch among the rejects. Where it refuses
+// all of several lines, and nothing was stored before, the fault is not theirs.
+func (c *collector) refuse(b *batch) error {
+	if n := len(b.receipts); n > 1 && len(b.refused) == n && c.result.Added+c.result.Known == 0 {
+		return fmt.Errorf("store lines %d to %d, each of which is refused: %w", b.first().line, b.last().lastLine, b.refused[0])
+	}
+	i := 0
+	for _, it := range b.items {
+		if it.refused != nil {
+			continue
+		}
+		if err := b.refused[i]; err != nil {
+			it.refused = it.refusedBy(err)
+		}
+		i++
+	}
+	return nil
+}
+
+func (it *item) refusedBy(err error) *rejection {
+	r := refuse(ReasonNotStored, "%v", err)
+	if errors.Is(err, ledger.ErrNotFound) {
+		r = refuse(ReasonUnknownApp, "the app %s was removed meanwhile", it.receipt.BundleID)
+	}
+	r.Line, r.BundleID, r.CustomerRef = it.record.line, it.receipt.BundleID, it.receipt.CustomerRef
+	return r
+}

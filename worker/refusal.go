@@ -1,0 +1,143 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// errSaveRefused is a result that Postgres will never take: of this receipt alone.
+var errSaveRefused = errors.New("result refused by the database")
+
+// refusal is one of a batch that failed by itself, in a way that time does not heal.
+type refusal struct {
+	err error
+	// others is how many others of its kind were in the batch, and saved how many
+	// of those did not fail.
+	others, saved int
+}
+
+func (r *refusal) Error() string { return r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// refusedAlone is the error of one that nothing can be compared with.
+func refusedAlone(err error) error {
+	if !isHopeless(err) {
+		return err
+	}
+	return &refusal{err: err}
+}
+
+// isHopeless is an error that comes again however often it is tried.
+func isHopeless(err error) bool {
+	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrBroken) || errors.Is(err, errPanicked)
+}
+
+// isPassing is an error of a database that is away.
+func isPassing(err error) bool {
+	return errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// doApart does each of a batch alone, and tells those that fail of the others.
+func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]) {
+	kind := func(in In) int {
+		if b.kind == nil {
+			return 0
+		}
+		return b.kind(in)
+	}
+	all, failed := make(map[int]int), make(map[int]int)
+	errs := make([]error, len(batch))
+	for i, p := range batch {
+		all[kind(p.in)]++
+		if i > 0 && isPassing(errs[i-1]) {
+			errs[i] = errs[i-1] // nor will it be there for this one
+		} else {
+			errs[i] = b.doOne(ctx, p)
+		}
+		if errs[i] != nil {
+			failed[kind(p.in)]++
+		}
+	}
+	for i, p := range batch {
+		if err := errs[i]; isHopeless(err) {
+			k := kind(p.in)
+			p.out <- result[Out]{err: &refusal{err: err, others: all[k] - 1, saved: all[k] - failed[k]}}
+		} else if err != nil {
+			p.out <- result[Out]{err: err}
+		}
+	}
+}
+
+func (b *batcher[In, Out]) doOne(ctx context.Context, p pending[In, Out]) error {
+	ctx, cancel := saveContext(ctx)
+	defer cancel()
+	b.beat()
+	return b.doAll(ctx, []pending[In, Out]{p})
+}
+
+// isOfReceipt reports whether a save was refused for what is in it: others of its
+// kind were stored meanwhile, or it was alone, and its data are what Postgres names.
+// Where all of several are refused, it is not the receipts.
+func (r *refusal) isOfReceipt() bool {
+	return r.saved > 0 || r.others == 0 && errors.Is(r.err, ledger.ErrRefused)
+}
+
+// putOffFor is how long a result that could not be stored for a fault of ours is put
+// off at most, so that Apple is not asked again and again meanwhile.
+const putOffFor = 5 * time.Minute
+
+// putOff releases the claim of such a result. Its calls were made, and are counted;
+// nothing else is.
+func (w *Worker) putOff(r ledger.Receipt, calls int) ledger.Outcome {
+	o := w.notAsked(r)
+	o.Calls = calls
+	wait := time.Duration(float64(putOffFor) * (0.2 + 0.8*w.cfg.Retry.Random()))
+	o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: iap.RuleWait}
+	return o
+}
+
+// insteadOf is the outcome to save in the place of one that failed for good: a
+// failure of the receipt, where it is that, or nothing.
+func (w *Worker) insteadOf(ctx context.Context, r ledger.Receipt, o ledger.Outcome, failed error) (ledger.Outcome, error) {
+	var refused *refusal
+	answer := appstore.Answer{Calls: o.Calls, Environment: o.Environment}
+	switch {
+	case errors.Is(failed, errPanicked):
+		w.logPanic(r.ID, failed.Error(), "")
+		return w.conclude(ctx, r, appstore.Answer{Calls: o.Calls}, errPanicked)
+	case !errors.As(failed, &refused):
+		return ledger.Outcome{}, failed
+	case refused.isOfReceipt():
+		return w.conclude(ctx, r, answer, fmt.Errorf("%w: %w", errSaveRefused, failed))
+	}
+	if w.refusals.isDue(w.cfg.Now()) {
+		w.cfg.Logger.Error("results cannot be stored: all of a batch are refused, which no receipt is the cause of; they are checked again later",
+			"receipt_id", r.ID, "results", refused.others+1, "error", refused.err)
+	}
+	return w.putOff(r, o.Calls), nil
+}
+
+// seldom is something that is said once in a while.
+type seldom struct {
+	mu   sync.Mutex
+	last time.Time
+}
+
+const seldomEvery = time.Minute
+
+func (s *seldom) isDue(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.last.IsZero() && now.Sub(s.last) < seldomEvery {
+		return false
+	}
+	s.last = now
+	return true
+}

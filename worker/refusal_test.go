@@ -1,0 +1,192 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// choosy is a database that refuses batches with some conclusions.
+type choosy struct {
+	*fakeStore
+	refuses func(ledger.Outcome) error
+}
+
+func (s choosy) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+	for _, o := range outcomes {
+		if err := s.refuses(o); err != nil {
+			return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
+		}
+	}
+	return s.fakeStore.SaveOutcomes(ctx, outcomes)
+}
+
+// conclusionsOf is a choosy database that refuses the conclusions of receipts up to
+// an id, and nothing else.
+func conclusionsOf(upTo int64, err error) func(ledger.Outcome) error {
+	return func(o ledger.Outcome) error {
+		if o.Conclusion != nil && o.ReceiptID <= upTo {
+			return err
+		}
+		return nil
+	}
+}
+
+// TestWhatIsNeverStored saves the results of four receipts, of which some are bare,
+// at once, and says of which a failure is counted.
+func TestWhatIsNeverStored(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		receipts, bare int
+		refuses        func(ledger.Outcome) error
+		// counted and putOff are receipts, and errors are left to the queue.
+		counted, putOff, errors int
+		told                    int
+	}{
+		"one, while the others are stored":          {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
+		"three, while one is stored":                {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0},
+		"by a fault of Postgres, others are stored": {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0},
+		"all of them": {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1},
+		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1},
+		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
+		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1},
+		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
+		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1},
+		"one, and its failure is refused too": {4, 0, func(o ledger.Outcome) error {
+			return conclusionsOf(1, ledger.ErrRefused)(ledger.Outcome{ReceiptID: o.ReceiptID, Conclusion: &iap.Conclusion{}})
+		}, 0, 0, 1, 0},
+		"away":                              {4, 0, func(ledger.Outcome) error { return ledger.ErrUnavailable }, 0, 0, 4, 0},
+		"an error that nothing is known of": {4, 0, conclusionsOf(1, errRefused), 0, 0, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := newParts(t, func(c *Config) {
+					c.Store, c.BatchDelay = choosy{c.Store.(*fakeStore), test.refuses}, time.Hour
+					c.BatchSize = test.receipts + test.bare
+					c.Registerer = nil
+				})
+				failed := 0
+				var mu sync.Mutex
+				var all sync.WaitGroup
+				for i := range test.receipts + test.bare {
+					r := claimed()
+					r.ID = int64(i + 1)
+					o := p.notAsked(r)
+					o.Calls = 1
+					if i < test.receipts {
+						o.Asked, o.Conclusion = true, &iap.Conclusion{}
+					}
+					all.Go(func() {
+						if _, _, err := p.saveSafely(t.Context(), r, o); err != nil {
+							mu.Lock()
+							defer mu.Unlock()
+							failed++
+						}
+					})
+				}
+				all.Wait()
+				counted, putOff := 0, 0
+				for _, o := range p.store.saved {
+					switch {
+					case o.Failure == "save_refused":
+						counted++
+						if !o.Asked || o.Calls != 1 || o.Conclusion != nil || o.NextCheck.Rule != iap.RuleRetry {
+							t.Errorf("outcome %+v, want a failure that is checked again", o)
+						}
+					case o.Conclusion == nil && o.NextCheck.Rule == iap.RuleWait:
+						putOff++
+						if wait := o.NextCheck.At.Sub(noon); o.Asked || o.Failure != "" || o.Calls != 1 || wait < time.Minute || wait > putOffFor {
+							t.Errorf("outcome %+v, want it put off for minutes, with its call and nothing else counted", o)
+						}
+					}
+				}
+				got := []int{counted, putOff, failed, len(p.log.at(slog.LevelError))}
+				if diff := cmp.Diff([]int{test.counted, test.putOff, test.errors, test.told}, got); diff != "" {
+					t.Errorf("counted, put off, left to the queue, errors told (-want +got)\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestAFaultOfOursIsToldOnceAMinute and not for each receipt.
+func TestAFaultOfOursIsToldOnceAMinute(t *testing.T) {
+	t.Parallel()
+	var s seldom
+	told := 0
+	for i := range 200 {
+		if s.isDue(noon.Add(time.Duration(i) * time.Second)) {
+			told++
+		}
+	}
+	if told != 4 {
+		t.Errorf("told %d times in 200 s, want 4", told)
+	}
+}
+
+// TestBatchIsCutByRows has outcomes of different sizes come at once.
+func TestBatchIsCutByRows(t *testing.T) {
+	store := &batchStore{}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+		b.maxWeight = 10
+		rows := []int{3, 3, 3, 3, 50, 1, 1, 9, 2}
+		done := make(chan result[ledger.Saved], len(rows))
+		go func() {
+			for i, n := range rows {
+				c := &iap.Conclusion{Subscriptions: make([]iap.Subscription, n-1)}
+				b.in <- pending[ledger.Outcome, ledger.Saved]{ledger.Outcome{ReceiptID: int64(i + 1), Conclusion: c}, done}
+			}
+		}()
+		for range rows {
+			if r := <-done; r.err != nil {
+				t.Error(r.err)
+			}
+		}
+		if diff := cmp.Diff([][]int64{{1, 2, 3}, {4}, {5}, {6, 7}, {8}, {9}}, store.batches); diff != "" {
+			t.Errorf("batches (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestStopWithOneThatDidNotFit stores it too.
+func TestStopWithOneThatDidNotFit(t *testing.T) {
+	store := &batchStore{}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func()) {
+		b.maxWeight = 1
+		committing, finish := store.hold()
+		all := answers(t.Context(), b, 2)
+		<-committing
+		synctest.Wait()
+		stop()
+		close(finish)
+		for id, r := range all() {
+			if r.err != nil && !errors.Is(r.err, errStopped) {
+				t.Errorf("outcome %d: %v", id, r.err)
+			}
+		}
+	})
+}
+
+func TestRowsOfAnOutcome(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[int]*iap.Conclusion{
+		1:  nil,
+		4:  {Subscriptions: make([]iap.Subscription, 2), Purchases: make([]iap.Purchase, 1)},
+		12: {Subscriptions: []iap.Subscription{{Revocations: make([]iap.Revocation, 50)}}},
+	} {
+		if got := rowsOf(ledger.Outcome{Conclusion: c}); got != want {
+			t.Errorf("%+v: %d rows, want %d", c, got, want)
+		}
+	}
+}
