@@ -292,11 +292,17 @@ func coveredBy(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64][]int64
 // plannedTogether is of how many receipts the rows are in memory at a time.
 const plannedTogether = 8
 
-// planAlone gives receipts next checks of their own.
+// planAlone gives receipts next checks of their own. What is due, or waits in a run,
+// stays so: it is checked without the one that covered it.
 func planAlone(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy, now time.Time) error {
 	const query = `
-		UPDATE receipts r SET covered_by = NULL, next_check_at = o.next_check_at, next_check_rule = o.next_check_rule
-		FROM json_to_recordset($1) AS o(receipt_id bigint, next_check_at timestamptz, next_check_rule text)
+		UPDATE receipts r SET covered_by = NULL,
+			next_check_at = CASE WHEN o.stays THEN r.next_check_at ELSE o.next_check_at END,
+			next_check_rule = CASE WHEN o.stays AND r.next_check_rule <> 'covered' THEN r.next_check_rule ELSE o.next_check_rule END
+		FROM (
+			SELECT o.*, d.run_id IS NOT NULL OR coalesce(d.next_check_at <= $2, false) AS stays
+			FROM json_to_recordset($1) AS o(receipt_id bigint, next_check_at timestamptz, next_check_rule text)
+			JOIN receipts d ON d.id = o.receipt_id) o
 		WHERE r.id = o.receipt_id`
 	rows := make([]outcomeRow, 0, len(ids))
 	for few := range slices.Chunk(ids, plannedTogether) {
@@ -308,7 +314,7 @@ func planAlone(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy,
 			rows = append(rows, outcomeRow{ReceiptID: id, NextCheckAt: check.At, NextCheckRule: check.Rule})
 		}
 	}
-	if err := execJSON(ctx, tx, query, rows); err != nil {
+	if err := execJSON(ctx, tx, query, rows, now); err != nil {
 		return fmt.Errorf("plan receipts by themselves: %w", err)
 	}
 	return nil

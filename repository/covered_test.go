@@ -290,6 +290,37 @@ func TestCoveringEnds(t *testing.T) {
 	})
 }
 
+// TestDueWhileCoveringEnds has somebody ask for the check of a covered receipt, and
+// the covering one fail before it: it is checked all the same, in its run.
+func TestDueWhileCoveringEnds(t *testing.T) {
+	for name, prepare := range map[string]func(*familyOfReceipts){
+		"due": func(f *familyOfReceipts) {
+			_, err := f.Recheck(t.Context(), []int64{2}, noon.Add(time.Hour))
+			f.must(err)
+		},
+		"waits in a run": func(f *familyOfReceipts) {
+			f.must(exec(t, f, `UPDATE receipts SET run_id = 1, next_check_at = $1, next_check_rule = 'requested' WHERE id = 2`, noon.Add(time.Hour+time.Minute)))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+			f.check(0, map[int64][]any{1: monthlyA, 2: monthlyA}, 1, 2)
+			f.mustRest(2, 1)
+			c := f.claimed(time.Hour, true, 1)[0]
+			prepare(f)
+			want := f.state(2)
+			want.By = 0
+			f.save(ledger.Outcome{
+				ReceiptID: 1, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "timeout",
+				NextCheck: iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleRetry}, Policy: &policy,
+			})
+			if got := f.state(2); got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
+}
+
 // TestNoTwoCoverEachOther saves two receipts of one subscription side by side, again
 // and again.
 func TestNoTwoCoverEachOther(t *testing.T) {

@@ -43,6 +43,9 @@ type night struct {
 	db    *repository.DB
 	redis redis.UniversalClient
 	keys  *keyring.Ring
+	// excludeOld has replies show the newest period of each subscription only, as
+	// they do by default.
+	excludeOld bool
 }
 
 // patience is longer than anything takes that a test waits for.
@@ -175,6 +178,8 @@ func (n *night) workerWith(change func(*worker.Config)) *worker.Worker {
 		// The clock stands still, so that only a wait of nothing ever ends.
 		Retry: worker.RetryPolicy{Base: time.Nanosecond, Max: time.Nanosecond, Limit: 20},
 		Now:   n.now,
+
+		ExcludeOldTransactions: n.excludeOld,
 	}
 	change(&cfg)
 	w, err := worker.New(cfg)

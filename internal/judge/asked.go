@@ -89,7 +89,7 @@ func mayBeStored(e applesim.Entry) bool {
 func (j *Judge) asked(ctx context.Context, c Case, v *Verdict) error {
 	const query = `
 		SELECT encode(sha256, 'hex'), id, coalesce(last_error, ''), coalesce(last_checked_at, '-infinity') >= $1,
-		       next_check_at IS NOT NULL OR next_check_rule = 'settled'
+		       next_check_at IS NOT NULL OR next_check_rule = 'settled', covered_by IS NOT NULL
 		FROM receipts WHERE kind <> 'xcode' ORDER BY id`
 	rows, err := j.db.QueryContext(ctx, query, c.Started)
 	if err != nil {
@@ -101,11 +101,15 @@ func (j *Judge) asked(ctx context.Context, c Case, v *Verdict) error {
 	for rows.Next() {
 		var sum, failure string
 		var id int64
-		var checked, dueAgain bool
-		if err := rows.Scan(&sum, &id, &failure, &checked, &dueAgain); err != nil {
+		var checked, dueAgain, covered bool
+		if err := rows.Scan(&sum, &id, &failure, &checked, &dueAgain, &covered); err != nil {
 			return fmt.Errorf("receipts: %w", err)
 		}
 		v.Receipts++
+		if covered && answers[sum] == 0 && failure == "" && dueAgain {
+			v.Rested++ // see covered
+			continue
+		}
 		if answers[sum] > 0 {
 			v.Asked++
 			v.Duplicates += answers[sum] - 1

@@ -13,34 +13,64 @@ type moment struct {
 	asOf int64
 }
 
-// told is what subscription_events tells, per row and moment: each event as its
-// type and transaction, in order of these.
-func (j *Judge) told(ctx context.Context) (map[moment][]string, error) {
+// telling is what events tell, per row and moment: each as its type and
+// transaction, in order of these; and the states that they led to.
+type telling struct {
+	events map[moment][]string
+	states map[key][]row
+}
+
+// told is what subscription_events tells.
+func (j *Judge) told(ctx context.Context) (telling, error) {
 	const query = `
-		SELECT CASE WHEN after ? 'expires_date' THEN 'subscriptions' ELSE 'purchases' END, bundle_id, environment,
-		       CASE WHEN after ? 'expires_date' THEN original_transaction_id ELSE transaction_id END, as_of,
-		       type, transaction_id
-		FROM subscription_events`
+		SELECT CASE WHEN after ? 'expires_date' THEN 'subscriptions' ELSE 'purchases' END, as_of, type, transaction_id, after
+		FROM subscription_events ORDER BY id`
+	told := telling{make(map[moment][]string), make(map[key][]row)}
 	rows, err := j.db.QueryContext(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("read the events: %w", err)
+		return told, fmt.Errorf("read the events: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	told := make(map[moment][]string)
 	for rows.Next() {
-		var at moment
 		var asOf time.Time
-		var what, transactionID string
-		if err := rows.Scan(&at.table, &at.bundleID, &at.environment, &at.id, &asOf, &what, &transactionID); err != nil {
-			return nil, fmt.Errorf("read the events: %w", err)
+		var table, what, transactionID, after string
+		if err := rows.Scan(&table, &asOf, &what, &transactionID, &after); err != nil {
+			return told, fmt.Errorf("read the events: %w", err)
 		}
-		at.asOf = ms(asOf)
-		told[at] = append(told[at], event(what, transactionID))
+		r, err := parseRow(table, after)
+		if err != nil {
+			return told, err
+		}
+		at := moment{r.key, ms(asOf)}
+		told.events[at] = append(told.events[at], event(what, transactionID))
+		told.states[r.key] = append(told.states[r.key], r)
 	}
-	for _, events := range told {
+	for _, events := range told.events {
 		slices.Sort(events)
 	}
 	return told, rows.Err()
+}
+
+// with are the versions of a row and, before the one that it came to, those that
+// only events tell of, because the transaction that made them went on.
+func (t telling) with(k key, versions []row) []row {
+	var all []row
+	states := t.states[k]
+	slices.SortStableFunc(states, func(a, b row) int { return a.asOf.Compare(b.asOf) })
+	for _, r := range versions {
+		n := 0
+		for n < len(states) && !states[n].asOf.After(r.asOf) {
+			n++
+		}
+		for _, s := range states[:n] {
+			isAs := func(other row) bool { return s.asOf.Equal(other.asOf) && s.isAs(&other) }
+			if !slices.ContainsFunc(versions, isAs) && !slices.ContainsFunc(all, isAs) {
+				all = append(all, s)
+			}
+		}
+		all, states = append(all, r), states[n:]
+	}
+	return all
 }
 
 func event(what, transactionID string) string { return what + " of " + transactionID }

@@ -350,7 +350,7 @@ func TestPastComplains(t *testing.T) {
 				rows = test.spoil(rows)
 			}
 			j := New(nil, l.Server)
-			h := &past{answers: j.answers(), truth: j.truths(), now: l.Clock().Now(), told: map[moment][]string{}, imported: map[key]time.Time{l.k: start}}
+			h := &past{answers: j.answers(), truth: j.truths(), now: l.Clock().Now(), told: telling{events: map[moment][]string{}}, imported: map[key]time.Time{l.k: start}}
 			versions := map[key][]row{}
 			if len(rows) > 0 {
 				versions[l.k] = rows

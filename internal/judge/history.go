@@ -53,10 +53,10 @@ func (j *Judge) history(ctx context.Context, c Case, v *Verdict) error {
 	}
 	h := &past{answers: j.answers(), truth: j.truths(), now: j.sim.Clock().Now(), told: told, imported: imported}
 	for k, rows := range versions {
-		h.row(k, rows)
+		h.row(k, told.with(k, rows))
 	}
 	h.unstored(versions)
-	for at, told := range h.told {
+	for at, told := range h.told.events {
 		h.events = append(h.events, fmt.Sprintf("%s as of %s is told as %q, and there is no change", at.key, day(time.UnixMilli(at.asOf)), told))
 	}
 	slices.Sort(h.wrong)
@@ -71,7 +71,7 @@ type past struct {
 	answers       answers
 	truth         func(time.Time) map[key]state
 	now           time.Time
-	told          map[moment][]string
+	told          telling
 	imported      map[key]time.Time
 	wrong, events []string
 }
@@ -104,10 +104,10 @@ func (h *past) row(k key, rows []row) {
 // event compares what is told of a row at a moment with what is called for.
 func (h *past) event(at moment, want []string) {
 	slices.Sort(want)
-	if !slices.Equal(h.told[at], want) {
-		h.events = append(h.events, fmt.Sprintf("%s as of %s is told as %q, want %q", at.key, day(time.UnixMilli(at.asOf)), h.told[at], want))
+	if !slices.Equal(h.told.events[at], want) {
+		h.events = append(h.events, fmt.Sprintf("%s as of %s is told as %q, want %q", at.key, day(time.UnixMilli(at.asOf)), h.told.events[at], want))
 	}
-	delete(h.told, at)
+	delete(h.told.events, at)
 }
 
 // version finds the answer that led to a version, and complains where none did.

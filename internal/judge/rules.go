@@ -25,6 +25,33 @@ func (j *Judge) checks(ctx context.Context, _ Case, v *Verdict) error {
 	return nil
 }
 
+// covered looks at receipts that rest: another one has to be asked about in their
+// place, that is in order and of no less reach, and shows all that they show.
+func (j *Judge) covered(ctx context.Context, _ Case, v *Verdict) error {
+	const query = `
+		SELECT format('receipt %s is covered by %s: %s', r.id, r.covered_by, why)
+		FROM receipts r LEFT JOIN receipts c ON c.id = r.covered_by CROSS JOIN LATERAL (VALUES
+			(c.id IS NULL, 'there is none'),
+			(r.next_check_at IS NULL OR r.next_check_at > c.next_check_at + interval '2 days', 'not due two days after it'),
+			(c.state <> 'valid' OR c.last_error IS NOT NULL OR c.next_check_at IS NULL, 'which is not in order'),
+			(c.covered_by IS NOT NULL, 'which is covered itself'),
+			(c.kind = 'transaction_receipt' AND r.kind = 'app_receipt', 'which is of less reach'),
+			(NOT EXISTS (SELECT FROM receipt_subscriptions WHERE receipt_id = r.id)
+			 AND NOT EXISTS (SELECT FROM purchases WHERE r.id = ANY(shown_by)), 'which shows nothing'),
+			(EXISTS (SELECT FROM receipt_subscriptions s WHERE receipt_id = r.id AND NOT EXISTS (
+				SELECT FROM receipt_subscriptions o WHERE o.receipt_id = c.id
+				AND (o.bundle_id, o.environment, o.original_transaction_id) = (s.bundle_id, s.environment, s.original_transaction_id))), 'which shows fewer subscriptions'),
+			(EXISTS (SELECT FROM purchases WHERE r.id = ANY(shown_by) AND NOT c.id = ANY(shown_by)), 'which shows fewer purchases')
+		) AS wrong (holds, why)
+		WHERE r.covered_by IS NOT NULL AND holds ORDER BY r.id`
+	lines, err := j.lines(ctx, query)
+	if err != nil {
+		return fmt.Errorf("covered receipts: %w", err)
+	}
+	v.Lost += v.complainAll("covered", lines)
+	return nil
+}
+
 // accusations are how many failures, on how many days, take a receipt out of
 // service that was accepted before.
 const accusations = 3
