@@ -45,6 +45,9 @@ func TestWrongClockShows(t *testing.T) {
 		if _, states := s.examined(t, "--offline"); (states["apple_time"] == "failure") != isWrong {
 			t.Errorf("doctor: got %s, want the clock to be wrong: %v", states["apple_time"], isWrong)
 		}
+		if o := s.must(t, "status"); strings.Contains(strings.Join(strings.Fields(o.stdout), " "), wrong) != isWrong {
+			t.Errorf("status: got\n%s\nwant %q: %v", o.stdout, wrong, isWrong)
+		}
 		if o := s.must(t, "explain", "1", "--as", "receipt", "--json"); strings.Contains(o.stdout, wrong) != isWrong {
 			t.Errorf("explain: got\n%s\nwant %q: %v", o.stdout, wrong, isWrong)
 		}

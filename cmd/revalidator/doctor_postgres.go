@@ -218,13 +218,13 @@ func (d *doctor) nextChecks(ctx context.Context) finding {
 
 // appleTimes looks for endpoints whose replies agree that the clock is wrong.
 func (d *doctor) appleTimes(ctx context.Context) finding {
-	wrong, err := d.db.WrongClocks(ctx)
+	wrong, err := d.wrongClocks(ctx)
 	if err != nil {
 		return brokenBy(err)
 	}
 	var texts []string
 	for _, c := range wrong {
-		texts = append(texts, wrongClockText(c))
+		texts = append(texts, c.text())
 	}
 	if len(texts) > 0 {
 		return broken("set the clock of the database's machine by NTP: checks are held but for one a minute, and go on by themselves when two of these agree with it",
