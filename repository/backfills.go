@@ -70,10 +70,10 @@ const unchecked = `(r.last_checked_at IS NULL OR r.last_checked_at < $2)`
 const unasked = `r.claimed_until IS NULL AND ` + unchecked + ` AND ` + free
 
 // waits is a receipt r of run $1 that was given back or failed, and whose wait
-// is over at $3; or whose claim was lost. The wait for another try counts only
+// is over at $9; or whose claim was lost. The wait for another try counts only
 // where this run has brought it on: one from before says nothing about now.
 const waits = `r.run_id = $1 AND r.claimed_until IS NULL
-	AND (r.next_check_at IS NULL OR r.next_check_at <= $3 OR r.next_check_rule NOT IN ('retry', 'wait')
+	AND (r.next_check_at IS NULL OR r.next_check_at <= $9 OR r.next_check_rule NOT IN ('retry', 'wait', 'clock_differs')
 	     OR (r.next_check_rule = 'retry' AND ` + unchecked + `))`
 
 // ClaimItems is Claim for a backfill: receipts in the order of their ids,
@@ -189,13 +189,13 @@ func claimItems(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms [
 		SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $8::float8)), run_id = $1
 		FROM picked
 		WHERE r.id = picked.id AND r.id = ANY(ARRAY(SELECT id FROM picked)) AND r.claimed_until IS NULL
-		RETURNING r.id, r.generation, r.bundle_id, r.byte_size, coalesce(r.next_check_at, $3) AS next_check_at, picked.fresh`
+		RETURNING r.id, r.generation, r.bundle_id, r.byte_size, coalesce(r.next_check_at, $9) AS next_check_at, picked.fresh`
 	apps, reached, n := make([]string, len(rooms)), make([]int64, len(rooms)), make([]int64, len(rooms))
 	for i, w := range rooms {
 		apps[i], reached[i], n[i] = w.BundleID, w.Reached, w.N
 	}
 	var items []item
-	err := tx.SelectContext(ctx, &items, query, r.RunID, r.Cutoff, r.Now, r.Until, pq.Array(apps), pq.Array(reached), pq.Array(n), leasePerByte)
+	err := tx.SelectContext(ctx, &items, query, r.RunID, r.Cutoff, r.Now, r.Until, pq.Array(apps), pq.Array(reached), pq.Array(n), leasePerByte, dueAt(r))
 	return items, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 )
 
 // Backlog is how much work there is, over all apps.
@@ -26,6 +27,9 @@ type Backlog struct {
 	// Secret is when the newest secret was added of the app whose newest is the
 	// oldest, nil where no app has one. Refused and retired ones do not count.
 	Secret *time.Time `db:"secret"`
+	// WrongClocks are the endpoints whose checks are held because the clock is
+	// wrong.
+	WrongClocks []ledger.EndpointClock `db:"-"`
 }
 
 // Backlog looks at how much work there is at a time. It counts no more than
@@ -56,7 +60,9 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 	if err := db.db.GetContext(ctx, &b, query, now, limit); err != nil {
 		return Backlog{}, fmt.Errorf("look at the backlog: %w", err)
 	}
-	return b, nil
+	var err error
+	b.WrongClocks, err = db.WrongClocks(ctx)
+	return b, err
 }
 
 // unscheduled are live subscriptions that are past their expiry at $1 and that no

@@ -41,7 +41,7 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
 		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
 		       coalesce(r.last_error, '') AS last_failure, r.failures_alike, r.alike_days,
-		       r.last_checked_at, r.accepted_at, r.stale_replies,
+		       r.last_checked_at, r.accepted_at, r.stale_replies, r.next_check_rule,
 		       r.covered_by IS NOT NULL AND ` + restsAgain + ` AS rests,
 		       CASE WHEN r.byte_size <= $3 THEN d.data END AS data,
 		       ` + appColumns + `
@@ -86,6 +86,7 @@ type claimedRow struct {
 	AcceptedAt          *time.Time       `db:"accepted_at"`
 	StaleReplies        int              `db:"stale_replies"`
 	Rests               bool             `db:"rests"`
+	Rule                iap.Rule         `db:"next_check_rule"`
 	ledger.App
 }
 
@@ -95,7 +96,7 @@ func (row claimedRow) receipt() ledger.Receipt {
 		ImportedAt: row.ImportedAt, Data: row.Data, State: row.State, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
 		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, AlikeDays: row.AlikeDays,
 		LastCheckedAt: timeOrZero(row.LastCheckedAt), AcceptedAt: timeOrZero(row.AcceptedAt),
-		StaleReplies: row.StaleReplies, Rests: row.Rests, App: row.App,
+		StaleReplies: row.StaleReplies, Rests: row.Rests, Rule: row.Rule, App: row.App,
 	}
 }
 

@@ -81,7 +81,15 @@ func claimArgs(r ledger.ClaimRequest) []any {
 		held = append(held, int64(r.Held[bundleID]))
 	}
 	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, stopped, leasePerByte,
-		pq.Array(holders), pq.Array(held)}
+		pq.Array(holders), pq.Array(held), dueAt(r)}
+}
+
+// dueAt is up to when receipts are due for a request.
+func dueAt(r ledger.ClaimRequest) time.Time {
+	if r.Due.IsZero() {
+		return r.Now
+	}
+	return r.Due
 }
 
 // What is due becomes an array before it is updated: Postgres takes a limit that it
@@ -96,7 +104,7 @@ const claimQuery = `
 		     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
 		WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND (
 			SELECT true FROM receipts
-			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $3
+			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $13
 			ORDER BY next_check_at LIMIT 1)
 	), shares AS (
 		SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
@@ -104,7 +112,7 @@ const claimQuery = `
 		SELECT d.id
 		FROM shares, LATERAL (
 			SELECT r.id FROM receipts r
-			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $3
+			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $13
 			  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
 			  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
 			ORDER BY next_check_at, r.id

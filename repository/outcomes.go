@@ -97,6 +97,9 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		if err != nil {
 			return err
 		}
+		if err := leaveBackfills(ctx, tx, stored); err != nil {
+			return err
+		}
 		// Last: the totals of a run are the rows that everybody writes to, and
 		// are locked for the shortest time here.
 		return countOutcomes(ctx, tx, stored, changed)
@@ -250,7 +253,7 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, ch
 			continue
 		}
 		t := appTotals{RunID: o.RunID, BundleID: o.BundleID, Calls: int64(o.Calls)}
-		if (o.Asked || o.Rests) && !o.Stays {
+		if !o.Stays { // also after a reply that is not believed
 			t.Done = 1
 		}
 		if o.Failure != "" {

@@ -20,7 +20,7 @@ const backfillWindow = 365 * 24 * time.Hour
 func (s *Scheduler) OpenBackfill(ctx context.Context, f ledger.Filter, share float64, detached bool) (ledger.Run, error) {
 	now := s.cfg.Now()
 	return s.cfg.Store.OpenBackfill(ctx, ledger.Run{
-		Kind: ledger.RunBackfill, ScheduledFor: now.UTC(), Cutoff: now, Deadline: now.Add(backfillWindow), Share: share,
+		Kind: ledger.RunBackfill, ScheduledFor: now.UTC(), Cutoff: s.cfg.Dates(), Deadline: now.Add(backfillWindow), Share: share,
 	}, f, s.backfillLease(now, detached), now)
 }
 

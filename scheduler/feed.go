@@ -139,7 +139,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held,
 	now := s.cfg.Now()
 	request := ledger.ClaimRequest{
 		RunID: run.ID, Cutoff: run.Cutoff,
-		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease),
+		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease), Due: s.cfg.Dates(),
 		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Shares: shares,
 	}
 	if run.Kind == ledger.RunBackfill {

@@ -71,7 +71,7 @@ func TestRequests(t *testing.T) {
 		}
 		first := b.store.requests[0]
 		want := ledger.ClaimRequest{
-			RunID: 1, Cutoff: b.started, Now: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
+			RunID: 1, Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
 		}
 		if diff := cmp.Diff(want, first); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -19,6 +20,10 @@ const pageSize = 2000
 // counted once, because that takes the longer the more it is; what they end
 // meanwhile is room for the next time.
 func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err error) {
+	most, err := s.page(ctx)
+	if err != nil || most == 0 {
+		return 0, err
+	}
 	held, err := s.cfg.Store.ClaimedCount(ctx)
 	if err != nil {
 		return 0, err
@@ -28,7 +33,7 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 	enqueueing, ctx := errgroup.WithContext(ctx) // the first that fails ends it
 	enqueueing.SetLimit(1)
 	for room := s.cfg.Feed.Depth - held.Total(); room > claimed && s.cfg.Now().Before(enough); {
-		limit := min(room-claimed, pageSize)
+		limit := min(room-claimed, most)
 		var claims []ledger.Claim
 		if claims, err = s.claim(ctx, run, held, limit); err != nil || len(claims) == 0 {
 			break
@@ -42,4 +47,28 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 		}
 	}
 	return claimed, errors.Join(err, enqueueing.Wait())
+}
+
+// page is how many receipts to claim at a time: none while checks of production
+// are held because the clock is wrong, and about one for each app where a probe
+// is due. What else is claimed would only be given back, with times of a wrong
+// clock. Where the sandbox alone is held, the workers put its receipts off.
+func (s *Scheduler) page(ctx context.Context) (int, error) {
+	if s.cfg.Clocks == nil {
+		return pageSize, nil
+	}
+	clocks, err := s.cfg.Clocks.EndpointClocks(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range clocks {
+		switch {
+		case c.Environment != iap.Production || !c.Held():
+		case c.ProbeDue(s.cfg.Now()):
+			return 1, nil
+		default:
+			return 0, nil
+		}
+	}
+	return pageSize, nil
 }

@@ -26,6 +26,9 @@ type Config struct {
 	Queue Queue
 	// Budgets tell of which apps less is asked now, or nothing; nil is none.
 	Budgets Budgets
+	// Clocks tell of endpoints whose checks are held because the clock is wrong;
+	// nil is none.
+	Clocks Clocks
 	// Owner names this process among the schedulers; it must differ from
 	// every other's.
 	Owner string
@@ -41,8 +44,11 @@ type Config struct {
 
 	Feed FeedConfig
 
-	Now    func() time.Time
-	Logger *slog.Logger
+	// Now is the clock of slots, leases and deadlines, which all processes must
+	// share. Dates is that of Apple's dates, by which receipts are due: Now,
+	// unless the App Store is simulated at another time.
+	Now, Dates func() time.Time
+	Logger     *slog.Logger
 }
 
 // Scheduler opens runs at their slots, and feeds them. Its zero value is of no
@@ -71,6 +77,9 @@ func New(cfg Config) (*Scheduler, error) {
 	setDefault(&cfg.Logger, slog.Default())
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Dates == nil {
+		cfg.Dates = cfg.Now
 	}
 	cfg.Feed.fill()
 	if cfg.Feed.OwnerLease <= 2*cfg.Feed.Tick {
@@ -194,7 +203,7 @@ func (s *Scheduler) Open(ctx context.Context) (ledger.Run, error) {
 func (s *Scheduler) open(ctx context.Context, kind ledger.RunKind, slot time.Time) (ledger.Run, error) {
 	now := s.cfg.Now()
 	return s.cfg.Store.OpenRun(ctx, ledger.Run{
-		Kind: kind, ScheduledFor: slot.UTC(), Cutoff: now, Deadline: now.Add(s.cfg.Window),
+		Kind: kind, ScheduledFor: slot.UTC(), Cutoff: s.cfg.Dates(), Deadline: now.Add(s.cfg.Window),
 	}, s.lease(now), now)
 }
 

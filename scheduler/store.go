@@ -44,6 +44,12 @@ type Budgets interface {
 	Shares(ctx context.Context) (map[string]float64, error)
 }
 
+// Clocks is what the scheduler needs to know of Apple's time.
+type Clocks interface {
+	// EndpointClocks are the endpoints whose replies differ from the clock.
+	EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error)
+}
+
 // Queue is what the scheduler needs of jobs.
 type Queue interface {
 	Enqueue(ctx context.Context, tasks []jobs.Verify) error

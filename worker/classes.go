@@ -13,7 +13,7 @@ func FailureClasses() []string {
 	var classes []string
 	for _, v := range verdicts() {
 		switch v.action {
-		case giveBack, waitForLimit, pauseApp, fail:
+		case giveBack, waitForLimit, pauseApp, disregard, hold, fail:
 			continue
 		}
 		if !slices.Contains(classes, v.class) {

@@ -28,6 +28,11 @@ const (
 	waitForLimit
 	// pauseApp stops the whole app: every one of its receipts would fail.
 	pauseApp
+	// disregard gives back what nothing is believed of, to be checked again. No
+	// attempt is counted.
+	disregard
+	// hold gives back what is not asked while the clock is wrong.
+	hold
 	// fail hands a fault of our own machinery to asynq, which tries again.
 	fail
 )
@@ -59,6 +64,10 @@ func verdicts() []verdict {
 	return []verdict{
 		{context.Canceled, "stopped", giveBack, false, unclear},          // the worker is shutting down
 		{ratelimit.ErrForgotten, "queue_lost", giveBack, false, unclear}, // the claim is void, or will be
+		// Before what an answer says: it may be an old one.
+		{errClockDiffers, "clock_differs", disregard, false, answered},
+		{appstore.ErrNoTime, "reply_without_time", disregard, true, answered},
+		{errClockWrong, "clock_wrong", hold, false, unclear},
 		// Before what an answer says: it came while the breaker was open.
 		{ratelimit.ErrOpen, "held_back", waitForLimit, false, unclear},
 		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false, unclear},

@@ -55,6 +55,13 @@ func givenBack(class string, wait time.Duration) ledger.Outcome {
 	return o
 }
 
+// putOff is an outcome of a reply that is not believed.
+func putOff(class string) ledger.Outcome {
+	o := givenBack(class, time.Minute+time.Minute/8)
+	o.NextCheck.Rule = iap.RuleClockDiffers
+	return o
+}
+
 // retried is a failure after which the receipt is asked about again in its run.
 func retried(class string, codes ...int) ledger.Outcome {
 	return failed(class, 30*time.Second, iap.RuleRetry, true, codes...)
@@ -92,6 +99,10 @@ func verdictTests() []verdictTest {
 		{name: "a result that is never stored", err: fmt.Errorf("%w: %w", errSaveRefused, ledger.ErrRefused), want: retried("save_refused"), alarm: true},
 		{name: "a panic", err: errPanicked, want: retried("panicked")},
 		{name: "queue lost while waiting", err: waited(ratelimit.ErrForgotten), notSent: true, want: ledger.Outcome{Stays: true}},
+		{name: "clock differs", err: &clockError{ahead: time.Hour}, want: putOff("clock_differs")},
+		{name: "clock differs, and is wrong", err: &clockError{ahead: time.Hour, wrong: true}, want: givenBack("clock_differs", 0)},
+		{name: "reply without a time", err: asked(appstore.ErrNoTime), want: putOff("reply_without_time"), alarm: true},
+		{name: "held for the clock", err: waited(errClockWrong), notSent: true, want: givenBack("clock_wrong", 0)},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
 		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
 		{name: "no memory", err: errNoRoom, notSent: true, want: givenBack("memory_full", 5*time.Second)},
@@ -140,7 +151,6 @@ func verdictTests() []verdictTest {
 		{name: "cut reply", err: asked(appstore.ErrCutReply), want: retried("reply_cut")},
 		{name: "no status", err: asked(appstore.ErrNoStatus), want: retried("reply_malformed"), alarm: true},
 		{name: "an id of 3,000 bytes", err: asked(appstore.ErrUnusableText), want: retried("reply_malformed"), alarm: true},
-		{name: "a request date of 1970", err: asked(appstore.ErrNoTime), want: retried("reply_malformed"), alarm: true},
 		{name: "21006 beside an active period", err: asked(appstore.ErrContradiction), want: retried("reply_malformed"), alarm: true},
 		{name: "more memory than there is", err: asked(errNeverRoom), want: retried("reply_too_large"), alarm: true},
 		{name: "no bundle id", err: asked(appstore.ErrNoBundleID), want: retried("reply_malformed"), alarm: true},
@@ -173,6 +183,9 @@ func (test verdictTest) run(t *testing.T) {
 	want := test.want
 	want.ReceiptID, want.Generation, want.RunID, want.BundleID, want.At = 7, 3, 5, app, noon
 	want.Calls, want.Environment = answer.Calls, answer.Environment
+	if classify(test.err).action == disregard {
+		want.Environment = "" // nothing is learned
+	}
 	if diff := cmp.Diff(want, got, noPolicy); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}

@@ -29,8 +29,14 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a appstore.Answ
 		return o, nil
 	case pauseApp:
 		return o, w.pause(ctx, r.App.BundleID, err)
+	case disregard:
+		w.disregard(&o, r, err)
+		return o, nil
+	case hold:
+		w.held(&o, a)
+		return o, nil
 	case waitForLimit:
-		o.NextCheck = iap.Check{At: w.limitOver(ctx, r, a, err), Rule: iap.RuleWait}
+		o.NextCheck = iap.Check{At: o.At.Add(w.limitOver(ctx, r, a, err)), Rule: iap.RuleWait}
 		if errors.Is(err, ratelimit.ErrOpen) {
 			o.NextCheck.Rule = iap.RuleHeldBack
 		}
@@ -60,7 +66,7 @@ func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
 	policy := r.App.Policy(w.cfg.Policy)
 	return ledger.Outcome{
 		ReceiptID: r.ID, Generation: r.Generation, RunID: r.RunID, BundleID: r.App.BundleID,
-		At: w.cfg.Now(), Stays: r.RunID != 0, Policy: &policy,
+		At: w.cfg.Dates(), Stays: r.RunID != 0, Policy: &policy,
 	}
 }
 
@@ -80,38 +86,35 @@ func (w *Worker) recordFacts(o *ledger.Outcome, a appstore.Answer, r ledger.Rece
 	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
 }
 
-// limitOver is when a limit allows the next call. Where Apple set it, nobody
-// calls for the app and environment before.
-func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a appstore.Answer, err error) time.Time {
-	now := w.cfg.Now()
+// limitOver is how long it takes until a limit allows the next call. Where Apple
+// set it, nobody calls for the app and environment before.
+func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a appstore.Answer, err error) time.Duration {
 	// All who were refused heard the same: they come back spread.
-	spread := func(wait time.Duration) time.Time {
-		return now.Add(wait + time.Duration(float64(wait)*w.cfg.Retry.Random()/4))
-	}
 	var open *ratelimit.OpenError
 	if errors.As(err, &open) {
-		return spread(open.RetryAfter)
+		return w.spread(open.RetryAfter)
 	}
 	var busy *ratelimit.BusyError
 	if errors.As(err, &busy) {
-		return spread(busy.RetryAfter)
+		return w.spread(busy.RetryAfter)
 	}
-	until := now.Add(w.cfg.Retry.backoff(1))
 	var reply *appstore.HTTPError
 	if !errors.As(err, &reply) {
-		return now.Add(limitAfter)
+		return limitAfter
 	}
+	now := w.cfg.Now()
+	wait := w.cfg.Retry.backoff(1)
 	if reply.RetryAfter.After(now) {
-		until = reply.RetryAfter
+		wait = reply.RetryAfter.Sub(now)
 	}
 	e := a.Environment
 	if e == "" {
 		e = iap.Production
 	}
-	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(e), until); err != nil {
+	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(e), now.Add(wait)); err != nil {
 		w.cfg.Logger.Warn("hold calls back", "bundle_id", r.App.BundleID, "error", err)
 	}
-	return until
+	return wait
 }
 
 // pause stops an app, once, with one alarm: that of the worker whose call it

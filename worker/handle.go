@@ -90,6 +90,7 @@ func (w *Worker) ask(ctx context.Context, r ledger.Receipt, room *room) (appstor
 	trial := w.ring.trial(r.App.BundleID)
 	defer trial.end()
 	calls := 0
+	var endpoint, probed iap.Environment // of the last call
 	for {
 		s, err := w.nextSecret(ctx, trial)
 		if err != nil {
@@ -98,10 +99,18 @@ func (w *Worker) ask(ctx context.Context, r ledger.Receipt, room *room) (appstor
 		}
 		request.Password = s.value
 		request.Wait = func(ctx context.Context, e iap.Environment) error {
+			endpoint = e
+			probe, err := w.clocks.admit(ctx, e)
+			if err != nil {
+				return err
+			}
+			if probe {
+				probed = e
+			}
 			if err := turns.wait(ctx, e); err != nil {
 				return err
 			}
-			err := trial.admit(s.id)
+			err = trial.admit(s.id)
 			if err != nil {
 				turns.heard(ctx, e, err) // nothing is asked
 			}
@@ -111,6 +120,12 @@ func (w *Worker) ask(ctx context.Context, r ledger.Receipt, room *room) (appstor
 		calls += answer.Calls
 		answer.Calls = calls
 		request.Environment = answer.Environment
+		if at := answer.Facts.AsOf; !at.IsZero() {
+			// Before anything is learned of the reply.
+			if wrong := w.clocks.check(ctx, endpoint, at, probed == endpoint); wrong != nil {
+				return answer, wrong
+			}
+		}
 		if !errors.Is(err, errSecretChanged) && !trial.learn(ctx, s.id, saidOfSecret(answer, err)) {
 			return answer, turns.inTrouble(err)
 		}

@@ -89,7 +89,7 @@ func (r *ring) trial(bundleID string) *trial {
 	a := r.of(bundleID)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.stopped.IsZero() && r.now().After(a.stopped) {
+	if !a.stopped.IsZero() && !r.now().Equal(a.stopped) {
 		a.stopped = time.Time{}
 		a.forgive()
 	}
@@ -109,7 +109,7 @@ func (r *ring) pausing(bundleID string) {
 // outlasts a task that is ended meanwhile: what Apple said of a secret may call
 // for the pause of the app, and the look comes first.
 func (a *appRing) refresh(ctx context.Context, anew bool) error {
-	if !a.read.IsZero() && !anew && a.now().Sub(a.read) < ringAge {
+	if !a.read.IsZero() && !anew && a.now().Sub(a.read).Abs() < ringAge {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
@@ -30,6 +31,17 @@ type SecretStore interface {
 	ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (ledger.App, error)
 	// ProbeReceipts are receipts of an app to try a secret with.
 	ProbeReceipts(ctx context.Context, bundleID string) ([]ledger.Receipt, error)
+}
+
+// ClockStore is what a worker needs of the repository for what replies say of
+// the time.
+type ClockStore interface {
+	EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error)
+	// ClockDiffered says wrong to the one caller whose reply makes the clock
+	// wrong, and ClockAgreed over to the one whose probe ends that.
+	ClockDiffered(ctx context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (c ledger.EndpointClock, wrong bool, err error)
+	ClockAgreed(ctx context.Context, e iap.Environment, probe bool) (c ledger.EndpointClock, over bool, err error)
+	ClaimClockProbe(ctx context.Context, e iap.Environment, now time.Time) (bool, error)
 }
 
 // AppStore is what a worker needs of Apple's client.

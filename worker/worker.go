@@ -33,6 +33,8 @@ type Config struct {
 	// Data gives the bytes of a receipt.
 	Data  func(id, size int64) appstore.Receipt
 	Redis redis.UniversalClient
+	// Clocks shares what replies say of the time; nil shares nothing.
+	Clocks ClockStore
 
 	// Policy is when receipts are looked at, of apps without wishes of their own.
 	Policy iap.Policy
@@ -60,7 +62,16 @@ type Config struct {
 	// a call to Redis. It is of use where tasks are retained.
 	ShowResults bool
 
-	Now        func() time.Time
+	// Now is the clock that all processes share. Dates is the clock that Apple's
+	// dates are compared with, and that results are dated by: Now, unless the App
+	// Store is simulated at another time. MeasureDates reads it again, at once;
+	// nil where there is nothing to read.
+	Now, Dates   func() time.Time
+	MeasureDates func(context.Context) error
+	// ClockTolerance is by how much the time of a reply may differ from Dates:
+	// 10 min.
+	ClockTolerance time.Duration
+
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -75,6 +86,7 @@ type Worker struct {
 	sizes   *sizes
 	metrics *metrics
 	odd     *oddities
+	clocks  *appleClocks
 	// refusals is when a fault of ours was told last.
 	refusals seldom
 	loops    pulse.Loops
@@ -95,10 +107,14 @@ func New(cfg Config) (*Worker, error) {
 	setDefault(&cfg.BatchSize, 250)
 	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
 	setDefault(&cfg.ShutdownTimeout, 70*time.Second)
+	setDefault(&cfg.ClockTolerance, 10*time.Minute)
 	setDefault(&cfg.Logger, slog.Default())
 	cfg.Retry.fill()
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Dates == nil {
+		cfg.Dates = cfg.Now
 	}
 	metrics, err := newMetrics(cfg.Registerer)
 	if err != nil {
@@ -114,6 +130,7 @@ func New(cfg Config) (*Worker, error) {
 		sizes:    newSizes(),
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
+		clocks:   newAppleClocks(cfg),
 		stopping: stopping,
 		stop:     stop,
 	}

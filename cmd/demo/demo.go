@@ -173,6 +173,7 @@ func (d *demo) settings(ctx context.Context, databaseURL, redisURL string) error
 		"REVALIDATOR_KEYS="+keyset,
 		"REVALIDATOR_APPLE_PRODUCTION_URL="+d.store.url+"/production/verifyReceipt",
 		"REVALIDATOR_APPLE_SANDBOX_URL="+d.store.url+"/sandbox/verifyReceipt",
+		"REVALIDATOR_CLOCK_URL="+d.store.url+"/control/clock",
 		"REVALIDATOR_RETRY_BASE=1s", // the App Store of the demo recovers quickly
 	)
 	return nil

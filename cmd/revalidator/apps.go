@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,7 +65,6 @@ func (p *program) appsAddCommand() *cobra.Command {
 			return p.addApp(c.Context(), ledger.App{
 				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst,
 				GraceDays: flags.looks.grace.n, ResubscribeDays: flags.looks.resubscribe.n, SweepDays: flags.looks.sweep.n,
-				CreatedAt: time.Now().UTC(),
 			})
 		},
 	}
@@ -94,6 +92,7 @@ func (p *program) addApp(ctx context.Context, app ledger.App) error {
 		return err
 	}
 	defer parts.close()
+	app.CreatedAt = parts.now()
 	err = parts.db.AddApp(ctx, app)
 	if errors.Is(err, ledger.ErrConflict) {
 		return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)

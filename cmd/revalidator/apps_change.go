@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -97,7 +96,11 @@ when Apple refuses every secret of an app, ends with a new secret too.`,
 				return usage(errors.New("--reason is missing: whoever finds the app paused will want to know"))
 			}
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
-				app, err := db.HoldApp(c.Context(), args[0], reason, time.Now().UTC())
+				now, err := db.Time(c.Context())
+				if err != nil {
+					return ledger.App{}, "", err
+				}
+				app, err := db.HoldApp(c.Context(), args[0], reason, now)
 				return app, "paused app " + app.BundleID, err
 			})
 		},
@@ -154,7 +157,11 @@ func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (
 	if err != nil {
 		return ledger.App{}, "", err
 	}
-	resumed, err := db.ResumeQuarantine(ctx, bundleID, time.Now().UTC())
+	now, err := db.Time(ctx)
+	if err != nil {
+		return ledger.App{}, "", err
+	}
+	resumed, err := db.ResumeQuarantine(ctx, bundleID, now)
 	if err != nil {
 		return ledger.App{}, "", err
 	}

@@ -10,9 +10,8 @@ import (
 	"revalidator/internal/applesim"
 )
 
-// appStart is when the simulated App Store stands still. It is long ago, so
-// that whatever it answers asks for a next look that is due by now, whenever
-// the tests run.
+// appStart is when the simulated App Store stands still. The program goes by its
+// clock.
 var appStart = time.Date(2024, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const readerApp, fitnessApp = "com.example.reader", "com.example.fitness"
@@ -35,6 +34,7 @@ func (s *session) pointTo(t *testing.T, sim *applesim.Server) {
 	t.Cleanup(server.Close)
 	s.set("REVALIDATOR_APPLE_PRODUCTION_URL", server.URL+"/production/verifyReceipt")
 	s.set("REVALIDATOR_APPLE_SANDBOX_URL", server.URL+"/sandbox/verifyReceipt")
+	s.set("REVALIDATOR_CLOCK_URL", server.URL+"/control/clock")
 	s.set("REVALIDATOR_RETRY_BASE", "1s")
 }
 

@@ -108,6 +108,11 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 		return err
 	}
 	defer parts.close()
+	// So long ago by the clock that results are dated by.
+	filter.CheckedBefore, err = timeOrAgo("--checked-before", o.filters.checkedBefore, parts.appleTime())
+	if err != nil {
+		return err
+	}
 	if err := parts.knowsApps(ctx, filter.BundleIDs...); err != nil {
 		return err
 	}

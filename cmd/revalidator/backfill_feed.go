@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"revalidator/internal/ledger"
 	"revalidator/scheduler"
@@ -69,7 +68,7 @@ func (p *program) detached(ctx context.Context, parts *parts, id int64) error {
 	if err != nil {
 		return err
 	}
-	line := newBackfillLine(totals, time.Now())
+	line := newBackfillLine(totals, parts.now())
 	return p.printer().print(line, func(out io.Writer) error {
 		_, err := fmt.Fprintf(out, "backfill %d over %s receipts is open: a scheduler takes it up within seconds\n", id, count(totals.Due))
 		return err

@@ -56,7 +56,7 @@ up, or 'backfill resume'.`,
 			if err != nil {
 				return err
 			}
-			now := time.Now()
+			now := parts.now()
 			lines := make([]backfillLine, len(runs))
 			for i, r := range runs {
 				lines[i] = newBackfillLine(r, now)

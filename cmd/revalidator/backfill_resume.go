@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,7 +103,7 @@ func (p *program) cancelBackfill(ctx context.Context, parts *parts, id int64) er
 	if _, err := parts.backfillTotals(ctx, id); err != nil {
 		return err
 	}
-	changed, err := parts.db.CancelRun(ctx, id, time.Now())
+	changed, err := parts.db.CancelRun(ctx, id, parts.now())
 	if err != nil {
 		return err
 	}
@@ -115,7 +114,7 @@ func (p *program) cancelBackfill(ctx context.Context, parts *parts, id int64) er
 	if !changed {
 		return fmt.Errorf("backfill %d is %s: there is nothing to cancel", id, totals.State)
 	}
-	line := newBackfillLine(totals, time.Now())
+	line := newBackfillLine(totals, parts.now())
 	return p.printer().print(line, func(out io.Writer) error {
 		_, err := fmt.Fprintf(out, "backfill %d cancelled: %s of %s receipts were done\n", id, count(totals.Done), count(totals.Due))
 		return err

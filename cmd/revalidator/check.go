@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -119,7 +118,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now := parts.appleTime()
 	var report checkReport
 	if subject.reply != nil {
 		report, err = subject.reply.report(o.app, now)

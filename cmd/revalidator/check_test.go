@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -51,10 +50,7 @@ func (s *session) storyStore(t *testing.T, stories ...applesim.Story) *applesim.
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(sim.Handler())
-	t.Cleanup(server.Close)
-	s.set("REVALIDATOR_APPLE_PRODUCTION_URL", server.URL+"/production/verifyReceipt")
-	s.set("REVALIDATOR_APPLE_SANDBOX_URL", server.URL+"/sandbox/verifyReceipt")
+	s.pointTo(t, sim)
 	return sim
 }
 

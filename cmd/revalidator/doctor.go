@@ -54,7 +54,7 @@ somebody has paused.`,
 // doctor examines the set-up. It opens the parts as it comes to them.
 type doctor struct {
 	*parts
-	now     func() time.Time
+	now     func() time.Time // the clock of this machine
 	offline bool
 }
 
@@ -204,17 +204,18 @@ func broken(mend, format string, args ...any) finding {
 func brokenBy(err error) finding { return broken("", "%v", err) }
 
 // The difference between two clocks that is worth a word, and the one from
-// which leases and due times cannot be trusted any more.
+// which workers take each other's tasks for lost: asynq keeps its leases by the
+// clocks of the machines. Our own go by the database's.
 const (
 	skewWarning = 5 * time.Second
 	skewFailure = time.Minute
 )
 
-// clock compares a service's clock with ours. The answer is taken to have come
+// compareClocks compares a service's clock with ours. The answer is taken to have come
 // in the middle between before and after.
-func clock(service string, theirs, before, after time.Time) finding {
+func compareClocks(service string, theirs, before, after time.Time) finding {
 	skew := theirs.Sub(before.Add(after.Sub(before) / 2)).Round(time.Second)
-	const mend = "set both clocks by NTP: leases and due times are compared across machines"
+	const mend = "set both clocks by NTP: the queue's leases are compared across machines"
 	direction := "ahead of"
 	if skew < 0 {
 		direction = "behind"

@@ -30,6 +30,7 @@ func (d *doctor) postgresChecks() []doctorCheck {
 		{"overdue", d.overdue, false},
 		{"next_checks", d.nextChecks, false},
 		{"runs", d.orphanedRuns, false},
+		{"apple_time", d.appleTimes, false},
 		{"last_run", d.lastRun, false},
 		{"quarantine", d.stoppedQuarantine, false},
 	}
@@ -70,7 +71,11 @@ func (d *doctor) postgresClock(ctx context.Context) finding {
 	if err != nil {
 		return brokenBy(err)
 	}
-	return clock("Postgres", server.Now, before, d.now())
+	after := d.now()
+	if err := d.readClocks(ctx); err != nil {
+		return brokenBy(err)
+	}
+	return compareClocks("Postgres", server.Now, before, after)
 }
 
 func (d *doctor) schemaVersion(ctx context.Context) finding {
@@ -169,7 +174,7 @@ func (d *doctor) oldSecrets(ctx context.Context) finding {
 
 // warned lists the apps with a warning about their secrets.
 func (d *doctor) warned(ctx context.Context, about string) ([]string, error) {
-	warnings, err := d.secretWarnings(ctx, d.now())
+	warnings, err := d.secretWarnings(ctx, d.parts.now())
 	var apps []string
 	for _, w := range warnings {
 		if w.Warning == about {
@@ -180,7 +185,7 @@ func (d *doctor) warned(ctx context.Context, about string) ([]string, error) {
 }
 
 func (d *doctor) overdue(ctx context.Context) finding {
-	due, err := d.due(ctx, d.now(), false)
+	due, err := d.due(ctx, d.appleTime(), false)
 	switch {
 	case err != nil:
 		return brokenBy(err)
@@ -211,6 +216,23 @@ func (d *doctor) nextChecks(ctx context.Context) finding {
 		"subscriptions are past their expiry, not ended, and have no next check: %s", strings.Join(ids, ", "))
 }
 
+// appleTimes looks for endpoints whose replies agree that the clock is wrong.
+func (d *doctor) appleTimes(ctx context.Context) finding {
+	wrong, err := d.wrongClocks(ctx)
+	if err != nil {
+		return brokenBy(err)
+	}
+	var texts []string
+	for _, c := range wrong {
+		texts = append(texts, c.text())
+	}
+	if len(texts) > 0 {
+		return broken("set the clock of the database's machine by NTP: checks are held but for one a minute, and go on by themselves when two of these agree with it",
+			"%s", strings.Join(texts, "; "))
+	}
+	return sound("no sign that the clock is wrong")
+}
+
 // orphanedRuns looks for runs that no process feeds.
 func (d *doctor) orphanedRuns(ctx context.Context) finding {
 	runs, err := d.db.RecentRuns(ctx, lastRuns)
@@ -224,7 +246,7 @@ func (d *doctor) orphanedRuns(ctx context.Context) finding {
 			continue
 		}
 		running++
-		if t.OwnerUntil.Before(d.now()) {
+		if t.OwnerUntil.Before(d.parts.now()) {
 			orphans = append(orphans, strconv.FormatInt(t.ID, 10))
 		}
 	}

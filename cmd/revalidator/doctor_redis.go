@@ -72,7 +72,7 @@ func (d *doctor) redisClock(ctx context.Context) finding {
 	if err != nil {
 		return brokenBy(fmt.Errorf("ask redis for the time: %w", err))
 	}
-	return clock("Redis", theirs, before, d.now())
+	return compareClocks("Redis", theirs, before, d.now())
 }
 
 func (d *doctor) redisEviction(ctx context.Context) finding {

@@ -130,12 +130,13 @@ func TestDoctorFinds(t *testing.T) {
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
 		}, exitFailure},
 		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
 			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
 		}, exitFailure},
+		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, exitFailure},
 		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
 			map[string]string{"apps": "warning"}, exitOK},
 		{"app without secret", func(t *testing.T, s *session) { s.must(t, "apps", "add", "com.example.new") },
@@ -253,7 +254,7 @@ func TestDoctorTellsOfQuarantine(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs",
+		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs", "apple_time",
 		"last_run", "quarantine",
 	} {
 		want[check] = "skipped"

@@ -30,12 +30,13 @@ type tail struct {
 	newest int
 	// resumes is whether the events after an id are wanted, which may be 0.
 	resumes bool
+	// since is the flag, from which the query has its time.
+	since string
 }
 
 func (p *program) eventsTailCommand() *cobra.Command {
 	var t tail
 	var types []string
-	var since string
 	c := &cobra.Command{
 		Use:   "tail [flags]",
 		Short: "Print events: renewals, lapses, refunds and the like",
@@ -55,7 +56,7 @@ The types are:
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if t.query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
+			if t.query.Since, err = timeOrAgo("--since", t.since, time.Now()); err != nil {
 				return usage(err)
 			}
 			if t.query.Types, err = eventTypes(types); err != nil {
@@ -70,7 +71,7 @@ The types are:
 	}
 	c.Flags().BoolVarP(&t.follow, "follow", "f", false, "go on with each event as it is written, until Ctrl-C")
 	c.Flags().Int64Var(&t.query.After, "after", 0, "all events after the one with the `id`; after 0 is all there are")
-	c.Flags().StringVar(&since, "since", "", "all events written since a `time`, a date, or how long ago, such as 12h")
+	c.Flags().StringVar(&t.since, "since", "", "all events written since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVarP(&t.newest, "last", "n", 20, "how `many` of the last events, where no beginning is given")
 	c.Flags().StringVar(&t.query.BundleID, "app", "", "only of the app with the `bundle id`")
 	c.Flags().StringSliceVar(&types, "type", nil, "only of the `types`, separated by commas")
@@ -125,6 +126,10 @@ func (p *program) tailEvents(ctx context.Context, t tail) error {
 		return err
 	}
 	defer parts.close()
+	// So long ago by the clock that events are dated by.
+	if t.query.Since, err = timeOrAgo("--since", t.since, parts.appleTime()); err != nil {
+		return err
+	}
 	// Before the first look, so that nothing is written unheard between the two.
 	var heard <-chan struct{}
 	if t.follow {

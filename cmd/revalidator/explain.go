@@ -95,15 +95,17 @@ func (p *program) explain(ctx context.Context, id string, kind repository.MatchK
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	e, err := parts.explanation(ctx, id, subject, now)
+	e, err := parts.explanation(ctx, id, subject, parts.now())
 	if err != nil {
+		return err
+	}
+	if err := parts.explainClocks(ctx, e.Receipts); err != nil {
 		return err
 	}
 	if err := parts.explainDistress(ctx, e.Receipts); err != nil {
 		p.note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
 	}
-	return p.printer().print(e, e.text(p.printer(), now))
+	return p.printer().print(e, e.text(p.printer(), parts.appleTime()))
 }
 
 // subjectOf is the one thing that an id is the id of.

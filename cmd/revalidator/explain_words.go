@@ -31,6 +31,8 @@ func ruleText(r iap.Rule) string {
 		return "a rate limit was in force, so it was not asked and waits for its turn"
 	case iap.RuleHeldBack:
 		return "Apple was in trouble, so it was not asked, or the answer does not count; it waits until Apple answers again"
+	case iap.RuleClockDiffers:
+		return "the last reply was of another time than the clock shows (REVALIDATOR_CLOCK_TOLERANCE), so nothing of it was stored and it is asked again"
 	case iap.RuleConfirm:
 		return "Apple's last answer would be final, so it is confirmed on another day"
 	case iap.RuleSetAside:

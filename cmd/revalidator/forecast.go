@@ -70,7 +70,7 @@ of about 20,000.`,
 				return err
 			}
 			defer parts.close()
-			r, err := parts.forecast(c.Context(), options, time.Now())
+			r, err := parts.forecast(c.Context(), options, parts.appleTime())
 			if err != nil {
 				return err
 			}

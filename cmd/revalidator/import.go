@@ -73,7 +73,7 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 	}
 	bar := p.byteBar(size)
 	result, err := intake.Run(ctx, input, format, intake.Config{
-		Store: parts.db, HasApp: hasApp, Rejects: rejects,
+		Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.appleTime,
 		Progress: func(c intake.Counts) { _ = bar.Set64(c.Bytes) },
 	})
 	_ = bar.Clear()

@@ -51,7 +51,7 @@ type operations struct {
 	timeout  time.Duration
 	log      *slog.Logger
 
-	up, tasks, waiting, due, oldest, claimed, paused, stopped, unscheduled, secret, open, share *prometheus.Desc
+	up, tasks, waiting, due, oldest, claimed, paused, stopped, unscheduled, secret, open, share, clock *prometheus.Desc
 
 	mu     sync.Mutex
 	readAt time.Time
@@ -64,7 +64,12 @@ func newOperations(s *parts) *operations {
 	}
 	return &operations{
 		backlog: func(ctx context.Context) (repository.Backlog, error) {
-			return s.db.Backlog(ctx, time.Now(), dueCounted)
+			now, due := s.now(), s.appleTime()
+			b, err := s.db.Backlog(ctx, due, dueCounted)
+			if b.Oldest != nil && s.clocks.apple != s.clocks.shared {
+				*b.Oldest = b.Oldest.Add(now.Sub(due)) // its age is told by the other clock
+			}
+			return b, err
 		},
 		announce: func(ctx context.Context) error { _, err := s.queue().Epoch(ctx); return err },
 		queue:    asynq.NewInspectorFromRedisClient(s.redis).GetQueueInfo,
@@ -75,7 +80,7 @@ func newOperations(s *parts) *operations {
 			}
 			return limiter.Impaired(ctx)
 		},
-		now: time.Now, timeout: operationsTimeout, log: s.log,
+		now: s.now, timeout: operationsTimeout, log: s.log,
 
 		up:          desc("store_up", "Whether the figures of a store could be read: 1 or 0.", "store"),
 		tasks:       desc("queue_tasks", "Tasks on a queue, by state.", "queue", "state"),
@@ -88,6 +93,7 @@ func newOperations(s *parts) *operations {
 		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0."),
 		open:        desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise. With a size: because a proxy refuses requests of that size.", "bundle_id", "environment", "size"),
 		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment", "size"),
+		clock:       desc("clock_difference_seconds", "By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.", "environment"),
 		secret:      desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
 	}
 }
@@ -95,7 +101,7 @@ func newOperations(s *parts) *operations {
 // Describe implements prometheus.Collector.
 func (o *operations) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.stopped, o.unscheduled, o.secret, o.open, o.share,
+		o.up, o.tasks, o.waiting, o.due, o.oldest, o.claimed, o.paused, o.stopped, o.unscheduled, o.secret, o.open, o.share, o.clock,
 	} {
 		out <- d
 	}
@@ -105,7 +111,7 @@ func (o *operations) Describe(out chan<- *prometheus.Desc) {
 func (o *operations) Collect(out chan<- prometheus.Metric) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if now := o.now(); o.last == nil || now.Sub(o.readAt) >= operationsAge {
+	if now := o.now(); o.last == nil || now.Sub(o.readAt).Abs() >= operationsAge {
 		o.last, o.readAt = o.read(), now
 	}
 	for _, m := range o.last {
@@ -156,14 +162,18 @@ func (o *operations) readBacklog(ctx context.Context) ([]prometheus.Metric, erro
 		}
 		return o.now().Sub(*t).Seconds()
 	}
-	return []prometheus.Metric{
+	metrics := []prometheus.Metric{
 		gauge(o.up, 1, "postgres"),
 		gauge(o.due, float64(b.Due)), gauge(o.oldest, since(b.Oldest)),
 		gauge(o.claimed, float64(b.Claimed)), gauge(o.paused, float64(b.PausedApps)),
 		gauge(o.stopped, float64(b.StoppedApps)),
 		gauge(o.unscheduled, float64(b.Unscheduled)),
 		gauge(o.secret, since(b.Secret)),
-	}, nil
+	}
+	for _, c := range b.WrongClocks {
+		metrics = append(metrics, gauge(o.clock, c.Ahead.Seconds(), string(c.Environment)))
+	}
+	return metrics, nil
 }
 
 // readQueues finds no queue until it is announced, which reading its epoch does.

@@ -18,7 +18,7 @@ func (s *parts) policy() (iap.Policy, error) {
 		return iap.Policy{}, err
 	}
 	policy := iap.DefaultPolicy()
-	if every := runEvery(schedule, time.Now().In(s.cfg.Schedule.TimeZone.Location)); every > 0 {
+	if every := runEvery(schedule, s.now().In(s.cfg.Schedule.TimeZone.Location)); every > 0 {
 		policy.RunEvery = every
 	}
 	return policy, nil

@@ -189,17 +189,17 @@ func (p *program) showReceipt(ctx context.Context, id int64) error {
 		return err
 	}
 	details := receiptDetails{r, subscriptionReports(subscriptions), append([]iap.Purchase{}, purchases...)}
-	return p.printer().print(details, details.text(p.printer(), time.Now()))
+	return p.printer().print(details, details.text(p.printer(), parts.now(), parts.appleTime()))
 }
 
-func (d receiptDetails) text(out printer, now time.Time) func(io.Writer) error {
+func (d receiptDetails) text(out printer, now, appleTime time.Time) func(io.Writer) error {
 	return func(w io.Writer) error {
 		out.out = w
-		receiptText(out, explainReceipt(d.Receipt, now), now)
-		s := sheet{printer: out, now: now, indent: 2, label: 15}
+		receiptText(out, explainReceipt(d.Receipt, now), appleTime)
+		s := sheet{printer: out, now: appleTime, indent: 2, label: 15}
 		s.sentence("Size", "%d bytes", d.Receipt.ByteSize)
 		s.row("SHA-256", d.Receipt.SHA256)
-		holdings(out, d.Subscriptions, d.Purchases, now)
+		holdings(out, d.Subscriptions, d.Purchases, appleTime)
 		return nil
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -75,7 +74,7 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 	if err != nil {
 		return err
 	}
-	gone, err := parts.db.Forget(ctx, customer, app, policyOf(apps, policy), time.Now())
+	gone, err := parts.db.Forget(ctx, customer, app, policyOf(apps, policy), parts.appleTime())
 	if err != nil {
 		return err
 	}

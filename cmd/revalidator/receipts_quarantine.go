@@ -201,13 +201,13 @@ func (p *program) release(ctx context.Context, q repository.QuarantineQuery) err
 			return err
 		}
 	}
-	now := time.Now().UTC()
+	now := parts.now()
 	report := releaseReport{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
 	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
 		return err
 	}
 	for q.Limit = maxPage; ; {
-		page, err := parts.db.Release(ctx, q, now)
+		page, err := parts.db.Release(ctx, q, parts.dateOf(now))
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error 
 	if err := allThere(q, found); err != nil {
 		return err
 	}
-	now := time.Now().UTC()
+	now := parts.now()
 	report := recheckReport{}
 	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error 
 	for i, r := range found {
 		ids[i] = r.ID
 	}
-	due, err := parts.db.Recheck(ctx, ids, now)
+	due, err := parts.db.Recheck(ctx, ids, parts.dateOf(now))
 	if err != nil {
 		return err
 	}

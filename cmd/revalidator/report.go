@@ -37,7 +37,7 @@ tells 'revalidator status'.`,
 				return err
 			}
 			defer parts.close()
-			r, err := parts.runReview(c.Context(), id, time.Now())
+			r, err := parts.runReview(c.Context(), id, parts.now())
 			if err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -67,6 +66,7 @@ func (p *program) runOnce(ctx context.Context, parts *parts, withWorker bool) er
 // feed feeds a run, with what watches and works beside it: both end with the
 // run, and a worker that cannot start ends it.
 func (p *program) feed(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, work func(context.Context) error) (ledger.RunTotals, error) {
+	defer parts.keepClocks(ctx)()
 	beside, end := context.WithCancel(ctx)
 	defer end()
 	group, beside := errgroup.WithContext(beside)
@@ -82,7 +82,7 @@ func (p *program) feed(ctx context.Context, parts *parts, s *scheduler.Scheduler
 
 // summarize prints what a run did. Its error says that receipts failed.
 func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.RunTotals) error {
-	r, err := parts.runReport(ctx, totals.ID, newPaces(), time.Now())
+	r, err := parts.runReport(ctx, totals.ID, newPaces(), parts.now())
 	if err != nil {
 		return err
 	}

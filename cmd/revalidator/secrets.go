@@ -8,7 +8,6 @@ import (
 	"io"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,7 +86,7 @@ func (p *program) addSecret(ctx context.Context, app, file string) error {
 	}
 	row := ledger.SharedSecret{
 		BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
-		State: ledger.SecretNew, CreatedAt: time.Now().UTC(),
+		State: ledger.SecretNew, CreatedAt: parts.now(),
 	}
 	id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
 		row.ID = id

@@ -106,7 +106,7 @@ func (p *program) listSecrets(ctx context.Context, parts *parts) error {
 	if len(secrets) == 0 {
 		p.note("no shared secrets yet: add one with 'revalidator secrets add'")
 	}
-	return p.printer().print(secrets, func(out io.Writer) error { return secretsTable(out, secrets, time.Now()) })
+	return p.printer().print(secrets, func(out io.Writer) error { return secretsTable(out, secrets, parts.now()) })
 }
 
 func secretsTable(out io.Writer, secrets []secretReport, now time.Time) error {

@@ -58,7 +58,7 @@ func (s *parts) await(ctx context.Context) error {
 		name  string
 		ready func(context.Context) error
 	}{
-		{"postgres", s.reachDatabase}, {"schema", s.rightSchema}, {"redis", s.reachRedis},
+		{"postgres", s.reachDatabase}, {"schema", s.rightSchema}, {"redis", s.reachRedis}, {"clock", s.readClocks},
 	} {
 		if err := s.awaitStore(ctx, store.name, store.ready, until); err != nil {
 			return err
@@ -104,6 +104,7 @@ func stopped(ctx context.Context, err error) error {
 // are asked for, until both have ended. The pages are there while the service
 // waits for its stores.
 func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, alive web.Check, service func(context.Context) error) error {
+	defer s.keepClocks(ctx)()
 	if s.cfg.Web.MetricsAddr == "" {
 		return stopped(ctx, service(ctx))
 	}

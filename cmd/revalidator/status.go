@@ -51,6 +51,7 @@ code is 1.
 			}
 			look := p.look(parts, id)
 			if watch {
+				defer parts.keepClocks(c.Context())()
 				return p.watchScreen(c.Context(), look)
 			}
 			return p.lookOnce(c.Context(), look)
@@ -86,10 +87,10 @@ type lookFunc func(ctx context.Context, known *paces) (report, error)
 // look is how to look at everything, or at one run where id is not 0.
 func (p *program) look(parts *parts, id int64) lookFunc {
 	if id == 0 {
-		return func(ctx context.Context, known *paces) (report, error) { return parts.status(ctx, known, time.Now()) }
+		return func(ctx context.Context, known *paces) (report, error) { return parts.status(ctx, known, parts.now()) }
 	}
 	return func(ctx context.Context, known *paces) (report, error) {
-		r, err := parts.runReport(ctx, id, known, time.Now())
+		r, err := parts.runReport(ctx, id, known, parts.now())
 		if errors.Is(err, ledger.ErrNotFound) {
 			return nil, fmt.Errorf("no run %d: see 'revalidator status' for the last ones", id)
 		}

@@ -27,6 +27,8 @@ type statusReport struct {
 	// Due is of the apps at work, DuePaused of the paused ones.
 	Due       dueReport `json:"due"`
 	DuePaused dueReport `json:"due_paused"`
+	// WrongClocks are the endpoints whose checks are held.
+	WrongClocks []wrongClock `json:"wrong_clocks"`
 	queueStatus
 	// RedisError is why there is nothing of queueStatus, empty where there is.
 	RedisError string       `json:"redis_error"`
@@ -96,8 +98,9 @@ func (s *parts) status(ctx context.Context, known *paces, now time.Time) (*statu
 		func() (err error) { r.Runs, err = s.recentRuns(ctx, known, now); return },
 		func() (err error) { r.Receipts, err = s.db.ReceiptsByState(ctx); return },
 		func() (err error) { r.Subscriptions, err = s.db.SubscriptionsByStatus(ctx); return },
-		func() (err error) { r.Due, err = s.due(ctx, now, false); return },
-		func() (err error) { r.DuePaused, err = s.due(ctx, now, true); return },
+		func() (err error) { r.Due, err = s.due(ctx, s.dateOf(now), false); return },
+		func() (err error) { r.DuePaused, err = s.due(ctx, s.dateOf(now), true); return },
+		func() (err error) { r.WrongClocks, err = s.wrongClocks(ctx); return },
 		func() (err error) { r.Paused, err = s.pausedApps(ctx); return },
 		func() (err error) { r.Stops, err = s.db.QuarantineStops(ctx, now); r.Stops = list(r.Stops); return },
 		func() (err error) { r.Secrets, err = s.secretWarnings(ctx, now); return },

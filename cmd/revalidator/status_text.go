@@ -35,6 +35,7 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 	if r.DuePaused.Receipts > 0 {
 		item(out, "", dueText(r.DuePaused, r.At, o)[0]+" of paused apps")
 	}
+	items(out, "Clock", r.WrongClocks, func(c wrongClock) string { return o.paint(red, c.text()+": checks are held") })
 	if r.redisError != nil {
 		labelled(out, "Redis", strings.Fields(o.paint(red, "away, so that queues, workers and schedulers are not known")))
 	} else {

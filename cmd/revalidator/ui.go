@@ -64,6 +64,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	if err != nil {
 		return usage(err)
 	}
+	defer s.keepClocks(ctx)()
 	if err := s.await(ctx); err != nil {
 		return stopped(ctx, err)
 	}

@@ -45,6 +45,7 @@ type parts struct {
 	db    *repository.DB
 	redis redis.UniversalClient
 	keys  *keyring.Ring
+	clocks
 }
 
 // need names a part that a command cannot do without.
@@ -113,7 +114,10 @@ func (s *parts) openDatabase(ctx context.Context, anySchema bool) error {
 	if err := s.reachDatabase(ctx); err != nil || anySchema {
 		return err
 	}
-	return s.rightSchema(ctx)
+	if err := s.rightSchema(ctx); err != nil {
+		return err
+	}
+	return s.readClocks(ctx)
 }
 
 // connectDatabase prepares the connections, and makes none yet.
@@ -130,7 +134,7 @@ func (s *parts) connectDatabase(patience time.Duration) error {
 		return err
 	}
 	s.db = db
-	return nil
+	return s.makeClocks()
 }
 
 // logQuarantine logs that the quarantining of an app was stopped or resumed.
@@ -286,7 +290,7 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 	}
 	host, _ := os.Hostname()
 	return scheduler.New(scheduler.Config{
-		Store: s.db, Queue: s.queue(), Budgets: limiter,
+		Store: s.db, Queue: s.queue(), Budgets: limiter, Clocks: s.db,
 		Owner:    fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]),
 		Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location,
 		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
@@ -295,6 +299,7 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 			ClaimLease: s.cfg.Queue.ClaimLease, OwnerLease: s.cfg.Queue.OwnerLease,
 			LargeBytes: s.cfg.Worker.LargeReceiptBytes,
 		},
+		Now: s.now, Dates: s.appleTime,
 		Logger: s.log,
 	})
 }
@@ -313,7 +318,7 @@ func (s *parts) appStore() (*appstore.Client, error) {
 		Timeout:         s.cfg.Apple.Timeout,
 		MaxRequestBytes: s.cfg.Apple.MaxRequestBytes, LimitMargin: s.cfg.Apple.LimitMargin, MaxReplyBytes: s.cfg.Apple.MaxReplyBytes,
 		MaxDepth: s.cfg.Apple.MaxReplyDepth, MaxRecords: s.cfg.Apple.MaxReplyRecords, MaxTextBytes: s.cfg.Apple.MaxReplyTextBytes,
-		Logger: s.log,
+		Now: s.now, Logger: s.log,
 	})
 }
 
@@ -331,7 +336,7 @@ func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
 		return nil, err
 	}
 	return worker.New(worker.Config{
-		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis,
+		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis, Clocks: s.db,
 		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
 		Policy: policy,
 		Retry: worker.RetryPolicy{
@@ -343,7 +348,8 @@ func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
 		BatchSize:   s.cfg.Worker.BatchSize, BatchDelay: s.cfg.Worker.BatchDelay,
 		ShutdownTimeout: s.cfg.Worker.ShutdownTimeout,
 		ShowResults:     s.cfg.Web.Retention > 0,
-		Logger:          s.log, Registerer: reg,
+		Now:             s.now, Dates: s.appleTime, MeasureDates: s.readClocks, ClockTolerance: s.cfg.Apple.ClockTolerance,
+		Logger: s.log, Registerer: reg,
 	})
 }
 
@@ -352,6 +358,7 @@ func (s *parts) checks() map[string]web.Check {
 		"postgres": s.db.Ping,
 		"redis":    s.pingRedis,
 		"schema":   s.rightSchema,
+		"clock":    s.clockIsRight,
 	}
 }
 

@@ -50,6 +50,13 @@ func (c *Clock) Advance(d time.Duration) time.Time {
 	return c.base
 }
 
+// SinceSet is the real time since the clock was set, or its speed.
+func (c *Clock) SinceSet() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.real().Sub(c.since)
+}
+
 // Speed is simulated seconds per real second.
 func (c *Clock) Speed() float64 {
 	c.mu.Lock()

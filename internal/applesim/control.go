@@ -108,11 +108,13 @@ func ndjson(w http.ResponseWriter) { w.Header().Set("Content-Type", "application
 type clockState struct {
 	Now   time.Time `json:"now"`
 	Speed float64   `json:"speed"`
+	// SinceSet is for how many real seconds the clock has not been set.
+	SinceSet float64 `json:"seconds_since_set"`
 }
 
 func (s *Server) getClock(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", contentJSON)
-	_ = json.NewEncoder(w).Encode(clockState{s.clock.Now(), s.clock.Speed()})
+	_ = json.NewEncoder(w).Encode(clockState{s.clock.Now(), s.clock.Speed(), s.clock.SinceSet().Seconds()})
 }
 
 func (s *Server) postClock(w http.ResponseWriter, r *http.Request) {

@@ -209,6 +209,7 @@ func pointsTo(err error) iap.Environment {
 
 // askOnce waits for its turn, asks one environment and judges the reply.
 func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body requestBody, a *Answer) error {
+	a.Facts = iap.Facts{} // what the other environment said is not said here
 	if r.Wait != nil {
 		if err := r.Wait(ctx, e); err != nil {
 			return fmt.Errorf("wait to ask %s: %w", e, err)
@@ -219,6 +220,9 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 	a.Code, a.Facts, a.Unknown = reply.Code, reply.Facts, reply.Unknown
 	if err == nil {
 		err = judge(reply, r.BundleID, e)
+	}
+	if err == nil && reply.Facts.AsOf.IsZero() {
+		err = ErrNoTime
 	}
 	if r.Heard != nil {
 		r.Heard(ctx, e, err)

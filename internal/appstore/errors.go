@@ -76,9 +76,10 @@ var (
 	// ErrUnusableText is an ErrMalformedReply too: an id or another text that is
 	// stored is longer than any of Apple's, or no text.
 	ErrUnusableText = fmt.Errorf("%w: an id or text that cannot be kept", ErrMalformedReply)
-	// ErrNoTime is an ErrMalformedReply too: the request date is none, or is
-	// impossible, and what the reply says has no place in Apple's time.
-	ErrNoTime = fmt.Errorf("%w: an impossible request date", ErrMalformedReply)
+	// ErrNoTime is an ErrMalformedReply too: the reply does not say when it was
+	// made, neither itself nor by an HTTP Date, or gives a time that is impossible:
+	// a proxy may have kept it for any time.
+	ErrNoTime = fmt.Errorf("%w: no possible time", ErrMalformedReply)
 	// ErrContradiction is an ErrMalformedReply too: 21006, which says that the
 	// subscription has expired, beside a period that has not.
 	ErrContradiction = fmt.Errorf("%w: expired by its status, active by its dates", ErrMalformedReply)

@@ -94,7 +94,7 @@ func (c *Client) read(ctx context.Context, response *http.Response, grow func(in
 		unknown(reply.Unknown).value("content-type", []byte(kind))
 	}
 	if reply.Facts.AsOf.IsZero() { // iOS 6 style replies have no request_date
-		reply.Facts.AsOf = c.replied(response)
+		reply.Facts.AsOf = replied(response)
 	}
 	var cause readError
 	if errors.As(err, &cause) {
@@ -103,12 +103,14 @@ func (c *Client) read(ctx context.Context, response *http.Response, grow func(in
 	return reply, err
 }
 
-// replied is Apple's time of the reply as HTTP tells it, else our own.
-func (c *Client) replied(response *http.Response) time.Time {
-	if t, err := http.ParseTime(response.Header.Get("Date")); err == nil && isPossible(t) {
-		return t.UTC()
+// replied is Apple's time of the reply as HTTP tells it, and zero where it does
+// not: our own would make a reply new that may have been kept for days.
+func replied(response *http.Response) time.Time {
+	t, err := http.ParseTime(response.Header.Get("Date"))
+	if err != nil || !isPossible(t) {
+		return time.Time{}
 	}
-	return c.now().UTC()
+	return t.UTC()
 }
 
 // fault makes one of our errors of what the transport reports. Its text is

@@ -1,6 +1,7 @@
 package appstore_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -281,10 +282,11 @@ func TestVerifyReceiptTime(t *testing.T) {
 	tests := []struct {
 		name, date, body string
 		want             time.Time
+		err              error
 	}{
-		{"Apple's own", date.Format(http.TimeFormat), `{"status":0,"receipt":{"bundle_id":"com.example.app","request_date_ms":"1738300000123"}}`, ms(1738300000123)},
-		{"the header's", date.Format(http.TimeFormat), iOS6, date},
-		{"ours", "yesterday", iOS6, fixedNow},
+		{"Apple's own", date.Format(http.TimeFormat), `{"status":0,"receipt":{"bundle_id":"com.example.app","request_date_ms":"1738300000123"}}`, ms(1738300000123), nil},
+		{"the header's", date.Format(http.TimeFormat), iOS6, date, nil},
+		{"nobody's", "yesterday", iOS6, time.Time{}, appstore.ErrNoTime},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -294,8 +296,8 @@ func TestVerifyReceiptTime(t *testing.T) {
 				answer(tt.body)(w, r)
 			}, nil))
 			a, err := c.VerifyReceipt(t.Context(), request())
-			if err != nil || !a.Facts.AsOf.Equal(tt.want) {
-				t.Errorf("got facts as of %v and error %v, want %v", a.Facts.AsOf, err, tt.want)
+			if !errors.Is(err, tt.err) || !a.Facts.AsOf.Equal(tt.want) {
+				t.Errorf("got facts as of %v and error %v, want %v and %v", a.Facts.AsOf, err, tt.want, tt.err)
 			}
 		})
 	}
@@ -331,5 +333,24 @@ func TestCodeWords(t *testing.T) {
 	}
 	if got, want := unknown.String(), "4711 unknown status"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestTimeIsOfTheLastReply: where the second environment is not asked after all,
+// or does not answer, the time of the first is not its own.
+func TestTimeIsOfTheLastReply(t *testing.T) {
+	t.Parallel()
+	away := errors.New("no slot")
+	r := request()
+	r.Wait = func(_ context.Context, e iap.Environment) error {
+		if e == iap.Sandbox {
+			return away
+		}
+		return nil
+	}
+	c := newClient(t, serve(t, answer(`{"status":21007}`), nil))
+	a, err := c.VerifyReceipt(t.Context(), r)
+	if !errors.Is(err, away) || a.Calls != 1 || !a.Facts.AsOf.IsZero() {
+		t.Errorf("got %+v and error %v, want one call and no time", a, err)
 	}
 }

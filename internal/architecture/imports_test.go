@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	// The programs put everything together.
 	"cmd/revalidator": {
 		"scheduler", "worker", "repository", "jobs", "internal/iap", "internal/ledger",
-		"internal/appstore", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
+		"internal/appstore", "internal/clock", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
 		"internal/pulse", "internal/ratelimit", "internal/receipt", "internal/secret", "internal/web",
 	},
 	"cmd/applesim": {"internal/applesim"},
@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 
 	// What the spine stands on.
 	"internal/appstore":  {"internal/iap", "internal/secret"},
+	"internal/clock":     {},
 	"internal/config":    {"internal/secret"},
 	"internal/forecast":  {"internal/iap"},
 	"internal/intake":    {"internal/iap", "internal/ledger", "internal/receipt"},

@@ -80,6 +80,13 @@ type Apple struct {
 	// of seconds: a smaller value never gets an answer for them, a larger one
 	// lets an outage hold the workers longer.
 	Timeout time.Duration `env:"REVALIDATOR_APPLE_TIMEOUT" envDefault:"60s" help:"Longest time for one request to Apple and its reply."`
+	// ClockTolerance keeps replies out that a proxy has kept, or whose maker's
+	// clock is wrong: what is newer by its own time is believed. It must leave
+	// room for the slowest reply. Too small a value refuses good ones.
+	ClockTolerance time.Duration `env:"REVALIDATOR_CLOCK_TOLERANCE" envDefault:"10m" help:"By how much Apple's time in a reply may differ from the database's clock, ahead or behind; a reply that differs by more is not believed."`
+	// ClockURL lets a simulated App Store be at another time than the rest of the
+	// world. Leases, rates and deadlines go by the database's clock all the same.
+	ClockURL string `env:"REVALIDATOR_CLOCK_URL" help:"For development only: the clock of a simulated App Store, such as http://127.0.0.1:8081/control/clock, by which receipts are due and results are dated. Refused unless all addresses of Apple's are loopback addresses."`
 	// MaxRequestBytes is what is still sent. Apple answers larger requests with
 	// 413 or 21002, so a larger value only costs their transfer.
 	MaxRequestBytes int64 `env:"REVALIDATOR_MAX_REQUEST_BYTES" envDefault:"3145728" help:"Largest request to Apple in bytes, with the receipt in base64."`

@@ -78,6 +78,23 @@ func appleURL(text string) error {
 	return errors.New("want https; http is for a simulator, on this machine or by a name without dots")
 }
 
+// simulatedClock allows a clock in the place of the database's where nothing but
+// a simulator on this machine can be asked. A name may lead anywhere.
+func (a Apple) simulatedClock() error {
+	if a.ClockURL == "" {
+		return nil
+	}
+	for _, address := range []struct{ what, url string }{
+		{"the clock", a.ClockURL}, {"REVALIDATOR_APPLE_PRODUCTION_URL", a.ProductionURL}, {"REVALIDATOR_APPLE_SANDBOX_URL", a.SandboxURL},
+	} {
+		u, err := url.Parse(address.url)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !net.ParseIP(u.Hostname()).IsLoopback() {
+			return fmt.Errorf("a simulated clock is for development: %s must be at a loopback address, such as http://127.0.0.1:8081", address.what)
+		}
+	}
+	return nil
+}
+
 // isNearby is true for this machine and for names without dots, which lead to
 // the same container network.
 func isNearby(host string) bool {

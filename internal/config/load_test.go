@@ -27,6 +27,7 @@ func defaults() config.Config {
 			ProductionURL:   "https://buy.itunes.apple.com/verifyReceipt",
 			SandboxURL:      "https://sandbox.itunes.apple.com/verifyReceipt",
 			Timeout:         60 * time.Second,
+			ClockTolerance:  10 * time.Minute,
 			MaxRequestBytes: 3 << 20, LimitMargin: 64 << 10,
 			MaxReplyBytes: 64 << 20, MaxReplyDepth: 32, MaxReplyRecords: 50_000, MaxReplyTextBytes: 256,
 			ExcludeOldTransactions: true,

@@ -13,6 +13,40 @@ import (
 // split takes "A=1;B=2" as an environment.
 func split(environ string) []string { return strings.Split(environ, ";") }
 
+// TestSimulatedClock is refused wherever anything but a simulator on this machine
+// could be asked.
+func TestSimulatedClock(t *testing.T) {
+	t.Parallel()
+	const production, sandbox, clock = "http://127.0.0.1:8081/production", "https://[::1]:8081/sandbox", "http://127.0.0.1:8081/control/clock"
+	for name, test := range map[string]struct {
+		production, sandbox, clock string
+		want                       string
+	}{
+		"all on this machine":           {production, sandbox, clock, ""},
+		"no clock":                      {production, "https://sandbox.itunes.apple.com/verifyReceipt", "", ""},
+		"Apple's production":            {"https://buy.itunes.apple.com/verifyReceipt", sandbox, clock, "REVALIDATOR_APPLE_PRODUCTION_URL must be at a loopback address"},
+		"Apple's sandbox":               {production, "https://sandbox.itunes.apple.com/verifyReceipt", clock, "REVALIDATOR_APPLE_SANDBOX_URL must be at a loopback address"},
+		"a name in a container network": {"http://applesim:8081/production", sandbox, clock, "REVALIDATOR_APPLE_PRODUCTION_URL must be at a loopback address"},
+		"a name that may lead anywhere": {production, "http://localhost:8081/sandbox", clock, "REVALIDATOR_APPLE_SANDBOX_URL must be at a loopback address"},
+		"a clock elsewhere":             {production, sandbox, "http://10.0.0.1/control/clock", "the clock must be at a loopback address"},
+		"a clock without an address":    {production, sandbox, "simulator", "the clock must be at a loopback address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			environ := []string{
+				"REVALIDATOR_APPLE_PRODUCTION_URL=" + test.production, "REVALIDATOR_APPLE_SANDBOX_URL=" + test.sandbox,
+				"REVALIDATOR_CLOCK_URL=" + test.clock,
+			}
+			switch _, err := config.Load(environ); {
+			case test.want == "" && err != nil:
+				t.Errorf("got %v, want it accepted", err)
+			case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("got %v, want an error with %q", err, test.want)
+			}
+		})
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	t.Parallel()
 	for environ, want := range map[string]string{
@@ -59,6 +93,9 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_REQUEST_LIMIT_MARGIN=0":                               "want at least 1",
 		"REVALIDATOR_QUARANTINE_STOP_RECEIPTS=0":                           "want at least 1",
 		"REVALIDATOR_QUARANTINE_STOP_PERCENT=101":                          "must not be more than 100",
+		"REVALIDATOR_CLOCK_TOLERANCE=59s":                                  "REVALIDATOR_CLOCK_TOLERANCE must not be shorter",
+		"REVALIDATOR_CLOCK_TOLERANCE=0s":                                   "want at least 1s",
+		"REVALIDATOR_CLOCK_URL=http://127.0.0.1:8081/control/clock":        "REVALIDATOR_APPLE_PRODUCTION_URL must be at a loopback address",
 		"REVALIDATOR_CONCURRENCY=-1;REVALIDATOR_UI_PATH=x":                 "REVALIDATOR_UI_PATH: \"x\" does not begin with /\nREVALIDATOR_CONCURRENCY",
 	} {
 		t.Run(environ, func(t *testing.T) {

@@ -138,8 +138,9 @@ func (n *night) scheduler(name, cronSpec string) *scheduler.Scheduler {
 		must(n.t, err)
 		schedule = parsed
 	}
+	db := n.openDB()
 	s, err := scheduler.New(scheduler.Config{
-		Store: n.openDB(), Queue: jobs.NewQueue(n.redis, 5*time.Minute), Owner: name, Budgets: n.limiter(),
+		Store: db, Clocks: db, Queue: jobs.NewQueue(n.redis, 5*time.Minute), Owner: name, Budgets: n.limiter(),
 		// A busy machine may come to the slot late.
 		Schedule: schedule, CatchUp: time.Hour,
 		Feed: scheduler.FeedConfig{Tick: 50 * time.Millisecond, Look: 100 * time.Millisecond, Ahead: 20 * time.Second},
@@ -171,7 +172,7 @@ func (n *night) workerWith(change func(*worker.Config)) *worker.Worker {
 	})
 	must(n.t, err)
 	cfg := worker.Config{
-		Store: db, AppStore: client, Limiter: n.limiter(), Keys: n.keys, Redis: n.redis,
+		Store: db, AppStore: client, Limiter: n.limiter(), Keys: n.keys, Redis: n.redis, Clocks: db,
 		Data:   func(id, size int64) appstore.Receipt { return db.ReceiptData(id, size) },
 		Policy: iap.DefaultPolicy(),
 		// The clock stands still, so that only a wait of nothing ever ends.

@@ -23,7 +23,6 @@ func TestJudgeObjects(t *testing.T) {
 	must(t, n.judge().Watch(t.Context()))
 	stop := n.beside(n.worker().Run)
 	n.run("a first night")
-	const month = 30 * 24 * time.Hour
 	n.past.Add(int64(month))
 	n.sim.Clock().Advance(month)
 	since := n.lastRequest()

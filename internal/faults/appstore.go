@@ -32,6 +32,9 @@ func serveAppStore(sim *applesim.Server) (*appStore, error) {
 	return a, nil
 }
 
+// clock is the address of its clock, past every proxy.
+func (a *appStore) clock() string { return a.url + "/control/clock" }
+
 func (a *appStore) close() {
 	_ = a.server.Close()
 	<-a.ended

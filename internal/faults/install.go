@@ -30,7 +30,7 @@ func (s *Suite) learn(ctx context.Context) (err error) {
 		return err
 	}
 	defer apple.close()
-	env := s.environment(s.databaseURL(learned, false), s.redis.URL, apple.url)
+	env := s.environment(s.databaseURL(learned, false), s.redis.URL, apple.url, apple.clock())
 	if err := s.install(ctx, sim, env); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ const (
 
 // environment is all that the programs see: the suite's settings and none of
 // whoever started it.
-func (s *Suite) environment(databaseURL, redisURL, appleURL string) []string {
+func (s *Suite) environment(databaseURL, redisURL, appleURL, clockURL string) []string {
 	slot := time.Now().UTC().Add(-time.Hour)
 	return []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.folder, "TMPDIR=" + os.TempDir(),
@@ -120,6 +120,7 @@ func (s *Suite) environment(databaseURL, redisURL, appleURL string) []string {
 		"REVALIDATOR_KEYS=" + s.keyset,
 		"REVALIDATOR_APPLE_PRODUCTION_URL=" + appleURL + "/production/verifyReceipt",
 		"REVALIDATOR_APPLE_SANDBOX_URL=" + appleURL + "/sandbox/verifyReceipt",
+		"REVALIDATOR_CLOCK_URL=" + clockURL,
 		"REVALIDATOR_LOG_LEVEL=debug",
 		// The slot of an hour ago was missed: it is caught up at once, and once.
 		fmt.Sprintf("REVALIDATOR_SCHEDULE=%d %d * * *", slot.Minute(), slot.Hour()),

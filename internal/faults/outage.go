@@ -19,6 +19,10 @@ const (
 	usualLease = 15 * time.Minute
 )
 
+// standsStill is for nights so long that the clock of the App Store, which stands
+// still, is far behind in the end.
+const standsStill = "REVALIDATOR_CLOCK_TOLERANCE=24h"
+
 // For is the scenario with a harm that lasts so long. One that lasts for long is
 // met with the leases, back-offs and timeouts of production, but not with its
 // limit of failures: no receipt leaves the run.
@@ -30,6 +34,7 @@ func (s Scenario) For(d time.Duration) Scenario {
 			"REVALIDATOR_APPLE_TIMEOUT=", "REVALIDATOR_QUEUE_AHEAD=", "REVALIDATOR_LIMITER_WAIT=",
 			"REVALIDATOR_CLAIM_LEASE=", "REVALIDATOR_OWNER_LEASE=", "REVALIDATOR_RETRY_BASE=", "REVALIDATOR_RETRY_MAX=",
 			"REVALIDATOR_SHUTDOWN_TIMEOUT=",
+			standsStill,
 		}
 	}
 	return s

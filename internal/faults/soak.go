@@ -60,6 +60,7 @@ func Soak(ctx context.Context, cfg SoakConfig, each func(Night)) (err error) {
 	}
 	w, err := suite.newWorld(ctx, Scenario{
 		Name: "soak", Length: time.Duration(cfg.Suite.Receipts) * time.Second / soakRate / 2,
+		Settings: []string{standsStill},
 	}, "soak")
 	if err != nil {
 		return err
@@ -103,6 +104,9 @@ type soak struct {
 
 func (s *soak) begin(ctx context.Context) (err error) {
 	s.Sim.Clock().Set(s.suite.start)
+	if err := s.makeAllDue(ctx); err != nil {
+		return err
+	}
 	if s.metrics, err = freeAddress(); err != nil {
 		return err
 	}
@@ -136,7 +140,8 @@ func (s *soak) night(ctx context.Context, last bool) (night Night, err error) {
 	for e := range s.Sim.Log(0) {
 		s.since = e.Seq
 	}
-	s.started, s.inFlight = time.Now(), 0
+	began := time.Now()
+	s.started, s.inFlight = s.Sim.Clock().Now(), 0 // results are dated by this clock
 	if err := s.makeAllDue(ctx); err != nil {
 		return night, err
 	}
@@ -163,7 +168,7 @@ func (s *soak) night(ctx context.Context, last bool) (night Night, err error) {
 	if night.Harm, err = s.harmUntil(ctx, over); err != nil {
 		return night, err
 	}
-	night.Took = time.Since(s.started)
+	night.Took = time.Since(began)
 	if err := s.Sim.SetFaults(nil); err != nil {
 		return night, err
 	}

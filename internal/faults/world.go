@@ -86,12 +86,13 @@ func (s *Suite) newWorld(ctx context.Context, sc Scenario, name string) (w *Worl
 	return w, w.link()
 }
 
-// serve starts the App Store, a month on, and a Redis.
+// serve starts the App Store, a month on, and a Redis. The time in it is ours: it
+// stands still, and the night is over before that counts.
 func (w *World) serve(ctx context.Context) (err error) {
 	if w.Sim, err = w.suite.newAppStore(w.scenario.Store); err != nil {
 		return err
 	}
-	w.Sim.Clock().Advance(away)
+	w.Sim.Clock().Set(time.Now())
 	if w.apple, err = serveAppStore(w.Sim); err != nil {
 		return err
 	}
@@ -202,7 +203,7 @@ func (w *World) link() error {
 	}
 	feederURL.User = url.UserPassword(feeder, rolePass)
 	env := func(postgres, redis *Link, redisURL string) []string {
-		return append(w.suite.environment(postgres.through(postgresURL), redis.through(redisURL), w.WorkerApple.through(appleURL)),
+		return append(w.suite.environment(postgres.through(postgresURL), redis.through(redisURL), w.WorkerApple.through(appleURL), w.apple.clock()),
 			w.scenario.Settings...)
 	}
 	w.workerEnv = env(w.WorkerPostgres, w.WorkerRedis, redisURL)

@@ -27,15 +27,16 @@ const (
 // The rule that a new receipt starts with, and those that stand in for Plan
 // where Apple gave no facts to plan from.
 const (
-	RuleNew       Rule = "new"
-	RuleRequested Rule = "requested"  // a person asked for a look
-	RuleRetry     Rule = "retry"      // no usable answer: after a back-off
-	RuleWait      Rule = "wait"       // not asked: a limit is in force
-	RuleHeldBack  Rule = "held_back"  // not asked: Apple was in trouble
-	RuleCovered   Rule = "covered"    // another receipt shows all that this one shows, and is checked instead
-	RuleShowsLess Rule = "shows_less" // a reply showed less than is stored: after a back-off
-	RuleConfirm   Rule = "confirm"    // Apple says something final: confirm it on another day
-	RuleSetAside  Rule = "set_aside"  // no other answer can come: a person decides
+	RuleNew          Rule = "new"
+	RuleRequested    Rule = "requested"     // a person asked for a look
+	RuleRetry        Rule = "retry"         // no usable answer: after a back-off
+	RuleWait         Rule = "wait"          // not asked: a limit is in force
+	RuleHeldBack     Rule = "held_back"     // not asked: Apple was in trouble
+	RuleClockDiffers Rule = "clock_differs" // asked, but the time of the reply was not near ours
+	RuleCovered      Rule = "covered"       // another receipt shows all that this one shows, and is checked instead
+	RuleShowsLess    Rule = "shows_less"    // a reply showed less than is stored: after a back-off
+	RuleConfirm      Rule = "confirm"       // Apple says something final: confirm it on another day
+	RuleSetAside     Rule = "set_aside"     // no other answer can come: a person decides
 	// RuleQuarantineCheck is in place of RuleSetAside where the receipt shows a live subscription.
 	RuleQuarantineCheck Rule = "quarantine_check"
 )

@@ -128,6 +128,9 @@ type ClaimRequest struct {
 	Cutoff time.Time
 	// Now is when it is asked, Until when the claims run out.
 	Now, Until time.Time
+	// Due is up to when receipts are due, by the clock of Apple's dates; the
+	// zero time is Now.
+	Due time.Time
 	// Ahead is how much work to keep queued for each app, at its rate; a run
 	// with a Share below 1 may have that part of it.
 	Ahead time.Duration
@@ -201,7 +204,9 @@ type Receipt struct {
 	// alone, and everything that it shows was checked through the other one: it
 	// need not be checked.
 	Rests bool
-	App   App
+	// Rule is by which rule the receipt is checked now.
+	Rule iap.Rule
+	App  App
 }
 
 // Accepted is whether Apple ever accepted the receipt, whatever was believed of

@@ -299,6 +299,21 @@ CREATE TABLE queue_epoch (
     epoch    text NOT NULL
 );
 
+-- What replies say of the time, for each of Apple's endpoints whose replies differ
+-- from the clock: there is no row while they agree.
+CREATE TABLE endpoint_clocks (
+    environment   text PRIMARY KEY CHECK (environment IN ('Production', 'Sandbox')),
+    replies       jsonb NOT NULL DEFAULT '[]',
+    held_since    timestamptz,
+    ahead_seconds double precision NOT NULL DEFAULT 0,
+    next_probe_at timestamptz,
+    agreed        integer NOT NULL DEFAULT 0
+);
+COMMENT ON COLUMN endpoint_clocks.replies IS 'The last replies that differed, while checks are not held';
+COMMENT ON COLUMN endpoint_clocks.held_since IS 'Since when checks are held, because the clock is wrong; NULL while they are not';
+COMMENT ON COLUMN endpoint_clocks.ahead_seconds IS 'By how much Apple''s time is ahead of the clock, negative where it is behind';
+COMMENT ON COLUMN endpoint_clocks.agreed IS 'How many probes in a row have agreed with the clock: two end the hold';
+
 -- +goose StatementBegin
 CREATE VIEW run_totals AS
 SELECT r.id, r.kind, r.scheduled_for, r.filter, r.share, r.owner_until, r.cutoff, r.deadline, r.state, r.started_at, r.finished_at,
@@ -315,5 +330,5 @@ GROUP BY r.id;
 
 -- +goose Down
 DROP VIEW run_totals;
-DROP TABLE app_checks, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
+DROP TABLE app_checks, endpoint_clocks, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
     receipt_subscriptions, subscriptions, receipt_data, receipts, shared_secrets, apps;

@@ -1,0 +1,197 @@
+package repository
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
+)
+
+// Time is the database's clock, which all processes share.
+func (db *DB) Time(ctx context.Context) (time.Time, error) {
+	const query = `SELECT clock_timestamp()`
+	var now time.Time
+	if err := db.db.GetContext(ctx, &now, query); err != nil {
+		return time.Time{}, fmt.Errorf("ask postgres for the time: %w", err)
+	}
+	return now, nil
+}
+
+// endpointClockRow is a row of endpoint_clocks.
+type endpointClockRow struct {
+	Environment  iap.Environment `db:"environment"`
+	Replies      []byte          `db:"replies"`
+	HeldSince    *time.Time      `db:"held_since"`
+	AheadSeconds float64         `db:"ahead_seconds"`
+	NextProbeAt  *time.Time      `db:"next_probe_at"`
+	Agreed       int             `db:"agreed"`
+}
+
+const endpointClockColumns = `environment, replies, held_since, ahead_seconds, next_probe_at, agreed`
+
+func (row endpointClockRow) clock() (ledger.EndpointClock, error) {
+	c := ledger.EndpointClock{
+		Environment: row.Environment, HeldSince: row.HeldSince, Agreed: row.Agreed,
+		Ahead: time.Duration(row.AheadSeconds * float64(time.Second)),
+	}
+	if row.NextProbeAt != nil {
+		c.NextProbeAt = *row.NextProbeAt
+	}
+	return c, json.Unmarshal(row.Replies, &c.Replies)
+}
+
+// EndpointClocks lists the endpoints whose replies differ from the clock, by
+// environment. Mostly there is none.
+func (db *DB) EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error) {
+	const query = `SELECT ` + endpointClockColumns + ` FROM endpoint_clocks ORDER BY environment`
+	var rows []endpointClockRow
+	if err := db.db.SelectContext(ctx, &rows, query); err != nil {
+		return nil, fmt.Errorf("look at the clocks of endpoints: %w", err)
+	}
+	clocks := make([]ledger.EndpointClock, len(rows))
+	for i, row := range rows {
+		var err error
+		if clocks[i], err = row.clock(); err != nil {
+			return nil, fmt.Errorf("read the clock of %s: %w", row.Environment, err)
+		}
+	}
+	return clocks, nil
+}
+
+// WrongClocks lists the endpoints whose checks are held because the clock is
+// wrong, by environment.
+func (db *DB) WrongClocks(ctx context.Context) ([]ledger.EndpointClock, error) {
+	clocks, err := db.EndpointClocks(ctx)
+	return slices.DeleteFunc(clocks, func(c ledger.EndpointClock) bool { return !c.Held() }), err
+}
+
+// ClockDiffered notes a reply of an endpoint that differs from the clock; alone
+// where one agreed since the last. wrong is true for the one caller whose reply
+// makes the clock wrong.
+func (db *DB) ClockDiffered(ctx context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (c ledger.EndpointClock, wrong bool, err error) {
+	// One statement makes the row or locks it: it may be removed at any moment.
+	const lock = `
+		INSERT INTO endpoint_clocks (environment) VALUES ($1)
+		ON CONFLICT (environment) DO UPDATE SET environment = excluded.environment
+		RETURNING ` + endpointClockColumns
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		var row endpointClockRow
+		if err := tx.GetContext(ctx, &row, lock, e); err != nil {
+			return err
+		}
+		before, err := row.clock()
+		if err != nil {
+			return err
+		}
+		c = before.Differed(r, alone)
+		wrong = c.Held() && !before.Held()
+		return saveEndpointClock(ctx, tx, c)
+	})
+	if err != nil {
+		return ledger.EndpointClock{}, false, fmt.Errorf("note that the time of %s differs: %w", e, err)
+	}
+	return c, wrong, nil
+}
+
+// ClockAgreed notes a reply of an endpoint that agrees with the clock. It ends
+// what others have begun to suspect; a hold is ended by probes only. over is
+// true for the one caller whose probe ends it.
+func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, probe bool) (c ledger.EndpointClock, over bool, err error) {
+	const remove = `DELETE FROM endpoint_clocks WHERE environment = $1`
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		over = false
+		c, err = lockEndpointClock(ctx, tx, e)
+		switch err = named(err); {
+		case err == ledger.ErrNotFound:
+			return nil
+		case err != nil:
+			return err
+		case c.Held() && !probe:
+			return nil
+		case c.Held():
+			if c, over = c.ProbeAgreed(); !over {
+				return saveEndpointClock(ctx, tx, c)
+			}
+		}
+		_, err = tx.ExecContext(ctx, remove, e)
+		return err
+	})
+	if err != nil {
+		return ledger.EndpointClock{}, false, fmt.Errorf("note that the time of %s agrees: %w", e, err)
+	}
+	return c, over, nil
+}
+
+// ClaimClockProbe gives one caller the next check of an endpoint whose checks
+// are held, where one is due.
+func (db *DB) ClaimClockProbe(ctx context.Context, e iap.Environment, now time.Time) (claimed bool, err error) {
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		claimed = false
+		c, err := lockEndpointClock(ctx, tx, e)
+		if err = named(err); err == ledger.ErrNotFound {
+			return nil
+		}
+		if claimed = err == nil && c.ProbeDue(now); !claimed {
+			return err
+		}
+		return saveEndpointClock(ctx, tx, c.Probing(now))
+	})
+	if err != nil {
+		return false, fmt.Errorf("claim a probe of the time of %s: %w", e, err)
+	}
+	return claimed, nil
+}
+
+// leaveBackfills takes receipts out of backfills which leave them without a
+// check, because no reply was believed. By their rows they are still to be
+// checked, so that the backfill would go through them again and again.
+func leaveBackfills(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+	const query = `
+		DELETE FROM run_items i USING unnest($1::bigint[], $2::bigint[]) AS o(run_id, receipt_id)
+		WHERE i.receipt_id = o.receipt_id AND i.run_id = o.run_id`
+	var runs, receipts []int64
+	for _, o := range stored {
+		if o.RunID != 0 && !o.Asked && !o.Stays {
+			runs, receipts = append(runs, o.RunID), append(receipts, o.ReceiptID)
+		}
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, query, pq.Array(runs), pq.Array(receipts)); err != nil {
+		return fmt.Errorf("leave backfills: %w", err)
+	}
+	return nil
+}
+
+func lockEndpointClock(ctx context.Context, tx *sqlx.Tx, e iap.Environment) (ledger.EndpointClock, error) {
+	const query = `SELECT ` + endpointClockColumns + ` FROM endpoint_clocks WHERE environment = $1 FOR UPDATE`
+	var row endpointClockRow
+	if err := tx.GetContext(ctx, &row, query, e); err != nil {
+		return ledger.EndpointClock{}, err
+	}
+	return row.clock()
+}
+
+func saveEndpointClock(ctx context.Context, tx *sqlx.Tx, c ledger.EndpointClock) error {
+	const query = `
+		UPDATE endpoint_clocks SET replies = $2, held_since = $3, ahead_seconds = $4, next_probe_at = $5, agreed = $6
+		WHERE environment = $1`
+	replies, err := json.Marshal(append([]ledger.ClockReply{}, c.Replies...))
+	if err != nil {
+		return err
+	}
+	var probe *time.Time
+	if !c.NextProbeAt.IsZero() {
+		probe = &c.NextProbeAt
+	}
+	_, err = tx.ExecContext(ctx, query, c.Environment, string(replies), c.HeldSince, c.Ahead.Seconds(), probe, c.Agreed)
+	return err
+}
