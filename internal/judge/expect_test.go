@@ -63,10 +63,10 @@ func TestExpectedIsTheTruth(t *testing.T) {
 	t.Parallel()
 	mix := applesim.DefaultMix()
 	mix.TransactionStyle, mix.OfferCode = 0, 0.3
-	s := newAsked(t, applesim.Config{Customers: 400, Mix: &mix})
+	s := newAsked(t, applesim.Config{Customers: 250, Mix: &mix})
 	j := New(nil, s.Server)
 	seen := map[string]int{}
-	for range 6 {
+	for range 5 {
 		s.Clock().Advance(17 * 24 * time.Hour)
 		s.ask(true)
 		all := j.answers()
