@@ -39,7 +39,7 @@ func (c coverer) before(other coverer) bool {
 	return cmp.Or(cmp.Compare(other.Shows, c.Shows), cmp.Compare(other.Kind.Reach(), c.Kind.Reach()), cmp.Compare(c.ID, other.ID)) < 0
 }
 
-// mostPeers bounds how many receipts of one subscription are looked at.
+// mostPeers bounds how many receipts of one subscription are read.
 const mostPeers = 64
 
 // cover lets receipts rest, from their next check that was just planned, where
@@ -126,7 +126,7 @@ func peersOf(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[pur
 		coverer
 	}
 	if err := tx.SelectContext(ctx, &rows, query, pq.Array(receiptIDs(told)), mostPeers); err != nil {
-		return nil, fmt.Errorf("look for receipts that show the same: %w", err)
+		return nil, fmt.Errorf("find receipts that show the same: %w", err)
 	}
 	peers := make(map[int64][]coverer)
 	for _, r := range rows {
@@ -165,7 +165,7 @@ func addPurchasePeers(ctx context.Context, tx *sqlx.Tx, told []conclusion, bough
 	}
 	var found []coverer
 	if err := tx.SelectContext(ctx, &found, query, pq.Array(keysOf(wanted)), pq.Array(receiptIDs(told))); err != nil {
-		return fmt.Errorf("look for receipts that show the same purchases: %w", err)
+		return fmt.Errorf("find receipts that show the same purchases: %w", err)
 	}
 	for _, c := range found {
 		for _, id := range wanted[c.ID] {

@@ -67,7 +67,7 @@ func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Out
 		ON CONFLICT (bundle_id, hour, class) DO UPDATE SET receipts = t.receipts + excluded.receipts
 		RETURNING t.bundle_id, t.xmax = 0 AS begun, EXISTS (
 			SELECT FROM apps a WHERE a.bundle_id = t.bundle_id AND a.quarantine_stopped_at IS NOT NULL) AS stopped`
-	rows, doubtful := newFigures(stored)
+	rows, judged := newFigures(stored)
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -89,17 +89,17 @@ func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Out
 		if c.Begun {
 			begun = append(begun, c.BundleID)
 		}
-		if c.Stopped && !slices.Contains(doubtful, c.BundleID) {
-			doubtful = append(doubtful, c.BundleID)
+		if c.Stopped && !slices.Contains(judged, c.BundleID) {
+			judged = append(judged, c.BundleID)
 		}
 	}
 	if err := pruneFigures(ctx, tx, begun, now); err != nil {
 		return nil, err
 	}
-	return db.judgeFigures(ctx, tx, doubtful, now)
+	return db.judgeFigures(ctx, tx, judged, now)
 }
 
-// pruneFigures deletes what is of no use any more, where an hour has begun.
+// pruneFigures deletes what is too old to count, where an hour has begun.
 func pruneFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.Time) error {
 	const query = `DELETE FROM app_checks WHERE bundle_id = ANY($1) AND hour < $2`
 	if len(bundleIDs) == 0 {
