@@ -66,7 +66,7 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 }
 
 // unscheduled are live subscriptions that are past their expiry at $1 and that no
-// receipt is to be checked for, so that nothing would ever end them. It looks at the
+// receipt is to be checked for, so that nothing would ever end them. It reads the
 // ones that expired first only, among which those that stay so are, and so costs
 // the same however many are past their expiry in the night.
 const unscheduled = `

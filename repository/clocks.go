@@ -53,7 +53,7 @@ func (db *DB) EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error
 	const query = `SELECT ` + endpointClockColumns + ` FROM endpoint_clocks ORDER BY environment`
 	var rows []endpointClockRow
 	if err := db.db.SelectContext(ctx, &rows, query); err != nil {
-		return nil, fmt.Errorf("look at the clocks of endpoints: %w", err)
+		return nil, fmt.Errorf("read the clocks of endpoints: %w", err)
 	}
 	clocks := make([]ledger.EndpointClock, len(rows))
 	for i, row := range rows {

@@ -39,7 +39,7 @@ func (c coverer) before(other coverer) bool {
 	return cmp.Or(cmp.Compare(other.Shows, c.Shows), cmp.Compare(other.Kind.Reach(), c.Kind.Reach()), cmp.Compare(c.ID, other.ID)) < 0
 }
 
-// mostPeers bounds how many receipts of one subscription are looked at.
+// mostPeers bounds how many receipts of one subscription are read.
 const mostPeers = 64
 
 // cover lets receipts rest, from their next check that was just planned, where
@@ -97,11 +97,15 @@ func (o conclusion) canCover() bool { return o.Failure == "" && o.CoveredBy == 0
 // healthy is a receipt c that may cover others.
 const healthy = `c.state = 'valid' AND c.last_error IS NULL AND c.covered_by IS NULL AND c.next_check_at IS NOT NULL`
 
+// never is the zero time of Go, which lib/pq reads as such; '-infinity' it does not
+// read into a time.
+const never = `'0001-01-01 00:00:00Z'::timestamptz`
+
 // peersOf are, by receipt, the others that show all that it shows: healthy ones, and
 // those of the same save, of which that is not known yet. They are in no order.
 func peersOf(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[purchaseKey]purchaseRow) (map[int64][]coverer, error) {
 	const query = `
-		SELECT r.id AS receipt_id, c.id, c.kind, c.shows, coalesce(c.next_check_at, '-infinity') AS next_check_at
+		SELECT r.id AS receipt_id, c.id, c.kind, c.shows, coalesce(c.next_check_at, ` + never + `) AS next_check_at
 		FROM unnest($1::bigint[]) AS r(id)
 		CROSS JOIN LATERAL (
 			SELECT bundle_id, environment, original_transaction_id FROM receipt_subscriptions
@@ -122,7 +126,7 @@ func peersOf(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[pur
 		coverer
 	}
 	if err := tx.SelectContext(ctx, &rows, query, pq.Array(receiptIDs(told)), mostPeers); err != nil {
-		return nil, fmt.Errorf("look for receipts that show the same: %w", err)
+		return nil, fmt.Errorf("find receipts that show the same: %w", err)
 	}
 	peers := make(map[int64][]coverer)
 	for _, r := range rows {
@@ -138,7 +142,7 @@ func peersOf(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[pur
 // finds those of receipts that show purchases only.
 func addPurchasePeers(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[purchaseKey]purchaseRow, peers map[int64][]coverer) error {
 	const query = `
-		SELECT c.id, c.kind, c.shows, coalesce(c.next_check_at, '-infinity') AS next_check_at
+		SELECT c.id, c.kind, c.shows, coalesce(c.next_check_at, ` + never + `) AS next_check_at
 		FROM receipts c WHERE c.id = ANY($1) AND (c.id = ANY($2) OR ` + healthy + `)`
 	wanted := make(map[int64][]int64) // by peer, the receipts with purchases only
 	for _, o := range told {
@@ -161,7 +165,7 @@ func addPurchasePeers(ctx context.Context, tx *sqlx.Tx, told []conclusion, bough
 	}
 	var found []coverer
 	if err := tx.SelectContext(ctx, &found, query, pq.Array(keysOf(wanted)), pq.Array(receiptIDs(told))); err != nil {
-		return fmt.Errorf("look for receipts that show the same purchases: %w", err)
+		return fmt.Errorf("find receipts that show the same purchases: %w", err)
 	}
 	for _, c := range found {
 		for _, id := range wanted[c.ID] {

@@ -202,6 +202,23 @@ func TestCoveredAtItsNextCheck(t *testing.T) {
 	f.mustRest(1, 2)
 }
 
+// TestCoveredWithoutANextCheck has a backfill check receipts that have no next check.
+func TestCoveredWithoutANextCheck(t *testing.T) {
+	for name, records := range map[string][]any{"a subscription": monthlyA, "a purchase": {lifetime}} {
+		t.Run(name, func(t *testing.T) {
+			f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+			f.check(0, map[int64][]any{1: records, 2: records}, 1, 2)
+			var outcomes []ledger.Outcome
+			for _, c := range f.claimed(time.Hour, true, 1, 2) {
+				outcomes = append(outcomes, outcome(c, time.Hour, records...))
+			}
+			f.must(exec(t, f, `UPDATE receipts SET next_check_at = NULL, next_check_rule = 'settled', covered_by = NULL`))
+			f.save(outcomes...)
+			f.mustRest(2, 1)
+		})
+	}
+}
+
 // TestCoveredReceiptRests follows two receipts of one subscription over its checks.
 func TestCoveredReceiptRests(t *testing.T) {
 	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)

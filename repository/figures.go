@@ -67,7 +67,7 @@ func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Out
 		ON CONFLICT (bundle_id, hour, class) DO UPDATE SET receipts = t.receipts + excluded.receipts
 		RETURNING t.bundle_id, t.xmax = 0 AS begun, EXISTS (
 			SELECT FROM apps a WHERE a.bundle_id = t.bundle_id AND a.quarantine_stopped_at IS NOT NULL) AS stopped`
-	rows, doubtful := newFigures(stored)
+	rows, judged := newFigures(stored)
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -89,17 +89,17 @@ func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Out
 		if c.Begun {
 			begun = append(begun, c.BundleID)
 		}
-		if c.Stopped && !slices.Contains(doubtful, c.BundleID) {
-			doubtful = append(doubtful, c.BundleID)
+		if c.Stopped && !slices.Contains(judged, c.BundleID) {
+			judged = append(judged, c.BundleID)
 		}
 	}
 	if err := pruneFigures(ctx, tx, begun, now); err != nil {
 		return nil, err
 	}
-	return db.judgeFigures(ctx, tx, doubtful, now)
+	return db.judgeFigures(ctx, tx, judged, now)
 }
 
-// pruneFigures deletes what is of no use any more, where an hour has begun.
+// pruneFigures deletes what is too old to count, where an hour has begun.
 func pruneFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.Time) error {
 	const query = `DELETE FROM app_checks WHERE bundle_id = ANY($1) AND hour < $2`
 	if len(bundleIDs) == 0 {
@@ -217,11 +217,13 @@ func (db *DB) judgeApp(ctx context.Context, tx *sqlx.Tx, f appFigures, now time.
 // receiptsToCheck is how many receipts an app has for its figures, counted only
 // as far as they matter and only where too few were checked.
 func (db *DB) receiptsToCheck(ctx context.Context, tx *sqlx.Tx, f appFigures) (int64, error) {
+	const counts = `r.bundle_id = $1 AND r.next_check_at IS NOT NULL AND r.accepted_at IS NOT NULL AND NOT (` + quarantined + `)`
+	// In two parts, each of which has an index; together they have none.
 	const query = `
 		SELECT count(*) FROM (
-			SELECT FROM receipts r
-			WHERE r.bundle_id = $1 AND r.next_check_at IS NOT NULL AND r.accepted_at IS NOT NULL AND NOT (` + quarantined + `)
-			LIMIT $2) l`
+			(SELECT FROM receipts r WHERE r.claimed_until IS NULL AND ` + counts + ` LIMIT $2)
+			UNION ALL
+			(SELECT FROM receipts r WHERE r.claimed_until IS NOT NULL AND ` + counts + ` LIMIT $2)) l`
 	if f.Checked >= db.unusual.Receipts {
 		return db.unusual.Receipts, nil
 	}

@@ -48,7 +48,7 @@ type table[T any, K comparable] struct {
 
 const keyColumns = 3
 
-// merged is what became of rows, and what each receipt brought to them.
+// merged is the result of a merge: the rows, and what each receipt brought to them.
 type merged[T any, K comparable] struct {
 	// rows are those of all facts, and of what else was asked for.
 	rows   map[K]T

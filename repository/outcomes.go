@@ -154,7 +154,7 @@ func lockClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (ma
 // dayOf is the day of UTC of a time.
 func dayOf(column string) string { return `date_trunc('day', ` + column + ` AT TIME ZONE 'UTC')` }
 
-// endClaims stores what became of receipts, whose claims the transaction has locked,
+// endClaims stores the results of receipts, whose claims the transaction has locked,
 // and ends these.
 func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 	query := `

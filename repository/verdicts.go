@@ -66,7 +66,7 @@ func believeVerdicts(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) 
 		}
 	}
 	if err := tx.SelectContext(ctx, &stopped, query, pq.Array(apps)); err != nil {
-		return fmt.Errorf("look for apps whose quarantining is stopped: %w", err)
+		return fmt.Errorf("find apps whose quarantining is stopped: %w", err)
 	}
 	for i := range stored {
 		switch o := &stored[i]; {
@@ -102,7 +102,7 @@ func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) err
 		return nil
 	}
 	if err := tx.SelectContext(ctx, &live, query, pq.Array(resting)); err != nil {
-		return fmt.Errorf("look for live subscriptions of quarantined receipts: %w", err)
+		return fmt.Errorf("find live subscriptions of quarantined receipts: %w", err)
 	}
 	for i, o := range stored {
 		if o.NextCheck.Rule == iap.RuleSetAside && slices.Contains(live, o.ReceiptID) {
@@ -131,7 +131,7 @@ func leftUnchecked(ctx context.Context, tx *sqlx.Tx, forgotten []int64) (left un
 			WHERE l.receipt_id = ANY($1) AND s.status IN ('active', 'billing_grace_period', 'billing_retry'))
 		ORDER BY r.id FOR NO KEY UPDATE OF r`
 	if err := tx.SelectContext(ctx, &left, query, pq.Array(forgotten)); err != nil {
-		return nil, fmt.Errorf("look for receipts that are left unchecked: %w", err)
+		return nil, fmt.Errorf("find receipts that are left unchecked: %w", err)
 	}
 	return left, nil
 }

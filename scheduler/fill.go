@@ -51,7 +51,7 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 
 // page is how many receipts to claim at a time: none while checks of production
 // are held because the clock is wrong, and about one for each app where a probe
-// is due. What else is claimed would only be given back, with times of a wrong
+// is due. What else is claimed would only be released, with times of a wrong
 // clock. Where the sandbox alone is held, the workers put its receipts off.
 func (s *Scheduler) page(ctx context.Context) (int, error) {
 	if s.cfg.Clocks == nil {

@@ -28,10 +28,10 @@ const (
 	waitForLimit
 	// pauseApp stops the whole app: every one of its receipts would fail.
 	pauseApp
-	// disregard gives back what nothing is believed of, to be checked again. No
-	// attempt is counted.
+	// disregard releases a receipt whose reply is not believed, to be checked
+	// again. No attempt is counted.
 	disregard
-	// hold gives back what is not asked while the clock is wrong.
+	// hold releases a receipt that is not checked while the clock is wrong.
 	hold
 	// fail hands a fault of our own machinery to asynq, which tries again.
 	fail

@@ -151,7 +151,7 @@ func verdictTests() []verdictTest {
 		{name: "cut reply", err: asked(appstore.ErrCutReply), want: retried("reply_cut")},
 		{name: "no status", err: asked(appstore.ErrNoStatus), want: retried("reply_malformed"), alarm: true},
 		{name: "an id of 3,000 bytes", err: asked(appstore.ErrUnusableText), want: retried("reply_malformed"), alarm: true},
-		{name: "21006 beside an active period", err: asked(appstore.ErrContradiction), want: retried("reply_malformed"), alarm: true},
+		{name: "21006 with an active period", err: asked(appstore.ErrContradiction), want: retried("reply_malformed"), alarm: true},
 		{name: "more memory than there is", err: asked(errNeverRoom), want: retried("reply_too_large"), alarm: true},
 		{name: "no bundle id", err: asked(appstore.ErrNoBundleID), want: retried("reply_malformed"), alarm: true},
 		{name: "reply too large", err: asked(appstore.ErrReplyTooLarge), want: retried("reply_too_large"), alarm: true},

@@ -119,7 +119,7 @@ func (c *appleClocks) refresh(ctx context.Context) {
 	defer cancel()
 	clocks, err := c.store.EndpointClocks(ctx)
 	if err != nil {
-		c.log.Debug("look at the clocks of endpoints", "error", err)
+		c.log.Debug("read the clocks of endpoints", "error", err)
 		return
 	}
 	c.mu.Lock()
@@ -198,7 +198,7 @@ func (c *appleClocks) differ(ctx context.Context, e iap.Environment, ahead time.
 	return &clockError{ahead: ahead, wrong: after.Held()}
 }
 
-// disregard gives a receipt back after a reply whose time is not believed:
+// disregard releases a receipt after a reply whose time is not believed:
 // nothing of it is stored or counted as a failure of the receipt. While the clock is
 // wrong it stays due as it was, because a due time of now would be wrong too.
 // One that meets such a reply again and again leaves its run.
@@ -215,7 +215,7 @@ func (w *Worker) disregard(o *ledger.Outcome, r ledger.Receipt, err error) {
 	o.NextCheck = iap.Check{At: o.At.Add(w.spread(wait)), Rule: iap.RuleClockDiffers}
 }
 
-// held gives a receipt back that was not asked about because the clock is
+// held releases a receipt that was not checked because the clock is
 // wrong. It stays due as it was, because a due time of now would be wrong too:
 // the scheduler claims nothing meanwhile. It does claim where the sandbox alone
 // is held; but then it is its time that is wrong, and not ours.

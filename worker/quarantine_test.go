@@ -193,9 +193,9 @@ func TestQuarantineTableIsWhole(t *testing.T) {
 	}
 }
 
-// TestOtherFailuresStartAnew has Apple say that a receipt is bad, with trouble in
+// TestOtherFailuresStartAgain has Apple say that a receipt is bad, with trouble in
 // between that says nothing about it.
-func TestOtherFailuresStartAnew(t *testing.T) {
+func TestOtherFailuresStartAgain(t *testing.T) {
 	t.Parallel()
 	for _, test := range quarantineTests() {
 		if test.new == (Repeats{1, 1}) {

@@ -16,7 +16,7 @@ import (
 // clocks are the clocks of a process; nil where it needs no database.
 type clocks struct {
 	// shared is the database's clock: all processes agree on it, whatever the
-	// clocks of their machines show. Leases, rates and deadlines go by it.
+	// clocks of their machines show. Leases, rates and deadlines follow it.
 	shared *clock.Clock
 	// apple is the clock that Apple's dates are compared with, by which receipts
 	// are due and results are dated: shared, unless the App Store is simulated.

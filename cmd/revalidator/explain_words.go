@@ -90,7 +90,7 @@ func failureText(class string) string {
 	case "wrong_app":
 		return "Apple says that the receipt belongs to another app. That is confirmed on two other days, then the receipt is quarantined, unless Apple accepted it before: import it for the right one."
 	case "panicked":
-		return "The program stumbled over the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined; on the third day where Apple accepted it before."
+		return "The program panicked while it checked the receipt, a fault of ours: please report it with the stack in the worker's log. The third time in a row it is quarantined; on the third day where Apple accepted it before."
 	case "save_refused":
 		return "Postgres will never store what Apple said of the receipt, while it stores the others: the worker's log has the reason. It is asked again after a wait, and quarantined when that does not help; on the third day where Apple accepted it before."
 	case "request_too_large":
@@ -156,7 +156,7 @@ func stateText(s iap.ReceiptState) string {
 	case iap.ReceiptXcode:
 		return "the receipt is of Xcode's StoreKit testing, which the App Store does not know: it is never asked about."
 	case iap.ReceiptQuarantined:
-		return "the program stumbled over the receipt, or Postgres refused what Apple says of it, again and again: please report it with the worker's log, and when that is fixed, 'revalidator receipts release'."
+		return "the program panicked while it checked the receipt, or Postgres refused what Apple says of it, again and again: please report it with the worker's log, and when that is fixed, 'revalidator receipts release'."
 	}
 	return ""
 }

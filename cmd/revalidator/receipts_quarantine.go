@@ -23,8 +23,8 @@ func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 		Short: "List the receipts that are set aside, and why",
 		Long: `List the receipts that are set aside for what they are, with the reason: how
 many of each app first, then each of them. They are not asked about any more, or
-once a week. One failure is never enough, and three are not where Apple accepted
-the receipt before: they must come on different days. docs/quarantine.md has the
+once a week. One reply is never enough, and where Apple accepted the receipt
+before, it takes three failures or more, on different days. docs/quarantine.md has the
 whole table.
 
 The reasons are malformed, not_authenticated, wrong_app, account_gone,

@@ -81,7 +81,7 @@ var (
 	// a proxy may have kept it for any time.
 	ErrNoTime = fmt.Errorf("%w: no possible time", ErrMalformedReply)
 	// ErrContradiction is an ErrMalformedReply too: 21006, which says that the
-	// subscription has expired, beside a period that has not.
+	// subscription has expired, together with a period that has not.
 	ErrContradiction = fmt.Errorf("%w: expired by its status, active by its dates", ErrMalformedReply)
 	// ErrReplyTooLarge is a body beyond one of the Limits.
 	ErrReplyTooLarge = errors.New("reply too large")

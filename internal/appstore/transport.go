@@ -3,7 +3,7 @@ package appstore
 import "net/http"
 
 const (
-	// keptConnections is as many as a worker has receipts in hand.
+	// keptConnections is as many as a worker checks receipts at a time.
 	keptConnections = 512
 	// maxHeaderBytes bounds the headers of a reply, which net/http holds whole:
 	// some 2 KB of Apple's. Its own limit of 10 MB is for each of hundreds of
@@ -33,7 +33,7 @@ func bounded(given *http.Client) *http.Client {
 }
 
 // newTransport keeps the connections of a burst, instead of the two of Go's
-// default transport that would have the next burst connect anew, and sends a
+// default transport that would have the next burst connect again, and sends a
 // request with a usual receipt in one piece.
 func newTransport() *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()

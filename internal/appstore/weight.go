@@ -10,7 +10,7 @@ import (
 // growFunc is that of a Request.
 type growFunc func(ctx context.Context, bytes int64) error
 
-// within is grow for one HTTP request, nil where nobody is told.
+// within is grow for one HTTP request, nil where nobody counts.
 func (grow growFunc) within(ctx context.Context) func(int64) error {
 	if grow == nil {
 		return nil
@@ -20,7 +20,7 @@ func (grow growFunc) within(ctx context.Context) func(int64) error {
 
 // kept is what a reply leaves in memory while it is read.
 type kept struct {
-	// grow is told of it, and may end the reading; nil is nobody.
+	// grow gets it, and may end the reading; nil is nobody.
 	grow  func(bytes int64) error
 	texts int64 // bytes of texts that are held, not all of them once
 	// changes is how often a period was of another subscription, named chain,
@@ -31,13 +31,13 @@ type kept struct {
 	// many of all were refunded or withdrawn.
 	purchases [iap.ListLatest + 1]int
 	revoked   int
-	told      int64 // the weight that grow was told of last
+	told      int64 // the weight that grow got last
 }
 
-// weighStep is by how much a reply grows until somebody is told.
+// weighStep is by how much a reply grows between two calls of grow.
 const weighStep = 8 << 10
 
-// weighTransaction tells of what is kept with one more transaction.
+// weighTransaction reports what is kept with one more transaction.
 func (d *decoder) weighTransaction(t iap.Transaction, list iap.List) {
 	k := &d.kept
 	if t.IsRevoked() {
@@ -53,7 +53,7 @@ func (d *decoder) weighTransaction(t iap.Transaction, list iap.List) {
 	d.weigh()
 }
 
-// weigh tells of what is kept.
+// weigh reports what is kept.
 func (d *decoder) weigh() {
 	k := &d.kept
 	if k.grow == nil {

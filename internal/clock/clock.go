@@ -49,7 +49,7 @@ const (
 )
 
 // Clock is a shared clock. Until it was read for the first time, and where it
-// cannot be read, it goes by the last reading, or by this machine. It is safe
+// cannot be read, it uses the last reading, or this machine. It is safe
 // for concurrent use.
 type Clock struct {
 	cfg    Config
@@ -175,7 +175,7 @@ func (c *Clock) read(ctx context.Context) (*anchor, error) {
 	return &anchor{Reading: r, local: before.Add(half), slack: half}, nil
 }
 
-// adopt goes by a new reading where it contradicts the last one. Where it does
+// adopt uses a new reading where it contradicts the last one. Where it does
 // not, the time goes on evenly.
 func (c *Clock) adopt(a *anchor) {
 	known := c.anchor.Load()

@@ -85,7 +85,7 @@ type Apple struct {
 	// room for the slowest reply. Too small a value refuses good ones.
 	ClockTolerance time.Duration `env:"REVALIDATOR_CLOCK_TOLERANCE" envDefault:"10m" help:"By how much Apple's time in a reply may differ from the database's clock, ahead or behind; a reply that differs by more is not believed."`
 	// ClockURL lets a simulated App Store be at another time than the rest of the
-	// world. Leases, rates and deadlines go by the database's clock all the same.
+	// world. Leases, rates and deadlines follow the database's clock all the same.
 	ClockURL string `env:"REVALIDATOR_CLOCK_URL" help:"For development only: the clock of a simulated App Store, such as http://127.0.0.1:8081/control/clock, by which receipts are due and results are dated. Refused unless all addresses of Apple's are loopback addresses."`
 	// MaxRequestBytes is what is still sent. Apple answers larger requests with
 	// 413 or 21002, so a larger value only costs their transfer.

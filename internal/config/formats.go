@@ -27,7 +27,7 @@ func databaseURL(text string) error {
 }
 
 // textBytes keeps the ids of a reply within what Apple sends and what an entry of
-// an index of Postgres takes, 2,704 bytes, beside a bundle id.
+// an index of Postgres takes, 2,704 bytes, together with a bundle id.
 func textBytes(n int) error {
 	if n < 64 || n > 1024 {
 		return errors.New("want 64 to 1024")

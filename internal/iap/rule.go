@@ -28,10 +28,10 @@ const (
 // where Apple gave no facts to plan from.
 const (
 	RuleNew          Rule = "new"
-	RuleRequested    Rule = "requested"     // a person asked for a look
+	RuleRequested    Rule = "requested"     // a person asked for a check
 	RuleRetry        Rule = "retry"         // no usable answer: after a back-off
 	RuleWait         Rule = "wait"          // not asked: a limit is in force
-	RuleHeldBack     Rule = "held_back"     // not asked: Apple was in trouble
+	RuleHeldBack     Rule = "held_back"     // not asked: Apple was failing
 	RuleClockDiffers Rule = "clock_differs" // asked, but the time of the reply was not near ours
 	RuleCovered      Rule = "covered"       // another receipt shows all that this one shows, and is checked instead
 	RuleShowsLess    Rule = "shows_less"    // a reply showed less than is stored: after a back-off

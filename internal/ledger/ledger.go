@@ -262,7 +262,7 @@ type Outcome struct {
 	// is. They are found out when the outcome is stored.
 	Shows     int
 	CoveredBy int64
-	// Rests is of a receipt that was not asked about because another one was
+	// Rests is of a receipt that was not checked because another one was
 	// checked instead; see Receipt.
 	Rests bool
 	// ImportedAt is when the receipt came in: of what was bought long before,
