@@ -117,6 +117,7 @@ func (w *Worker) ask(ctx context.Context, r ledger.Receipt, room *room) (appstor
 			return err
 		}
 		answer, err = w.cfg.AppStore.VerifyReceipt(ctx, request)
+		room.learn(err)
 		calls += answer.Calls
 		answer.Calls = calls
 		request.Environment = answer.Environment

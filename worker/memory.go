@@ -110,7 +110,8 @@ func (r *room) enter(ctx context.Context) error {
 		return nil
 	}
 	if err := take(ctx, r.grown, need); err != nil {
-		return errors.Join(r.putOff(need), err)
+		r.remember(need)
+		return err
 	}
 	r.extra = need
 	return nil
@@ -131,14 +132,14 @@ func (r *room) grow(ctx context.Context, bytes int64) error {
 		ctx, cancel := context.WithTimeout(ctx, patience(ctx))
 		defer cancel()
 		if take(ctx, r.grown, n) != nil {
-			return r.putOff(n)
+			return errNoRoom
 		}
 		r.extra = n
 		return nil
 	}
 	n := min(max(want, growthFactor*r.extra), r.grownBytes)
 	if !r.grown.TryAcquire(n - r.extra) {
-		return r.putOff(n)
+		return errNoRoom
 	}
 	r.extra = n
 	return nil
@@ -171,8 +172,16 @@ func (r *room) leave() {
 	r.base, r.extra, r.isLarge = 0, 0, false
 }
 
-// putOff remembers what to take before the receipt is asked about again.
-func (r *room) putOff(need int64) error {
+// learn takes note of what a reply needs that found no room.
+func (r *room) learn(err error) {
+	var full *appstore.RoomError
+	if errors.As(err, &full) && errors.Is(err, errNoRoom) {
+		r.remember(min(full.Bytes, r.grownBytes))
+	}
+}
+
+// remember has the receipt take so much before it is asked about again.
+func (r *room) remember(need int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id := range r.needs {
@@ -182,7 +191,6 @@ func (r *room) putOff(need int64) error {
 		delete(r.needs, id)
 	}
 	r.needs[r.id] = need
-	return errNoRoom
 }
 
 // needed is what a receipt was put off for, once.

@@ -53,8 +53,8 @@ type Request struct {
 	Heard func(ctx context.Context, e iap.Environment, err error)
 	// Grow is called while a reply is read, as what is kept of it grows, with
 	// how many bytes of memory that is in all. ctx ends with the HTTP request.
-	// Its error ends the reading, and can be matched in what VerifyReceipt
-	// returns. Nil means that nobody counts.
+	// After its error the reply is only counted, and VerifyReceipt returns a
+	// RoomError. Nil means that nobody counts.
 	Grow func(ctx context.Context, bytes int64) error
 }
 

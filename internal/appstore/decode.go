@@ -50,6 +50,7 @@ func decodeReply(r io.Reader, l Limits, grow func(bytes int64) error) (Reply, er
 		scanner: newScanner(r, l),
 		unknown: make(unknown),
 		texts:   make(map[string]string),
+		most:    l.MaxRecords,
 		records: l.MaxRecords,
 		maxText: l.MaxTextBytes,
 		kept:    kept{grow: grow},
@@ -59,6 +60,9 @@ func decodeReply(r io.Reader, l Limits, grow func(bytes int64) error) (Reply, er
 		d.reply()
 	}
 	err := d.finish()
+	if full := d.roomError(); full != nil {
+		return Reply{Unknown: d.unknown}, full
+	}
 	d.conclude()
 	if err == nil && !d.hasStatus {
 		err = ErrNoStatus
@@ -71,6 +75,7 @@ type decoder struct {
 	*scanner
 	unknown unknown
 	texts   map[string]string // texts that repeat, to hold each once
+	most    int               // records that may come
 	records int               // how many more may come
 	maxText int               // the longest that is kept
 	kept    kept

@@ -67,6 +67,9 @@ func (d *decoder) add(r record, where string, list iap.List) {
 	if d.err != nil {
 		return // a record that is cut in the middle
 	}
+	if d.kept.refused != nil {
+		return // and is counted
+	}
 	if r.ExpiresDate.IsZero() {
 		r.ExpiresDate = r.expires
 	}
@@ -162,7 +165,7 @@ func (d *decoder) pendingRenewalInfo() {
 	for d.enter('{'); d.more('}'); {
 		d.renewalField(&r, d.name())
 	}
-	if d.err == nil {
+	if d.err == nil && d.kept.refused == nil {
 		d.out.Facts.AddRenewalInfo(r)
 		d.renewals++
 		d.weigh()

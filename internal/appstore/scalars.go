@@ -39,7 +39,7 @@ func (d *decoder) shared() string {
 	}
 	s := string(text)
 	d.kept.texts += int64(len(s))
-	if len(d.texts) < maxShared {
+	if len(d.texts) < maxShared && d.texts != nil {
 		d.texts[s] = s
 	}
 	return s

@@ -2,6 +2,7 @@ package appstore
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"revalidator/internal/iap"
@@ -32,7 +33,25 @@ type kept struct {
 	purchases [iap.ListLatest + 1]int
 	revoked   int
 	told      int64 // the weight that grow got last
+	// refused is why there was no room, at which record and weight: from then on
+	// records are only counted.
+	refused error
+	at      int
 }
+
+// RoomError is a reply that was read to its end and not kept, because Request.Grow
+// had no room for all of it. It unwraps to the error of Grow.
+type RoomError struct {
+	// Bytes is about how much memory it needs, by what it had until then.
+	Bytes int64
+	// Err is the error of Grow.
+	Err error
+}
+
+func (e *RoomError) Error() string { return fmt.Sprintf("no room for %d bytes: %v", e.Bytes, e.Err) }
+
+// Unwrap returns the error of Request.Grow.
+func (e *RoomError) Unwrap() error { return e.Err }
 
 // weighStep is by how much a reply grows between two calls of grow.
 const weighStep = 8 << 10
@@ -65,6 +84,20 @@ func (d *decoder) weigh() {
 	}
 	k.told = weight
 	if err := k.grow(weight); err != nil {
-		d.fail(err)
+		k.refused, k.at = err, d.read()
+		d.out.Facts, d.texts = iap.Facts{}, nil
 	}
+}
+
+// read is how many records there were.
+func (d *decoder) read() int { return d.most - d.records }
+
+// roomError is nil where there was room. What is still to come is taken to be as
+// what was there, and a quarter more.
+func (d *decoder) roomError() error {
+	k := &d.kept
+	if k.refused == nil {
+		return nil
+	}
+	return &RoomError{Bytes: k.told / 4 * 5 * int64(d.read()) / int64(max(k.at, 1)), Err: k.refused}
 }

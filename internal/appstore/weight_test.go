@@ -1,8 +1,11 @@
 package appstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -86,18 +89,55 @@ func TestWhatAReplyHoldsIsTold(t *testing.T) {
 	}
 }
 
-// TestReadingEndsWhereThereIsNoRoom at the first record for which there is none.
-func TestReadingEndsWhereThereIsNoRoom(t *testing.T) {
+// TestReplyWithoutRoomIsCounted to its end, and nothing of it is kept: what it would
+// need is known then.
+func TestReplyWithoutRoomIsCounted(t *testing.T) {
 	t.Parallel()
-	body := many(2000, func(i int) string { return fmt.Sprintf(`{"transaction_id":"%d","product_id":"p%d"}`, i+1, i) }, nil)
+	const records = 2000
+	body := many(records, func(i int) string {
+		return fmt.Sprintf(`{"transaction_id":"%d","original_transaction_id":"%d","product_id":"p%d","expires_date_ms":"17356896%05d"}`, i+1, i+1, i, i)
+	}, nil)
+	var whole int64
+	if _, err := appstore.DecodeGrowing(strings.NewReader(body), appstore.Limits{}, func(n int64) error { whole = n; return nil }); err != nil {
+		t.Fatal(err)
+	}
 	errFull := errors.New("full")
-	reply, err := appstore.DecodeGrowing(strings.NewReader(body), appstore.Limits{}, func(n int64) error {
-		if n > 100_000 {
-			return errFull
+	for _, most := range []int64{0, 100_000, whole / 2, whole - 1} {
+		asked := 0
+		reply, err := appstore.DecodeGrowing(strings.NewReader(body), appstore.Limits{}, func(n int64) error {
+			if n > most {
+				asked++
+				return errFull
+			}
+			return nil
+		})
+		var full *appstore.RoomError
+		if !errors.As(err, &full) || !errors.Is(err, errFull) || !reply.Facts.IsEmpty() || asked != 1 {
+			t.Errorf("room for %d: got error %v, asked for more %d times, empty %t", most, err, asked, reply.Facts.IsEmpty())
+			continue
 		}
-		return nil
-	})
-	if n := len(reply.Facts.Transactions()); !errors.Is(err, errFull) || n == 0 || n > 400 {
-		t.Errorf("got %d records and error %v, want a few hundred and %v", n, err, errFull)
+		if full.Bytes < whole || full.Bytes > whole*3/2 {
+			t.Errorf("room for %d: needs %d, want %d and somewhat more", most, full.Bytes, whole)
+		}
+	}
+}
+
+// TestReplyWithoutRoomIsNoOtherFault whatever comes after there was none, through a
+// client too.
+func TestReplyWithoutRoomIsNoOtherFault(t *testing.T) {
+	t.Parallel()
+	body := many(500, func(i int) string { return fmt.Sprintf(`{"transaction_id":"%d","product_id":"p%d"}`, i+1, i) }, nil)
+	errFull := errors.New("full")
+	for name, reply := range map[string]string{"whole": body, "cut": body[:len(body)-10], "malformed at its end": body + "x"} {
+		c := newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "text/plain")
+			_, _ = io.WriteString(w, reply)
+		}, nil))
+		r := request()
+		r.Grow = func(context.Context, int64) error { return errFull }
+		if _, err := c.VerifyReceipt(t.Context(), r); !errors.Is(err, errFull) || errors.Is(err, appstore.ErrMalformedReply) {
+			t.Errorf("%s: got error %v, want that there was no room", name, err)
+		}
 	}
 }
