@@ -23,6 +23,9 @@ func StartProgram(cmd *exec.Cmd) (*Program, error) {
 	return &Program{started}, nil
 }
 
+// PID is the process id.
+func (p *Program) PID() int { return p.process.cmd.Process.Pid }
+
 // Ended is closed once the program has.
 func (p *Program) Ended() <-chan struct{} { return p.process.exited }
 
