@@ -211,17 +211,22 @@ func keysOf[V any](m map[int64]V) []int64 {
 }
 
 // rest lets receipts rest again that were due, and that need not be checked because
-// the one that covers them was. Where that one is not healthy any more, they are
-// planned by themselves.
+// the one that covers them was. Where that one is not healthy any more, by this save
+// too, or is being saved by somebody else, they are planned by themselves.
 func rest(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 	const query = `
 		SELECT r.id AS receipt_id, c.id, c.kind, c.shows, c.next_check_at
 		FROM receipts r JOIN receipts c ON c.id = r.covered_by
-		WHERE r.id = ANY($1) AND ` + healthy
+		WHERE r.id = ANY($1) AND ` + healthy + `
+		FOR SHARE OF c SKIP LOCKED`
+	here := make(map[int64]ledger.Outcome)
 	resting := make(map[int64]*ledger.Outcome)
 	for i, o := range stored {
 		if o.Rests {
 			resting[o.ReceiptID] = &stored[i]
+		}
+		if o.Asked {
+			here[o.ReceiptID] = o
 		}
 	}
 	if len(resting) == 0 {
@@ -236,6 +241,12 @@ func rest(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 	}
 	for _, r := range rows {
 		o := resting[r.ReceiptID]
+		if with, saved := here[r.ID]; saved {
+			if endsCovering(with) {
+				continue
+			}
+			r.NextCheckAt = with.NextCheck.At
+		}
 		o.CoveredBy, o.NextCheck = r.ID, iap.Covered(r.NextCheckAt)
 		delete(resting, r.ReceiptID)
 	}
@@ -255,7 +266,7 @@ func rest(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 func uncover(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 	by := make(map[int64]ledger.Outcome)
 	for _, o := range stored {
-		if o.Asked && (o.Failure != "" || o.CoveredBy != 0 || o.NextCheck.At.IsZero()) {
+		if o.Asked && endsCovering(o) {
 			by[o.ReceiptID] = o
 		}
 	}
@@ -272,6 +283,11 @@ func uncover(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 		}
 	}
 	return nil
+}
+
+// endsCovering reports whether a receipt that was asked about covers others no more.
+func endsCovering(o ledger.Outcome) bool {
+	return o.Failure != "" || o.CoveredBy != 0 || o.NextCheck.At.IsZero()
 }
 
 // coveredBy are the receipts that others cover, by those, locked.

@@ -338,6 +338,34 @@ func TestDueWhileCoveringEnds(t *testing.T) {
 	}
 }
 
+// TestRestsWithWhoFails has one save bring that the covering receipt fails, or is
+// covered itself, and that the one that it covers would rest again.
+func TestRestsWithWhoFails(t *testing.T) {
+	for name, outcomeOf := range map[string]func(c ledger.Claim) ledger.Outcome{
+		"fails": func(c ledger.Claim) ledger.Outcome {
+			return ledger.Outcome{
+				ReceiptID: c.ReceiptID, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "timeout",
+				NextCheck: iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleRetry}, Policy: &policy,
+			}
+		},
+		"is covered": func(c ledger.Claim) ledger.Outcome { return outcome(c, time.Hour, monthlyA...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt, iap.KindAppReceipt)
+			f.check(0, map[int64][]any{1: monthlyA, 2: monthlyA}, 1, 2)
+			f.mustRest(2, 1)
+			f.check(time.Minute, map[int64][]any{3: with(monthlyA, monthlyB...)}, 3) // shows more
+			claims := f.claimed(time.Hour, true, 1, 2)
+			resting := ledger.Outcome{ReceiptID: 2, Generation: claims[1].Generation, BundleID: app, At: noon.Add(time.Hour), Rests: true, Policy: &policy}
+			f.save(outcomeOf(claims[0]), resting)
+			f.mustNotRest(2)
+			if s := f.state(2); s.Next == 0 {
+				t.Errorf("the receipt that was covered: %+v, want a next check", s)
+			}
+		})
+	}
+}
+
 // TestNoTwoCoverEachOther saves two receipts of one subscription side by side, again
 // and again.
 func TestNoTwoCoverEachOther(t *testing.T) {

@@ -10,8 +10,8 @@ import (
 // customers, and not read from the reply.
 type Told struct {
 	Entry
-	// True is when what was told was so. Dated is in whole seconds where only the
-	// header gives it.
+	// True is when what was told was so. Dated is in milliseconds, or in whole
+	// seconds where only the header gives it.
 	True  time.Time
 	Style Style
 	// Broken is whether a record is such that the answer may be of no use.
@@ -73,6 +73,7 @@ func (s *Server) told(e logged) Told {
 	told := Told{
 		Entry: e.Entry, True: q.now.time(), Style: q.receipt.style,
 	}
+	told.Dated = told.Dated.Truncate(time.Millisecond)
 	if told.Style == StyleTransaction {
 		told.Dated = told.Dated.Truncate(time.Second)
 	}

@@ -91,19 +91,21 @@ func (w *World) suffer(ctx context.Context, d time.Duration, rules ...applesim.R
 	return w.Sim.SetFaults(nil)
 }
 
-// old has a part of the replies be those of an earlier time, by their own date as
-// well: hours ago, or years, and no two from the same minute. Nothing of them may
-// be stored.
+// old has the first reply for a third of the customers be of an earlier time, by
+// its own date as well: hours ago, or years, and no two from the same minute.
+// Nothing of it may be stored, and a minute later another one is asked for.
 func old() Scenario {
 	return Scenario{
-		Name: "replies older than the last", Faults: "a third from hours to years ago, by their own dates, all night",
+		Name: "replies older than the last", Faults: "the first for a third of the customers is hours to years old, by its own date",
+		Patience: time.Minute,
 		Attack: func(ctx context.Context, w *World) error {
-			older := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(time.Hour), Jitter: applesim.Duration(1000 * 24 * time.Hour), Rate: 1}
+			older := applesim.Rule{Fault: applesim.FaultStale, Age: applesim.Duration(time.Hour), Jitter: applesim.Duration(1000 * 24 * time.Hour), Rate: 1, First: 1}
 			if err := w.Sim.SetFaults([]applesim.Rule{share(older, 3)}); err != nil {
 				return err
 			}
-			return w.Progress(ctx, 1)
+			return await(ctx, "the run is finished", w.scenario.patience(), w.Finished)
 		},
+		Recovered: atOnce,
 	}
 }
 

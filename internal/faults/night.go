@@ -53,7 +53,7 @@ func (s *Suite) Run(ctx context.Context, sc Scenario) (r Result, err error) {
 // play is the night: all start, the harm is done, the run ends, all stop, and
 // the judge speaks.
 func (w *World) play(ctx context.Context, r *Result) error {
-	w.started = time.Now()
+	w.started = w.now()
 	start := (*World).startAll
 	if w.scenario.Start != nil {
 		start = w.scenario.Start
@@ -105,7 +105,7 @@ func (w *World) again(ctx context.Context) error {
 	for e := range w.Sim.Log(0) {
 		w.since = e.Seq
 	}
-	w.started = time.Now()
+	w.started = w.now()
 	w.runs++
 	if err := w.makeAllDue(ctx); err != nil {
 		return err

@@ -23,8 +23,8 @@ func oddScenarios() []Scenario {
 		customersGone(),
 		nights("replicas that lag", "a third of the replies of 3 nights tell what was true hours or days ago, as of now", false,
 			times(3, oneDay, share(lag(time.Hour, 4*oneDay), 3))...),
-		nights("clocks off here and there", "replies dated days ahead or behind for some customers, in 2090 for one; 2 nights", false,
-			times(2, oneDay, someClocks()...)...),
+		nights("clocks off here and there", "replies dated days ahead or behind for some customers, in 2090 for one", false,
+			times(1, oneDay, someClocks()...)...),
 		wrongClock(),
 		nights("records without dates", "expiries empty, null, missing, impossible or far, of half of the records of a third of the replies of 2 nights", false,
 			times(2, oneDay, share(undated(), 3))...),
@@ -35,8 +35,8 @@ func oddScenarios() []Scenario {
 		distress("a proxy in front", "HTTP 413 for every request above 8 KB", false, proxied()),
 		everybodyAccused(),
 		nights("odd replies", "a tenth of the replies of 2 nights odd in each way", true,
-			times(2, oneDay, append(someClocks(), share(fault(applesim.FaultNoRenewal), 10), share(fault(applesim.FaultOlder), 10),
-				share(fault(applesim.FaultBare), 10), share(lag(time.Hour, oneDay), 10), share(undated(), 10), share(fault(applesim.FaultFirstDates), 10))...)...),
+			times(2, oneDay, share(fault(applesim.FaultNoRenewal), 10), share(fault(applesim.FaultOlder), 10), share(fault(applesim.FaultBare), 10),
+				share(lag(time.Hour, oneDay), 10), share(undated(), 10), share(fault(applesim.FaultFirstDates), 10))...),
 	}
 }
 

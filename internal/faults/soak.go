@@ -141,7 +141,7 @@ func (s *soak) night(ctx context.Context, last bool) (night Night, err error) {
 		s.since = e.Seq
 	}
 	began := time.Now()
-	s.started, s.inFlight = s.Sim.Clock().Now(), 0 // results are dated by this clock
+	s.started, s.inFlight = s.now(), 0
 	if err := s.makeAllDue(ctx); err != nil {
 		return night, err
 	}

@@ -134,10 +134,16 @@ func (w *World) openDatabase(ctx context.Context) (err error) {
 	return errors.Join(err, w.makeAllDue(ctx))
 }
 
+// now is the time by which receipts are due and results are dated. The programs
+// take the clock of the App Store, which stands still, to go on.
+func (w *World) now() time.Time {
+	clock := w.Sim.Clock()
+	return clock.Now().Add(clock.SinceSet())
+}
+
 func (w *World) makeAllDue(ctx context.Context) error {
-	// By whichever clock is behind: the programs may follow the App Store's.
-	const statement = `UPDATE receipts SET next_check_at = least(now(), $1) - interval '1 second', next_check_rule = 'renewal'`
-	if _, err := w.DB.ExecContext(ctx, statement, w.Sim.Clock().Now()); err != nil {
+	const statement = `UPDATE receipts SET next_check_at = $1, next_check_rule = 'renewal'`
+	if _, err := w.DB.ExecContext(ctx, statement, w.now().Add(-time.Second)); err != nil {
 		return fmt.Errorf("make all due: %w", err)
 	}
 	return nil
