@@ -24,11 +24,12 @@ func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 		Long: `List the receipts that are set aside for what they are, with the reason: how
 many of each app first, then each of them. They are not asked about any more, or
 once a week. One reply is never enough, and where Apple accepted the receipt
-before, it takes three failures or more, on different days. docs/quarantine.md has the
-whole table.
+before, it takes three failures or more, on different days. docs/quarantine.md
+has the whole table.
 
 The reasons are malformed, not_authenticated, wrong_app, account_gone,
-too_large_for_verify_receipt and panicked: 'revalidator explain ID' tells more.`,
+too_large_for_verify_receipt, panicked and save_refused. 'revalidator explain'
+tells more of each.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
   revalidator receipts quarantined --app com.example.reader --after 50`,
