@@ -66,21 +66,22 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 }
 
 // unscheduled are live subscriptions that are past their expiry at $1 and that no
-// receipt is to be checked for, so that nothing would ever end them. It reads the
-// ones that expired first only, among which those that stay so are, and so costs
-// the same however many are past their expiry in the night.
+// receipt is to be checked for, so that nothing would ever end them. Of each status
+// it reads the ones that expired first only, among which those that stay so come to
+// be, and so costs the same however many are past their expiry in the night.
 const unscheduled = `
-	SELECT s.bundle_id, s.environment, s.original_transaction_id FROM (
+	SELECT s.bundle_id, s.environment, s.original_transaction_id
+	FROM unnest(ARRAY['active', 'billing_grace_period', 'billing_retry']) AS live(status) CROSS JOIN LATERAL (
 		SELECT bundle_id, environment, original_transaction_id FROM subscriptions
-		WHERE status IN ('active', 'billing_grace_period', 'billing_retry') AND expires_date < $1
-		ORDER BY expires_date LIMIT 10000) s
+		WHERE status = live.status AND status IN ('active', 'billing_grace_period', 'billing_retry') AND expires_date < $1
+		ORDER BY expires_date LIMIT 5000) s
 	WHERE NOT EXISTS (
 		SELECT 1 FROM receipt_subscriptions l JOIN receipts r ON r.id = l.receipt_id
 		WHERE l.original_transaction_id = s.original_transaction_id AND l.bundle_id = s.bundle_id AND l.environment = s.environment
 		  AND (r.next_check_at IS NOT NULL OR r.claimed_until IS NOT NULL))`
 
 // UnscheduledSubscriptions lists live subscriptions that are past their expiry and
-// that no receipt is to be checked for, of the 10,000 that expired first; at most
+// that no receipt is to be checked for, of the 5,000 of each status that expired first; at most
 // limit. There should never be one.
 func (db *DB) UnscheduledSubscriptions(ctx context.Context, now time.Time, limit int) ([]iap.SubscriptionKey, error) {
 	const query = unscheduled + ` LIMIT $2`

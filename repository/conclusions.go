@@ -158,7 +158,8 @@ func concluded(outcomes []ledger.Outcome) (told []conclusion) {
 func (o conclusion) reply() reply { return reply{o.ReceiptID, o.Generation, o.RunID, o.ImportedAt} }
 
 // subscriptionFacts are what replies show of subscriptions, and that they do not
-// show others that their receipts showed before. links are those that are new.
+// show others that their receipts showed before. What a reply shows without a date
+// it shows, and tells nothing of. links are those that are new.
 func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey) (facts []fact[iap.Subscription], links []receiptSubscription) {
 	for _, o := range told {
 		shown, known := make(map[iap.SubscriptionKey]bool), setOf(linked[o.ReceiptID])
@@ -170,7 +171,8 @@ func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey
 			}
 		}
 		for _, k := range linked[o.ReceiptID] {
-			if !shown[k] && k.Environment == o.Environment {
+			undated := slices.Contains(o.Conclusion.Undated, k.OriginalTransactionID)
+			if !shown[k] && !undated && k.Environment == o.Environment {
 				facts = append(facts, fact[iap.Subscription]{iap.Subscription{SubscriptionKey: k, AsOf: o.Conclusion.AsOf}, o.reply()})
 			}
 		}

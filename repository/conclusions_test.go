@@ -136,6 +136,22 @@ func TestReplyWithoutRenewalInformation(t *testing.T) {
 	}
 }
 
+// TestUndatedReplyProvesNothing has a subscription that replies go on to show, without
+// a date that can be read.
+func TestUndatedReplyProvesNothing(t *testing.T) {
+	c := openChecks(t)
+	c.reply(0, monthly("5", "1", day), renewing("1"))
+	undated := monthly("5", "1", day)
+	undated.ExpiresDate, undated.IsExpiryUnreadable = time.Time{}, true
+	for n := range 5 {
+		at := time.Duration(n+2) * day
+		got := c.reply(at, undated, renewing("1"))
+		if status := c.status("1"); status != iap.StatusActive || got.Failure != "" || !got.NextCheck.At.After(noon.Add(at)) || got.NextCheck.At.After(noon.Add(at+8*day)) {
+			t.Fatalf("after %s: %s, saved %+v; want it as it was, and a check within a week", at, status, got)
+		}
+	}
+}
+
 // TestOlderReplyDoesNotPlan has a reply that is older than what is stored, of a
 // subscription whose expiry has passed.
 func TestOlderReplyDoesNotPlan(t *testing.T) {

@@ -78,7 +78,7 @@ func cover(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[purch
 				}
 			}
 			if c.Kind.Reach() >= kinds[o.ReceiptID].Reach() && c.before(self(o)) && !c.NextCheckAt.IsZero() {
-				o.CoveredBy, o.NextCheck = c.ID, iap.Covered(c.NextCheckAt)
+				o.CoveredBy, o.NextCheck = c.ID, iap.Covered(c.NextCheckAt, o.At)
 				break
 			}
 		}
@@ -247,7 +247,7 @@ func rest(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 			}
 			r.NextCheckAt = with.NextCheck.At
 		}
-		o.CoveredBy, o.NextCheck = r.ID, iap.Covered(r.NextCheckAt)
+		o.CoveredBy, o.NextCheck = r.ID, iap.Covered(r.NextCheckAt, o.At)
 		delete(resting, r.ReceiptID)
 	}
 	for id, o := range resting {

@@ -366,6 +366,19 @@ func TestRestsWithWhoFails(t *testing.T) {
 	}
 }
 
+// TestOverdueReceiptCovers has a covering receipt that is overdue for days, as after
+// a pause: the covered one must not be due at once, again and again.
+func TestOverdueReceiptCovers(t *testing.T) {
+	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+	both := map[int64][]any{1: monthlyA, 2: monthlyA}
+	f.check(0, both, 1, 2)
+	later := f.state(1).Next + 10*day
+	f.check(later, both, 2)
+	if s := f.state(2); s.By != 1 || s.Next != later+iap.CoveredAfter {
+		t.Errorf("checked after %s: %+v, want it due two days after that", later, s)
+	}
+}
+
 // TestNoTwoCoverEachOther saves two receipts of one subscription side by side, again
 // and again.
 func TestNoTwoCoverEachOther(t *testing.T) {

@@ -90,7 +90,7 @@ func newOperations(s *parts) *operations {
 		claimed:     desc("claimed_receipts", "Receipts that are with the workers."),
 		paused:      desc("paused_apps", "Apps that stand still until somebody resumes them."),
 		stopped:     desc("quarantine_stopped_apps", "Apps whose quarantining is stopped, because too many good receipts have the same failure."),
-		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0."),
+		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 5000 of each status that expired first: always 0."),
 		open:        desc("breaker_open", "1 while calls for an app are held back because Apple is in trouble; not there otherwise. With a size: because a proxy refuses requests of that size.", "bundle_id", "environment", "size"),
 		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment", "size"),
 		clock:       desc("clock_difference_seconds", "By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.", "environment"),

@@ -72,7 +72,7 @@ func TestOperations(t *testing.T) {
 		# HELP revalidator_quarantine_stopped_apps Apps whose quarantining is stopped, because too many good receipts have the same failure.
 		# TYPE revalidator_quarantine_stopped_apps gauge
 		revalidator_quarantine_stopped_apps 2
-		# HELP revalidator_unscheduled_subscriptions Live subscriptions past their expiry that no receipt is to be checked for, of the 10000 that expired first: always 0.
+		# HELP revalidator_unscheduled_subscriptions Live subscriptions past their expiry that no receipt is to be checked for, of the 5000 of each status that expired first: always 0.
 		# TYPE revalidator_unscheduled_subscriptions gauge
 		revalidator_unscheduled_subscriptions 0
 		# HELP revalidator_queue_tasks Tasks on a queue, by state.

@@ -267,6 +267,10 @@ func TestConfirmationIsPlanned(t *testing.T) {
 		if wait := next.At.Sub(at); next.Rule != iap.RuleRefundReversal || wait < day || wait > day+time.Hour {
 			t.Errorf("%s: next check after %s by %s, want a day by %s", name, wait, next.Rule, iap.RuleRefundReversal)
 		}
+		// The check came, and did not show the period any more.
+		if next := iap.DefaultPolicy().Plan(c, at.Add(2*day), 1); !next.At.IsZero() && next.At.Before(at.Add(3*day)) {
+			t.Errorf("%s: next check after that one at %s by %s, want none so soon", name, next.At, next.Rule)
+		}
 	}
 }
 

@@ -61,10 +61,11 @@ func (p Policy) PlanAfter(c Conclusion, b Brought, at time.Time, backoff time.Du
 // one rests again without being checked, or it was missed.
 const CoveredAfter = 2 * day
 
-// Covered is the next check of a receipt that rests because another one is checked
-// instead, at the time of that one's next check.
-func Covered(next time.Time) Check {
-	return Check{At: next.Add(CoveredAfter), Rule: RuleCovered}
+// Covered is the next check of a receipt that rests from now on because another one
+// is checked instead, at the time of that one's next check or, where it is overdue,
+// some time from now.
+func Covered(next, now time.Time) Check {
+	return Check{At: latest(next, now).Add(CoveredAfter), Rule: RuleCovered}
 }
 
 // Reach orders kinds of receipts by how much a check of one can show: an app
@@ -225,12 +226,14 @@ func (p planner) revoked(at time.Time) Check {
 }
 
 // reversal is the check that confirms a refund which replies since then show as
-// taken back.
+// taken back. Once it has come there is no other: either it confirmed the reversal,
+// or the reply did not show the period any more.
 func (p planner) reversal(since time.Time) Check {
-	if since.IsZero() {
+	next := p.after(RuleRefundReversal, since.Add(reversalAfter))
+	if since.IsZero() || !next.At.After(p.now) {
 		return Check{Rule: RuleSettled}
 	}
-	return p.after(RuleRefundReversal, since.Add(reversalAfter))
+	return next
 }
 
 // unrevokedSince is when replies began to show a revoked period as paid, the first

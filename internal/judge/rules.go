@@ -32,7 +32,7 @@ func (j *Judge) covered(ctx context.Context, _ Case, v *Verdict) error {
 		SELECT format('receipt %s is covered by %s: %s', r.id, r.covered_by, why)
 		FROM receipts r LEFT JOIN receipts c ON c.id = r.covered_by CROSS JOIN LATERAL (VALUES
 			(c.id IS NULL, 'there is none'),
-			(r.next_check_at IS NULL OR r.next_check_at > c.next_check_at + interval '2 days', 'not due two days after it'),
+			(r.next_check_at IS NULL OR r.next_check_at > greatest(c.next_check_at, r.last_checked_at) + interval '2 days', 'not due two days after it'),
 			(c.state <> 'valid' OR c.last_error IS NOT NULL OR c.next_check_at IS NULL, 'which is not in order'),
 			(c.covered_by IS NOT NULL, 'which is covered itself'),
 			(c.kind = 'transaction_receipt' AND r.kind = 'app_receipt', 'which is of less reach'),

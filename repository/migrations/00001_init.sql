@@ -154,7 +154,7 @@ COMMENT ON COLUMN subscriptions.grace_as_of IS 'Apple''s time of the facts that 
 COMMENT ON COLUMN subscriptions.offer_as_of IS 'Apple''s time of the facts that told the offer; NULL where none did for this period';
 COMMENT ON COLUMN subscriptions.revocations_as_of IS 'Apple''s time of the facts that told refunded and withdrawn periods';
 -- What is live and past its expiry; see doctor.
-CREATE INDEX subscriptions_live ON subscriptions (expires_date) WHERE status IN ('active', 'billing_grace_period', 'billing_retry');
+CREATE INDEX subscriptions_live ON subscriptions (status, expires_date) WHERE status IN ('active', 'billing_grace_period', 'billing_retry');
 CREATE INDEX subscriptions_web_order ON subscriptions (web_order_line_item_id) WHERE web_order_line_item_id IS NOT NULL;
 
 CREATE TABLE receipt_subscriptions (
