@@ -110,7 +110,7 @@ func (s Subscription) unshown(asOf time.Time) (Subscription, Progress) {
 	switch {
 	case s.isGone():
 		return s, ProgressNone
-	case asOf.Before(s.end()), sameDay(asOf, s.UnshownAt):
+	case asOf.Before(s.end()), asOf.Before(s.UnshownAt), sameDay(asOf, s.UnshownAt):
 		return s, ProgressShowsLess
 	}
 	s.UnshownReplies, s.UnshownAt = s.UnshownReplies+1, asOf

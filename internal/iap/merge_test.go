@@ -383,3 +383,15 @@ func TestNoCheckLiesBeyondTheCeiling(t *testing.T) {
 		}
 	})
 }
+
+// Three replies within minutes of one midnight, saved out of order.
+func TestBrokenThreeDays(t *testing.T) {
+	midnight := now.Add(36 * time.Hour)
+	s := shown(t, telling(now.Add(-10*day), period("2", -day)))
+	for _, at := range []time.Duration{time.Minute, -time.Minute, 2 * time.Minute} {
+		s = mustMerge(t, s, unseen(s, midnight.Add(at)), iap.ProgressShowsLess)
+	}
+	if s.UnshownReplies >= 3 || s.Status == iap.StatusExpired {
+		t.Fatalf("replies of 2 days, 3 minutes apart: %s after %d", s.Status, s.UnshownReplies)
+	}
+}
