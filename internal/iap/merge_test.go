@@ -395,3 +395,17 @@ func TestBrokenThreeDays(t *testing.T) {
 		t.Fatalf("replies of 2 days, 3 minutes apart: %s after %d", s.Status, s.UnshownReplies)
 	}
 }
+
+// Two replies a few minutes apart, saved in either order, must end in one state.
+func TestBrokenGraceTold(t *testing.T) {
+	first := shown(t, telling(now, period("2", -10*day), renewal()))
+	older := shown(t, telling(now.Add(time.Hour), period("2", -10*day), renewal(inRetry, graceUntil(6*day))))
+	newer := shown(t, transactionStyle(telling(now.Add(time.Hour+time.Minute), period("2", -10*day), renewal())))
+	a, _ := iap.Merge(first, older)
+	a, _ = iap.Merge(a, newer)
+	b, _ := iap.Merge(first, newer)
+	b, _ = iap.Merge(b, older)
+	if a.Status != b.Status {
+		t.Fatalf("in the order of Apple's time %s, the older one saved last %s", a.Status, b.Status)
+	}
+}
