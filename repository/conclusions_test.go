@@ -217,3 +217,19 @@ func TestUnscheduledSubscriptions(t *testing.T) {
 		t.Errorf("without one: %d before the expiry and %d after it, want 0 and 1", before, after)
 	}
 }
+
+// A receipt is linked to subscriptions of two environments: it moved from one to the other.
+func TestBrokenOtherEnvironmentHotLoop(t *testing.T) {
+	c := openChecks(t)
+	sandbox := &iap.Facts{AsOf: noon, Environment: iap.Sandbox, BundleID: app}
+	sandbox.AddTransaction(monthly("5", "1", day), iap.ListLatest)
+	c.save(0, iap.Derive(sandbox))
+	for h := 48; h < 52; h++ {
+		at := time.Duration(h) * time.Hour
+		saved := c.reply(at, monthly("9", "2", 20*day), renewing("2"))
+		t.Logf("hour %d: next check %s after, rule %s", h, saved.NextCheck.At.Sub(noon.Add(at)), saved.NextCheck.Rule)
+		if h > 48 && !saved.NextCheck.At.After(noon.Add(at)) {
+			t.Fatalf("due at once after each reply: %+v", saved.NextCheck)
+		}
+	}
+}

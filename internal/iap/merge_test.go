@@ -351,7 +351,7 @@ func TestPlanAfter(t *testing.T) {
 		{"shows less of all", iap.Conclusion{AsOf: now}, iap.Brought{ShowsLess: true}, now, time.Hour, iap.RuleShowsLess},
 		{"shows less of one, and the other is over", over, iap.Brought{ShowsLess: true}, now, time.Hour, iap.RuleShowsLess},
 		{"settled stays settled", over, iap.Brought{}, now, -1, iap.RuleSettled},
-		{"never in the past", active, iap.Brought{News: true}, now.Add(365 * day), 0, iap.RuleRenewal},
+		{"never in the past", active, iap.Brought{News: true}, now.Add(365 * day), time.Hour, iap.RuleRenewal},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -407,5 +407,38 @@ func TestBrokenGraceTold(t *testing.T) {
 	b, _ = iap.Merge(b, older)
 	if a.Status != b.Status {
 		t.Fatalf("in the order of Apple's time %s, the older one saved last %s", a.Status, b.Status)
+	}
+}
+
+// A period that was revoked is shown as paid once (a backfill with all transactions),
+// and no later reply shows it at all (exclude-old-transactions, the default).
+func TestBrokenReversalHotLoop(t *testing.T) {
+	policy := iap.DefaultPolicy()
+	old := period("1", -5*day, func(t *iap.Transaction) { t.CancellationDate = now.Add(-6 * day) })
+	running := period("2", 25*day)
+	s := shown(t, telling(now, old, running, renewal()))
+	s = mustMerge(t, s, shown(t, telling(now.Add(time.Hour), period("1", -5*day), running, renewal())), iap.ProgressMerged)
+	for at := now.Add(26 * time.Hour); at.Before(now.Add(40 * time.Hour)); at = at.Add(time.Hour) {
+		s = mustMerge(t, s, shown(t, telling(at, running, renewal())), iap.ProgressMerged)
+		next := policy.PlanAfter(iap.Conclusion{AsOf: at, Subscriptions: []iap.Subscription{s}}, iap.Brought{News: true}, at, 15*time.Minute, 1)
+		if !next.At.After(at) {
+			t.Fatalf("checked at %s, next check %s (%s): due at once, for ever", at, next.At, next.Rule)
+		}
+	}
+}
+
+// The same for a one-time purchase that later replies show only as it was when the
+// receipt was signed.
+func TestBrokenPurchaseReversalHotLoop(t *testing.T) {
+	policy := iap.DefaultPolicy()
+	p := iap.Purchase{TransactionID: "8", PurchaseDate: now.Add(-10 * day), RevocationDate: now.Add(-day), AsOf: now}
+	paid := iap.Purchase{TransactionID: "8", PurchaseDate: now.Add(-10 * day), AsOf: now.Add(time.Hour)}
+	p, _ = iap.MergePurchase(p, paid)
+	at := now.Add(26 * time.Hour)
+	paid.AsOf, paid.Stale = at, true
+	p, _ = iap.MergePurchase(p, paid)
+	next := policy.PlanAfter(iap.Conclusion{AsOf: at, Purchases: []iap.Purchase{p}}, iap.Brought{News: true}, at, 15*time.Minute, 1)
+	if !next.At.After(at) {
+		t.Fatalf("checked at %s, next check %s (%s): due at once", at, next.At, next.Rule)
 	}
 }

@@ -49,10 +49,9 @@ func (p Policy) PlanAfter(c Conclusion, b Brought, at time.Time, backoff time.Du
 	case b.ShowsLess:
 		next = earliest(next, again)
 	}
-	if !b.News {
+	if !b.News || !next.At.After(at) {
 		next.At = latest(next.At, again.At)
 	}
-	next.At = latest(next.At, at)
 	return next
 }
 
@@ -230,7 +229,15 @@ func (p planner) reversal(since time.Time) Check {
 	if since.IsZero() {
 		return Check{Rule: RuleSettled}
 	}
-	return p.after(RuleRefundReversal, since.Add(reversalAfter))
+	if confirm := p.after(RuleRefundReversal, since.Add(reversalAfter)); confirm.At.After(p.now) {
+		return confirm
+	}
+	// Replies since then do not show it, as those without old transactions.
+	next := p.ended(p.now.Sub(since))
+	if next.Rule == RuleResubscribe {
+		next.Rule = RuleRefundReversal
+	}
+	return next
 }
 
 // unrevokedSince is when replies began to show a revoked period as paid, the first
