@@ -233,3 +233,18 @@ func TestBrokenOtherEnvironmentHotLoop(t *testing.T) {
 		}
 	}
 }
+
+// Replies show the subscription, with a newest period that Apple does not date.
+func TestBrokenUndatedIsNotGone(t *testing.T) {
+	c := openChecks(t)
+	c.reply(0, monthly("5", "1", day))
+	for d := 2; d < 6; d++ {
+		undated := iap.Transaction{TransactionID: "6", OriginalTransactionID: "1", ProductID: "monthly",
+			PurchaseDate: noon.Add(day), IsExpiryUnreadable: true}
+		saved := c.reply(time.Duration(d)*day, monthly("5", "1", day), undated, renewing("1"))
+		t.Logf("day %d: %s, class %q, next %s", d, c.status("1"), saved.Failure, saved.NextCheck.Rule)
+	}
+	if status := c.status("1"); status != iap.StatusActive {
+		t.Errorf("%s, no longer shown: every reply shows the newest known period and one after it", status)
+	}
+}
