@@ -368,3 +368,24 @@ func TestCoveredReceiptsAreDoneWithoutACall(t *testing.T) {
 		t.Errorf("done, failed, calls (-want +got)\n%s", diff)
 	}
 }
+
+// Two receipts of a customer that came in together, both checked for the first time in
+// one batch, with replies of the same second (an HTTP Date, where a reply has no time).
+func TestBrokenEqualTimesInOneBatch(t *testing.T) {
+	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+	claims := f.claimed(0, true, 1, 2)
+	f.save(outcome(claims[0], 0, monthly("6", "1", 20*day), renewing("1")), outcome(claims[1], 0, monthly("5", "1", -10*day)))
+	var status, transaction string
+	if err := f.raw.QueryRow(`SELECT status, transaction_id FROM subscriptions`).Scan(&status, &transaction); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("1: %+v, 2: %+v", f.state(1), f.state(2))
+	if transaction != "6" {
+		t.Errorf("stored: transaction %s, %s; planned by an active one: %+v", transaction, status, f.state(1))
+	}
+	var after string
+	if err := f.raw.QueryRow(`SELECT coalesce((SELECT string_agg(type || ' ' || (after->>'status'), ',') FROM subscription_events), '')`).Scan(&after); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("events:", after)
+}
