@@ -389,3 +389,20 @@ func TestBrokenEqualTimesInOneBatch(t *testing.T) {
 	}
 	t.Log("events:", after)
 }
+
+// A receipt of purchases only is covered; the one that covers it fails its check.
+func TestBrokenUncoveredPurchases(t *testing.T) {
+	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+	both := map[int64][]any{1: {lifetime}, 2: {lifetime}}
+	f.check(0, both, 2, 1)
+	f.mustRest(2, 1)
+	f.check(time.Hour, both, 1)
+	for _, c := range f.claimed(2*time.Hour, true, 1) {
+		o := outcome(c, 2*time.Hour)
+		o.Conclusion, o.Failure, o.State, o.NextCheck = nil, "server_error", "", iap.Check{At: noon.Add(3 * time.Hour), Rule: iap.RuleRetry}
+		f.save(o)
+	}
+	if s := f.state(2); s.Rule == iap.RuleNoPurchases {
+		t.Errorf("%+v: of a receipt that shows a purchase", s)
+	}
+}
