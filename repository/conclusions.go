@@ -162,7 +162,7 @@ func (o conclusion) reply() reply { return reply{o.ReceiptID, o.Generation, o.Ru
 // it shows, and tells nothing of. links are those that are new.
 func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey) (facts []fact[iap.Subscription], links []receiptSubscription) {
 	for _, o := range told {
-		shown, known := make(map[iap.SubscriptionKey]bool), setOf(linked[o.ReceiptID])
+		shown, known := setOf(o.undated()), setOf(linked[o.ReceiptID])
 		for _, s := range o.Conclusion.Subscriptions {
 			shown[s.SubscriptionKey] = true
 			facts = append(facts, fact[iap.Subscription]{s, o.reply()})
@@ -171,8 +171,7 @@ func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey
 			}
 		}
 		for _, k := range linked[o.ReceiptID] {
-			undated := slices.Contains(o.Conclusion.Undated, k.OriginalTransactionID)
-			if !shown[k] && !undated && k.Environment == o.Environment {
+			if !shown[k] && k.Environment == o.Environment {
 				facts = append(facts, fact[iap.Subscription]{iap.Subscription{SubscriptionKey: k, AsOf: o.Conclusion.AsOf}, o.reply()})
 			}
 		}
@@ -194,12 +193,12 @@ func purchaseFacts(told []conclusion) (facts []fact[purchaseRow]) {
 func (o conclusion) plan(subscribed merged[iap.Subscription, iap.SubscriptionKey], bought merged[purchaseRow, purchaseKey],
 	linked []iap.SubscriptionKey, watched []iap.Purchase,
 ) {
-	less := setOf(subscribed.less[o.ReceiptID])
+	less, undated := setOf(subscribed.less[o.ReceiptID]), setOf(o.undated())
 	rows := iap.Conclusion{AsOf: o.Conclusion.AsOf, Undated: o.Conclusion.Undated, Purchases: watched}
 	known := len(watched)
 	for _, k := range o.keys(linked) {
 		known++
-		if !less[k] {
+		if !less[k] && !undated[k] {
 			rows.Subscriptions = append(rows.Subscriptions, subscribed.rows[k])
 		}
 	}
@@ -217,6 +216,15 @@ func (o conclusion) plan(subscribed merged[iap.Subscription, iap.SubscriptionKey
 	o.News = brought.News && !brought.ShowsLess
 	o.Shows = len(o.Conclusion.Subscriptions) + len(o.Conclusion.Purchases)
 	o.NextCheck = o.Policy.PlanAfter(rows, brought, o.At, o.Backoff, o.ReceiptID)
+}
+
+// undated are the subscriptions that the reply shows without telling anything of them.
+func (o conclusion) undated() []iap.SubscriptionKey {
+	keys := make([]iap.SubscriptionKey, len(o.Conclusion.Undated))
+	for i, id := range o.Conclusion.Undated {
+		keys[i] = iap.SubscriptionKey{BundleID: o.BundleID, Environment: o.Environment, OriginalTransactionID: id}
+	}
+	return keys
 }
 
 // keys are the subscriptions that a receipt shows, stored or told now, each once.

@@ -233,3 +233,34 @@ func TestUnscheduledSubscriptions(t *testing.T) {
 		t.Errorf("without one: %d before the expiry and %d after it, want 0 and 1", before, after)
 	}
 }
+
+// A receipt is linked to subscriptions of two environments: it moved from one to the other.
+func TestReceiptOfTwoEnvironments(t *testing.T) {
+	c := openChecks(t)
+	sandbox := &iap.Facts{AsOf: noon, Environment: iap.Sandbox, BundleID: app}
+	sandbox.AddTransaction(monthly("5", "1", day), iap.ListLatest)
+	c.save(0, iap.Derive(sandbox))
+	for h := 48; h < 52; h++ {
+		at := time.Duration(h) * time.Hour
+		saved := c.reply(at, monthly("9", "2", 20*day), renewing("2"))
+		t.Logf("hour %d: next check %s after, rule %s", h, saved.NextCheck.At.Sub(noon.Add(at)), saved.NextCheck.Rule)
+		if h > 48 && !saved.NextCheck.At.After(noon.Add(at)) {
+			t.Fatalf("due at once after each reply: %+v", saved.NextCheck)
+		}
+	}
+}
+
+// Replies show the subscription, with a newest period that Apple does not date.
+func TestUndatedPeriodAfterTheKnownOne(t *testing.T) {
+	c := openChecks(t)
+	c.reply(0, monthly("5", "1", day))
+	for d := 2; d < 6; d++ {
+		undated := iap.Transaction{TransactionID: "6", OriginalTransactionID: "1", ProductID: "monthly",
+			PurchaseDate: noon.Add(day), IsExpiryUnreadable: true}
+		saved := c.reply(time.Duration(d)*day, monthly("5", "1", day), undated, renewing("1"))
+		t.Logf("day %d: %s, class %q, next %s", d, c.status("1"), saved.Failure, saved.NextCheck.Rule)
+	}
+	if status := c.status("1"); status != iap.StatusActive {
+		t.Errorf("%s, no longer shown: every reply shows the newest known period and one after it", status)
+	}
+}

@@ -348,7 +348,10 @@ func planned(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy, n
 			WHERE s.bundle_id = l.bundle_id AND s.environment = l.environment AND s.original_transaction_id = l.original_transaction_id) s
 		WHERE l.receipt_id = ANY($1)`
 	purchaseQuery := `
-		SELECT p.receipt_id, row_to_json(p) AS row FROM (SELECT ` + purchases().columns + ` FROM purchases WHERE receipt_id = ANY($1)) p`
+		SELECT r.id AS receipt_id, row_to_json(p) AS row FROM receipts r CROSS JOIN LATERAL (
+			SELECT ` + purchases().columns + ` FROM purchases
+			WHERE receipt_id = r.id OR receipt_id = r.covered_by AND r.id = ANY(shown_by)) p
+		WHERE r.id = ANY($1)`
 	shown := make(map[int64]iap.Conclusion, len(ids))
 	for _, id := range ids {
 		shown[id] = iap.Conclusion{AsOf: now}

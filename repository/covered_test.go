@@ -426,3 +426,41 @@ func TestCoveredReceiptsAreDoneWithoutACall(t *testing.T) {
 		t.Errorf("done, failed, calls (-want +got)\n%s", diff)
 	}
 }
+
+// Two receipts of a customer that came in together, both checked for the first time in
+// one batch, with replies of the same second (an HTTP Date, where a reply has no time).
+func TestBrokenEqualTimesInOneBatch(t *testing.T) {
+	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+	claims := f.claimed(0, true, 1, 2)
+	f.save(outcome(claims[0], 0, monthly("6", "1", 20*day), renewing("1")), outcome(claims[1], 0, monthly("5", "1", -10*day)))
+	var status, transaction string
+	if err := f.raw.QueryRow(`SELECT status, transaction_id FROM subscriptions`).Scan(&status, &transaction); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("1: %+v, 2: %+v", f.state(1), f.state(2))
+	if transaction != "6" {
+		t.Errorf("stored: transaction %s, %s; planned by an active one: %+v", transaction, status, f.state(1))
+	}
+	var after string
+	if err := f.raw.QueryRow(`SELECT coalesce((SELECT string_agg(type || ' ' || (after->>'status'), ',') FROM subscription_events), '')`).Scan(&after); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("events:", after)
+}
+
+// A receipt of purchases only is covered; the one that covers it fails its check.
+func TestBrokenUncoveredPurchases(t *testing.T) {
+	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
+	both := map[int64][]any{1: {lifetime}, 2: {lifetime}}
+	f.check(0, both, 2, 1)
+	f.mustRest(2, 1)
+	f.check(time.Hour, both, 1)
+	for _, c := range f.claimed(2*time.Hour, true, 1) {
+		o := outcome(c, 2*time.Hour)
+		o.Conclusion, o.Failure, o.State, o.NextCheck = nil, "server_error", "", iap.Check{At: noon.Add(3 * time.Hour), Rule: iap.RuleRetry}
+		f.save(o)
+	}
+	if s := f.state(2); s.Rule == iap.RuleNoPurchases {
+		t.Errorf("%+v: of a receipt that shows a purchase", s)
+	}
+}

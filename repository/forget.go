@@ -123,10 +123,10 @@ const onlyHere = `
 		WHERE l.original_transaction_id = s.original_transaction_id AND l.bundle_id = s.bundle_id
 		  AND l.environment = s.environment AND l.receipt_id <> ALL($1))`
 
-// otherWitness is a receipt that showed a purchase p too.
+// otherWitness is the first receipt left that showed a purchase p too.
 const otherWitness = `
 	SELECT r.id FROM receipts r
-	WHERE r.id = ANY(p.shown_by || p.first_receipt_id) AND r.id <> ALL($1) ORDER BY r.id LIMIT 1`
+	WHERE (r.id = p.first_receipt_id OR r.id = ANY(p.shown_by)) AND r.id <> ALL($1) ORDER BY r.id LIMIT 1`
 
 const (
 	lockShown = `

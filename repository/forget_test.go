@@ -133,3 +133,27 @@ func TestForgetOneApp(t *testing.T) {
 		t.Errorf("the receipt of the other app: %v", err)
 	}
 }
+
+// Three receipts show a purchase; the first and the last customers are forgotten.
+func TestBrokenForgetsWhatAnotherShows(t *testing.T) {
+	f := openReceipts(t)
+	for i, who := range []string{"x", "y", "z"} {
+		_, err := f.AddReceipts(t.Context(), []iap.Receipt{{BundleID: app, CustomerRef: who, Kind: iap.KindAppReceipt, Data: []byte{byte(i)}}}, noon)
+		f.must(err)
+	}
+	replies := map[int64][]any{1: {lifetime}, 2: {lifetime}, 3: {lifetime}}
+	for i := range int64(3) {
+		f.check(time.Duration(i)*time.Hour, replies, i+1)
+	}
+	for i, who := range []string{"x", "z"} {
+		_, err := f.Forget(t.Context(), who, "", func(string) iap.Policy { return policy }, noon.Add(time.Duration(4+i)*time.Hour))
+		f.must(err)
+	}
+	var left int
+	if err := f.raw.QueryRow(`SELECT count(*) FROM purchases`).Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	if left != 1 {
+		t.Errorf("%d purchases left, customer y still shows one; its receipt: %+v", left, f.state(2))
+	}
+}

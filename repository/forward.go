@@ -76,7 +76,9 @@ func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], 
 		known[k] = t.keyed(k)
 	}
 	for _, f := range facts {
-		if k := t.key(f.row); t.shown(f.row) && !has(known, k) {
+		k := t.key(f.row)
+		// Of two of the same time the first counts, as where they are merged.
+		if newer := !has(newest, k) || t.asOf(f.row).After(t.asOf(newest[k])); newer && t.shown(f.row) && !has(known, k) {
 			newest[k] = f.row
 		}
 	}

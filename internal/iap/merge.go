@@ -110,7 +110,7 @@ func (s Subscription) unshown(asOf time.Time) (Subscription, Progress) {
 	switch {
 	case s.isGone():
 		return s, ProgressNone
-	case asOf.Before(s.end()), sameDay(asOf, s.UnshownAt):
+	case asOf.Before(s.end()), asOf.Before(s.UnshownAt), sameDay(asOf, s.UnshownAt):
 		return s, ProgressShowsLess
 	}
 	s.UnshownReplies, s.UnshownAt = s.UnshownReplies+1, asOf
@@ -192,14 +192,14 @@ func (s *Subscription) mergeRenewal(facts Subscription) {
 	}
 }
 
-// mergeGrace also drops a grace period that facts did not tell of, where they
-// told that Apple does not try to collect the payment any more.
+// mergeGrace also drops a grace period where newer facts, which did not tell of it,
+// told that Apple does not try to collect the payment any more. Which of them was
+// stored first does not matter.
 func (s *Subscription) mergeGrace(facts Subscription) {
 	if s.isNewer(GroupGrace, facts) {
 		s.GraceAsOf = facts.AsOf
 		s.GracePeriodExpiresDate = facts.GracePeriodExpiresDate
 		s.PriceConsentStatus, s.PriceIncreaseStatus = facts.PriceConsentStatus, facts.PriceIncreaseStatus
-		return
 	}
 	if s.RenewalAsOf.After(s.GraceAsOf) && !s.IsInBillingRetryPeriod {
 		s.GracePeriodExpiresDate = time.Time{}

@@ -355,7 +355,7 @@ func TestPlanAfter(t *testing.T) {
 		{"shows less of all", iap.Conclusion{AsOf: now}, iap.Brought{ShowsLess: true}, now, time.Hour, iap.RuleShowsLess},
 		{"shows less of one, and the other is over", over, iap.Brought{ShowsLess: true}, now, time.Hour, iap.RuleShowsLess},
 		{"settled stays settled", over, iap.Brought{}, now, -1, iap.RuleSettled},
-		{"never in the past", active, iap.Brought{News: true}, now.Add(365 * day), 0, iap.RuleRenewal},
+		{"never in the past", active, iap.Brought{News: true}, now.Add(365 * day), time.Hour, iap.RuleRenewal},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -386,4 +386,63 @@ func TestNoCheckLiesBeyondTheCeiling(t *testing.T) {
 			t.Fatalf("next check %s by %s, later than %s", next.At, next.Rule, policy.Ceiling())
 		}
 	})
+}
+
+// Three replies within minutes of one midnight, saved out of order.
+func TestThreeRepliesAroundMidnight(t *testing.T) {
+	midnight := now.Add(36 * time.Hour)
+	s := shown(t, telling(now.Add(-10*day), period("2", -day)))
+	for _, at := range []time.Duration{time.Minute, -time.Minute, 2 * time.Minute} {
+		s = mustMerge(t, s, unseen(s, midnight.Add(at)), iap.ProgressShowsLess)
+	}
+	if s.UnshownReplies >= 3 || s.Status == iap.StatusExpired {
+		t.Fatalf("replies of 2 days, 3 minutes apart: %s after %d", s.Status, s.UnshownReplies)
+	}
+}
+
+// Two replies a few minutes apart, saved in either order, must end in one state.
+func TestGraceEndsInEitherOrder(t *testing.T) {
+	first := shown(t, telling(now, period("2", -10*day), renewal()))
+	older := shown(t, telling(now.Add(time.Hour), period("2", -10*day), renewal(inRetry, graceUntil(6*day))))
+	newer := shown(t, transactionStyle(telling(now.Add(time.Hour+time.Minute), period("2", -10*day), renewal())))
+	a, _ := iap.Merge(first, older)
+	a, _ = iap.Merge(a, newer)
+	b, _ := iap.Merge(first, newer)
+	b, _ = iap.Merge(b, older)
+	if a.Status != b.Status {
+		t.Fatalf("in the order of Apple's time %s, the older one saved last %s", a.Status, b.Status)
+	}
+}
+
+// A period that was revoked is shown as paid once (a backfill with all transactions),
+// and no later reply shows it at all (exclude-old-transactions, the default).
+func TestReversalIsNotConfirmedForEver(t *testing.T) {
+	policy := iap.DefaultPolicy()
+	old := period("1", -5*day, func(t *iap.Transaction) { t.CancellationDate = now.Add(-6 * day) })
+	running := period("2", 25*day)
+	s := shown(t, telling(now, old, running, renewal()))
+	s = mustMerge(t, s, shown(t, telling(now.Add(time.Hour), period("1", -5*day), running, renewal())), iap.ProgressMerged)
+	for at := now.Add(26 * time.Hour); at.Before(now.Add(40 * time.Hour)); at = at.Add(time.Hour) {
+		s = mustMerge(t, s, shown(t, telling(at, running, renewal())), iap.ProgressMerged)
+		next := policy.PlanAfter(iap.Conclusion{AsOf: at, Subscriptions: []iap.Subscription{s}}, iap.Brought{News: true}, at, 15*time.Minute, 1)
+		if !next.At.After(at) {
+			t.Fatalf("checked at %s, next check %s (%s): due at once, for ever", at, next.At, next.Rule)
+		}
+	}
+}
+
+// The same for a one-time purchase that later replies show only as it was when the
+// receipt was signed.
+func TestPurchaseReversalIsNotConfirmedForEver(t *testing.T) {
+	policy := iap.DefaultPolicy()
+	p := iap.Purchase{TransactionID: "8", PurchaseDate: now.Add(-10 * day), RevocationDate: now.Add(-day), AsOf: now}
+	paid := iap.Purchase{TransactionID: "8", PurchaseDate: now.Add(-10 * day), AsOf: now.Add(time.Hour)}
+	p, _ = iap.MergePurchase(p, paid)
+	at := now.Add(26 * time.Hour)
+	paid.AsOf, paid.Stale = at, true
+	p, _ = iap.MergePurchase(p, paid)
+	next := policy.PlanAfter(iap.Conclusion{AsOf: at, Purchases: []iap.Purchase{p}}, iap.Brought{News: true}, at, 15*time.Minute, 1)
+	if !next.At.After(at) {
+		t.Fatalf("checked at %s, next check %s (%s): due at once", at, next.At, next.Rule)
+	}
 }

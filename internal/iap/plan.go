@@ -49,10 +49,9 @@ func (p Policy) PlanAfter(c Conclusion, b Brought, at time.Time, backoff time.Du
 	case b.ShowsLess:
 		next = earliest(next, again)
 	}
-	if !b.News {
+	if !b.News || !next.At.After(at) {
 		next.At = latest(next.At, again.At)
 	}
-	next.At = latest(next.At, at)
 	return next
 }
 
