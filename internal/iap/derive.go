@@ -210,8 +210,15 @@ func (c *chain) decisive(asOf time.Time) packed {
 // receipt alone no news, beside a list of what is true now.
 func (c *chain) revocations(decisive packed) []Revocation {
 	var all []Revocation
+	listed := make(map[idNumber]bool) // a period can have several transaction ids
 	for _, p := range c.revoked {
+		if listed[p.webOrderLineItemID] {
+			continue
+		}
 		if c.seen.isCurrent(p) || c.bought == noTime || p.id == decisive.id {
+			if p.webOrderLineItemID != 0 {
+				listed[p.webOrderLineItemID] = true
+			}
 			t := c.seen.unpack(p)
 			all = append(all, Revocation{
 				TransactionID: t.TransactionID, WebOrderLineItemID: t.WebOrderLineItemID, ProductID: t.ProductID,

@@ -446,3 +446,25 @@ func TestPurchaseReversalIsNotConfirmedForEver(t *testing.T) {
 		t.Fatalf("checked at %s, next check %s (%s): due at once", at, next.At, next.Rule)
 	}
 }
+
+// One period has two transaction ids (it was restored), and was refunded.
+func TestBrokenOnePeriodRefundedTwice(t *testing.T) {
+	wol := webOrder("77")
+	before := shown(t, telling(now, period("2", 10*day, wol), period("3", 10*day, wol), renewal()))
+	cancelled := func(t *iap.Transaction) { t.CancellationDate = now }
+	after := mustMerge(t, before, shown(t, telling(now.Add(time.Hour), period("2", 10*day, wol, cancelled), period("3", 10*day, wol, cancelled), renewal())), iap.ProgressMerged)
+	n := 0
+	for _, c := range iap.Changes(&before, after, now) {
+		if c.Type == iap.EventRefunded {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d events of one period's refund: %+v", n, after.Revocations)
+	}
+	// The other id of the same period is shown as refunded first, then only one of them.
+	again, _ := iap.Merge(after, shown(t, telling(now.Add(2*time.Hour), period("3", 10*day, wol, cancelled), renewal())))
+	for _, c := range iap.Changes(&after, again, now) {
+		t.Errorf("a reply that shows one of the ids only: %+v", c)
+	}
+}
