@@ -241,9 +241,10 @@ func TestCoveredReceiptRests(t *testing.T) {
 	f.mustRest(2, 1)
 	covering := f.state(1).Next
 	f.check(due+time.Hour, map[int64][]any{1: {monthly("5", "1", 50*day), renewing("1")}}, 1)
+	checked := due
 	due = f.state(2).Next
-	if due != covering+iap.CoveredAfter {
-		t.Fatalf("due after %s, want two days after the next check of the other one was", due)
+	if due != max(covering, checked)+iap.CoveredAfter {
+		t.Fatalf("due after %s, want two days after it was checked: the next check of the other one, after %s, was overdue", due, covering)
 	}
 	if _, r = load(due, true); r.Rests {
 		t.Error("a person asked for a check, and the receipt would rest")
@@ -429,7 +430,7 @@ func TestCoveredReceiptsAreDoneWithoutACall(t *testing.T) {
 
 // Two receipts of a customer that came in together, both checked for the first time in
 // one batch, with replies of the same second (an HTTP Date, where a reply has no time).
-func TestBrokenEqualTimesInOneBatch(t *testing.T) {
+func TestFirstOfEqualTimesInOneBatch(t *testing.T) {
 	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
 	claims := f.claimed(0, true, 1, 2)
 	f.save(outcome(claims[0], 0, monthly("6", "1", 20*day), renewing("1")), outcome(claims[1], 0, monthly("5", "1", -10*day)))
@@ -449,7 +450,7 @@ func TestBrokenEqualTimesInOneBatch(t *testing.T) {
 }
 
 // A receipt of purchases only is covered; the one that covers it fails its check.
-func TestBrokenUncoveredPurchases(t *testing.T) {
+func TestUncoveredPurchases(t *testing.T) {
 	f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
 	both := map[int64][]any{1: {lifetime}, 2: {lifetime}}
 	f.check(0, both, 2, 1)
