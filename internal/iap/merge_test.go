@@ -448,7 +448,7 @@ func TestPurchaseReversalIsNotConfirmedForEver(t *testing.T) {
 }
 
 // One period has two transaction ids (it was restored), and was refunded.
-func TestBrokenOnePeriodRefundedTwice(t *testing.T) {
+func TestRestoredPeriodIsRefundedOnce(t *testing.T) {
 	wol := webOrder("77")
 	before := shown(t, telling(now, period("2", 10*day, wol), period("3", 10*day, wol), renewal()))
 	cancelled := func(t *iap.Transaction) { t.CancellationDate = now }
