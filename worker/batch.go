@@ -97,18 +97,26 @@ func rowsOf(o ledger.Outcome) int {
 	return rows
 }
 
-// The kinds of outcomes: those with a conclusion write to tables that the others
-// never touch.
+// The kinds of outcomes are told apart by the tables that they are written to, which
+// those of other kinds never touch.
 const (
-	kindBare = iota
-	kindConcluded
+	kindConcluded = 1 << iota
+	kindSubscribed
+	kindBought
 )
 
-func kindOf(o ledger.Outcome) int {
+func kindOf(o ledger.Outcome) (kind int) {
 	if o.Conclusion == nil {
-		return kindBare
+		return kind
 	}
-	return kindConcluded
+	kind = kindConcluded
+	if len(o.Conclusion.Subscriptions) > 0 {
+		kind |= kindSubscribed
+	}
+	if len(o.Conclusion.Purchases) > 0 {
+		kind |= kindBought
+	}
+	return kind
 }
 
 // share returns once its batch is done.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"revalidator/repository/repositorytest"
 )
@@ -125,5 +126,50 @@ func TestImpossibleDatesTellNothing(t *testing.T) {
 	}
 	if got := s.count(`SELECT count(*) FROM subscriptions WHERE expires_date > '2200-01-01'`); got != 0 {
 		t.Errorf("%d subscriptions have the date", got)
+	}
+}
+
+// TestAFaultOfOursCountsAgainstNoReceipt has a column of subscriptions missing for a
+// while: the calls are counted, the results with subscriptions put off for minutes,
+// and it is told once. Receipts without one are done, and prove nothing.
+func TestAFaultOfOursCountsAgainstNoReceipt(t *testing.T) {
+	t.Parallel()
+	const customers = 24
+	s := newSite(t, customers, 1000)
+	rename := func(from, to string) {
+		t.Helper()
+		_, err := s.sql.ExecContext(t.Context(), `ALTER TABLE subscriptions RENAME COLUMN `+from+` TO `+to)
+		must(t, err)
+	}
+	rename("offer_id", "elsewhere")
+	arrived, answer := s.holdApple() // until all can share a batch
+	s.enqueue(s.claim(customers))
+	stop := s.start(s.worker())
+	for range customers {
+		<-arrived
+	}
+	answer()
+	s.await("an empty queue", s.idle)
+	putOff := s.count(`SELECT count(*) FROM receipts WHERE claimed_until IS NULL AND run_id IS NOT NULL AND last_checked_at IS NULL
+		AND consecutive_failures = 0 AND next_check_rule = 'wait'
+		AND next_check_at BETWEEN '` + s.present.Add(time.Minute).Format(time.RFC3339) + `' AND '` + s.present.Add(5*time.Minute).Format(time.RFC3339) + `'`)
+	totals := s.totals()
+	if putOff < customers/2 || totals.Done != int64(customers-putOff) {
+		t.Errorf("%d receipts are put off and %d done, want all of %d; log:\n%s", putOff, totals.Done, customers, s.log)
+	}
+	if totals.Calls != customers || totals.Failed != 0 || s.count(`SELECT count(*) FROM run_failures`) != 0 {
+		t.Errorf("totals %+v, want the calls and no failure", totals)
+	}
+	if got := strings.Count(s.log.String(), "level=ERROR"); got != 1 {
+		t.Errorf("%d errors are told, want one; log:\n%s", got, s.log)
+	}
+	rename("elsewhere", "offer_id")
+	_, err := s.sql.ExecContext(t.Context(), `UPDATE receipts SET next_check_at = $1 WHERE run_id IS NOT NULL`, s.present)
+	must(t, err)
+	s.enqueue(s.claim(putOff))
+	s.await("an empty queue again", s.idle)
+	stop()
+	if totals := s.totals(); totals.Done != customers || totals.Failed != 0 {
+		t.Errorf("totals %+v, want all done", totals)
 	}
 }

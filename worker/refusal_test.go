@@ -52,21 +52,28 @@ func TestWhatIsNeverStored(t *testing.T) {
 		// counted and putOff are receipts, and errors are left to the queue.
 		counted, putOff, errors int
 		told                    int
+		bought                  int // how many of the receipts show a purchase
 	}{
-		"one, while the others are stored":          {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
-		"three, while one is stored":                {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0},
-		"by a fault of Postgres, others are stored": {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0},
-		"all of them": {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1},
-		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1},
-		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
-		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1},
-		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
-		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1},
+		"one, while the others are stored":          {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
+		"three, while one is stored":                {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0, 0},
+		"by a fault of Postgres, others are stored": {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0, 0},
+		"all of them": {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1, 0},
+		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1, 0},
+		"one with a purchase, while others without one are stored": {4, 0, func(o ledger.Outcome) error {
+			if o.ReceiptID == 1 && o.Conclusion != nil {
+				return ledger.ErrBroken
+			}
+			return nil
+		}, 0, 1, 0, 1, 1},
+		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
+		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1, 0},
+		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
+		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1, 0},
 		"one, and its failure is refused too": {4, 0, func(o ledger.Outcome) error {
 			return conclusionsOf(1, ledger.ErrRefused)(ledger.Outcome{ReceiptID: o.ReceiptID, Conclusion: &iap.Conclusion{}})
-		}, 0, 0, 1, 0},
-		"away":                              {4, 0, func(ledger.Outcome) error { return ledger.ErrUnavailable }, 0, 0, 4, 0},
-		"an error that nothing is known of": {4, 0, conclusionsOf(1, errRefused), 0, 0, 1, 0},
+		}, 0, 0, 1, 0, 0},
+		"away":                              {4, 0, func(ledger.Outcome) error { return ledger.ErrUnavailable }, 0, 0, 4, 0, 0},
+		"an error that nothing is known of": {4, 0, conclusionsOf(1, errRefused), 0, 0, 1, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,6 +93,7 @@ func TestWhatIsNeverStored(t *testing.T) {
 					o.Calls = 1
 					if i < test.receipts {
 						o.Asked, o.Conclusion = true, &iap.Conclusion{}
+						o.Conclusion.Purchases = make([]iap.Purchase, min(max(test.bought-i, 0), 1))
 					}
 					all.Go(func() {
 						if _, _, err := p.saveSafely(t.Context(), r, o); err != nil {
