@@ -2,6 +2,7 @@ package worker_test
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -15,7 +16,7 @@ import (
 // has a subscription.
 type oneSubscription struct {
 	once sync.Once
-	id   []byte
+	id   string
 }
 
 var originalID = regexp.MustCompile(`"original_transaction_id": *"?\d+"?[^}]*"expires_date_ms"`)
@@ -26,8 +27,8 @@ func (o *oneSubscription) is(reply []byte) bool {
 		return false
 	}
 	id, _, _ := bytes.Cut(found, []byte(","))
-	o.once.Do(func() { o.id = bytes.Clone(id) })
-	return bytes.Contains(reply, append(o.id, ','))
+	o.once.Do(func() { o.id = fmt.Sprintf("%s,", id) })
+	return bytes.Contains(reply, []byte(o.id))
 }
 
 // TestWhatPostgresWouldNeverAccept has one customer's replies hold something that
