@@ -2,6 +2,7 @@ package appstore_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -172,5 +173,31 @@ func TestHeadersAreBounded(t *testing.T) {
 	}
 	if transport.MaxResponseHeaderBytes != 0 {
 		t.Error("the transport that was given is changed")
+	}
+}
+
+// TestImpossibleTimeIsKept with its error, so that it can be compared with the
+// clock: where all replies are of 1970, it is known by how much they differ.
+func TestImpossibleTimeIsKept(t *testing.T) {
+	t.Parallel()
+	const modern, iOS6 = `{"status":0,"receipt":{"bundle_id":"com.example.app","request_date_ms":"%s"}}`, `{"status":0,"receipt":{"bid":"com.example.app"}}`
+	for name, test := range map[string]struct {
+		body, date string
+		want       time.Time
+	}{
+		"of its own":       {fmt.Sprintf(modern, "5097600000"), "", time.Date(1970, 3, 1, 0, 0, 0, 0, time.UTC)},
+		"far ahead":        {fmt.Sprintf(modern, "32503680000000"), "", time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"the header's":     {iOS6, "Sun, 01 Mar 1970 00:00:00 GMT", time.Date(1970, 3, 1, 0, 0, 0, 0, time.UTC)},
+		"beyond all years": {fmt.Sprintf(modern, "9223372036854775807"), "yesterday", time.Time{}},
+	} {
+		c := newClient(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if test.date != "" {
+				w.Header().Set("Date", test.date)
+			}
+			answer(test.body)(w, r)
+		}, nil))
+		if a, err := c.VerifyReceipt(t.Context(), request()); !errors.Is(err, appstore.ErrNoTime) || !a.Facts.AsOf.Equal(test.want) {
+			t.Errorf("%s: facts as of %v, error %v; want %v and %v", name, a.Facts.AsOf, err, test.want, appstore.ErrNoTime)
+		}
 	}
 }

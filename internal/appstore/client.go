@@ -221,7 +221,7 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 	if err == nil {
 		err = judge(reply, r.BundleID, e)
 	}
-	if err == nil && reply.Facts.AsOf.IsZero() {
+	if err == nil && !isPossible(reply.Facts.AsOf) {
 		err = ErrNoTime
 	}
 	if r.Heard != nil {

@@ -103,11 +103,12 @@ func (c *Client) read(ctx context.Context, response *http.Response, grow func(in
 	return reply, err
 }
 
-// replied is Apple's time of the reply as HTTP tells it, and zero where it does
-// not: our own would make a reply new that may have been kept for days.
+// replied is Apple's time of the reply as HTTP tells it, possible or not, and zero
+// where it does not: our own would make a reply new that may have been kept for
+// days.
 func replied(response *http.Response) time.Time {
 	t, err := http.ParseTime(response.Header.Get("Date"))
-	if err != nil || !isPossible(t) {
+	if err != nil {
 		return time.Time{}
 	}
 	return t.UTC()

@@ -74,13 +74,26 @@ func (d *decoder) dateOrOdd(name string) (t time.Time, odd bool) {
 	return t, odd || d.lost
 }
 
-// requestDate reads Apple's time of the reply.
+// requestDate reads Apple's time of the reply. One that is not possible is kept
+// with the error, for whoever compares it with the clock.
 func (d *decoder) requestDate() {
-	t, odd := d.dateOrOdd("request_date_ms")
-	if odd {
+	text, ok := d.scalar()
+	t, valid := millis(text)
+	if d.lost || ok && !valid && len(text) > 0 {
+		d.unknown.add("request_date_ms that is no possible date", 1)
 		d.fail(ErrNoTime)
+		t = anyMillis(text)
 	}
 	d.out.Facts.AsOf = t
+}
+
+// anyMillis is millis for any time up to the year 9999, and zero beyond.
+func anyMillis(text []byte) time.Time {
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if t := time.UnixMilli(n).UTC(); err == nil && t.Year() > 0 && t.Year() <= 9999 {
+		return t
+	}
+	return time.Time{}
 }
 
 // dateOrText reads a key that is a text in newer replies and may be
