@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,13 +230,15 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		away := errors.New("away")
-		ahead := time.Duration(0)
-		var fail error
-		c, err := New(Config{
-			Name: "other", Every: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			Read: func(context.Context) (Reading, error) { return Reading{At: time.Now().Add(ahead), Speed: 1}, fail },
-		})
+		var ahead atomic.Int64
+		var away atomic.Bool
+		read := func(context.Context) (Reading, error) {
+			if away.Load() {
+				return Reading{}, errors.New("away")
+			}
+			return Reading{At: time.Now().Add(time.Duration(ahead.Load())), Speed: 1}, nil
+		}
+		c, err := New(Config{Name: "other", Every: time.Minute, Read: read, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,11 +253,12 @@ func TestRun(t *testing.T) {
 				t.Errorf("ahead by %s, want %s", got, want)
 			}
 		}
-		ahead = time.Hour
+		ahead.Store(int64(time.Hour))
 		must(time.Hour)
-		fail, ahead = away, 0
+		away.Store(true)
+		ahead.Store(0)
 		must(time.Hour)
-		fail = nil
+		away.Store(false)
 		must(0)
 		cancel()
 		<-ended
