@@ -157,6 +157,9 @@ func (n *night) liveWith(rules []applesim.Rule, nights int, every time.Duration,
 		if i == nights-1 {
 			must(n.t, n.sim.SetFaults(nil))
 		}
+		if i == nights-1 {
+			n.exec(`UPDATE receipts SET covered_by = NULL, next_check_rule = 'renewal'`) // each of them is asked about
+		}
 		if all || i == nights-1 {
 			n.exec(`UPDATE receipts SET next_check_at = $1`, n.now())
 		}

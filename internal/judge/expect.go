@@ -153,14 +153,27 @@ func (b belief) revocations(e *expectation, a answer) {
 	}
 }
 
-// addRevocations adds those that an answer tells. A date in the receipt is as old
-// as the receipt is.
-func addRevocations(to map[string]int64, a answer, current bool) {
+// addRevocations adds those that an answer tells, or that it tells for sure. A date
+// in the receipt is as old as the receipt is, and a record without an end may be
+// left aside.
+func addRevocations(to map[string]int64, a answer, surely bool) {
 	for _, p := range a.subscription.Periods {
-		if p.CancellationDate != 0 && !p.IsUpgraded && (p.IsCurrent || !current) {
+		if p.CancellationDate != 0 && !p.IsUpgraded && (!surely || p.IsCurrent && p.ExpiresDate != 0) {
 			to[p.TransactionID] = p.CancellationDate
 		}
 	}
+}
+
+// asIfSecond does without the revocations that an answer adds where another one of
+// the same moment, in the style of iOS 6, was stored before it: that one told of its
+// own period, and nothing is newer than it. The next answer tells them again.
+func (e *expectation) asIfSecond(all []answer, b belief) {
+	if !slices.ContainsFunc(all, func(a answer) bool { return a.Style == applesim.StyleTransaction }) {
+		return
+	}
+	maps.DeleteFunc(e.must, func(id string, _ int64) bool {
+		return id != e.TransactionID && (b.row == nil || !has(b.row.revoked, id))
+	})
 }
 
 // runningBehind is the running period behind one that was refunded before it

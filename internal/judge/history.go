@@ -123,6 +123,9 @@ func (h *past) version(k key, b belief, r *row) belief {
 	var unlike string
 	for _, a := range candidates {
 		for _, e := range b.expected(a, h.answers.of[k]) {
+			if len(candidates) > 1 {
+				e.asIfSecond(candidates, b)
+			}
 			if unlike = e.unlike(*r); unlike == "" {
 				return b.became(r, a)
 			}
