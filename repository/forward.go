@@ -71,22 +71,21 @@ func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], 
 		return m, nil
 	}
 	slices.SortStableFunc(facts, func(a, b fact[T]) int { return t.asOf(a.row).Compare(t.asOf(b.row)) })
-	known, newest := make(map[K]T), make(map[K]T)
+	known, first := make(map[K]T), make(map[K]T)
 	for _, k := range others {
 		known[k] = t.keyed(k)
 	}
 	for _, f := range facts {
-		k := t.key(f.row)
-		// Of two of the same time the first counts, as where they are merged.
-		if newer := !has(newest, k) || t.asOf(f.row).After(t.asOf(newest[k])); newer && t.shown(f.row) && !has(known, k) {
-			newest[k] = f.row
+		// With the first of the facts, from which advance goes on.
+		if k := t.key(f.row); t.shown(f.row) && !has(known, k) && !has(first, k) {
+			first[k] = f.row
 		}
 	}
-	inserted, err := t.insert(ctx, tx, t.sorted(newest), now)
+	inserted, err := t.insert(ctx, tx, t.sorted(first), now)
 	if err != nil {
 		return m, fmt.Errorf("insert %s: %w", t.name, err)
 	}
-	for k, row := range newest {
+	for k, row := range first {
 		if !inserted[k] {
 			known[k] = row
 		}
