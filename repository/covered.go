@@ -340,6 +340,11 @@ func planAlone(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy,
 	return nil
 }
 
+// aloneAfter is how long after it is planned by itself a receipt is due that should
+// have been checked before: not in the run that goes on, which counted what was due
+// when it was opened.
+const aloneAfter = time.Minute
+
 // planned plans receipts from the stored rows that they show.
 func planned(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy, now time.Time) (map[int64]iap.Check, error) {
 	subscriptionQuery := `
@@ -374,7 +379,7 @@ func planned(ctx context.Context, tx *sqlx.Tx, ids []int64, policy iap.Policy, n
 	}
 	next := make(map[int64]iap.Check, len(ids))
 	for id, c := range shown {
-		next[id] = policy.PlanAfter(c, iap.Brought{News: true}, now, 0, id)
+		next[id] = policy.PlanAfter(c, iap.Brought{News: true}, now, aloneAfter, id)
 	}
 	return next, nil
 }
