@@ -34,9 +34,11 @@ func refusedAlone(err error) error {
 	return &refusal{err: err}
 }
 
-// isHopeless is an error that comes again however often it is tried.
+// isHopeless is an error that comes again however often it is tried, or that may: what
+// is blocked shows only next to others that are not.
 func isHopeless(err error) bool {
-	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrBroken) || errors.Is(err, errPanicked)
+	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrBroken) ||
+		errors.Is(err, ledger.ErrBlocked) || errors.Is(err, errPanicked)
 }
 
 // isPassing is an error of a database that is away.
@@ -44,7 +46,8 @@ func isPassing(err error) bool {
 	return errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// doApart does each of a batch alone, and tells those that fail of the others.
+// doApart does each of a batch alone, and tells those that fail of the others. Where
+// one after the other is blocked, it ends: the batches behind it wait meanwhile.
 func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]) {
 	kind := func(in In) int {
 		if b.kind == nil {
@@ -54,12 +57,19 @@ func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]
 	}
 	all, failed := make(map[int]int), make(map[int]int)
 	errs := make([]error, len(batch))
+	var blocked time.Duration // in tries that were blocked
 	for i, p := range batch {
 		all[kind(p.in)]++
-		if i > 0 && isPassing(errs[i-1]) {
+		switch started := time.Now(); {
+		case i > 0 && isPassing(errs[i-1]):
 			errs[i] = errs[i-1] // nor will it be there for this one
-		} else {
+		case blocked >= awayTimeout:
+			errs[i] = fmt.Errorf("%w: others of the batch were blocked for %s", ledger.ErrUnavailable, blocked.Round(time.Second))
+		default:
 			errs[i] = b.doOne(ctx, p)
+			if errors.Is(errs[i], ledger.ErrBlocked) {
+				blocked += time.Since(started)
+			}
 		}
 		if errs[i] != nil {
 			failed[kind(p.in)]++

@@ -53,10 +53,13 @@ func TestWhatIsNeverStored(t *testing.T) {
 		counted, putOff, errors int
 		told                    int
 	}{
-		"one, while the others are stored":          {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
-		"three, while one is stored":                {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0},
-		"by a fault of Postgres, others are stored": {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0},
-		"all of them": {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1},
+		"one, while the others are stored":              {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
+		"three, while one is stored":                    {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0},
+		"by a fault of Postgres, others are stored":     {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0},
+		"one takes too long, others are stored":         {4, 0, conclusionsOf(1, ledger.ErrBlocked), 1, 0, 0, 0},
+		"all take too long":                             {4, 0, conclusionsOf(4, ledger.ErrBlocked), 0, 4, 0, 1},
+		"one alone takes too long":                      {1, 0, conclusionsOf(1, ledger.ErrBlocked), 0, 1, 0, 1},
+		"all of them":                                   {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1},
 		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1},
 		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
 		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1},
@@ -118,6 +121,53 @@ func TestWhatIsNeverStored(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBlockedOneDoesNotFailItsBatch and does not have the others wait for it as for a
+// database that is away.
+func TestBlockedOneDoesNotFailItsBatch(t *testing.T) {
+	store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", ledger.ErrBlocked)}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+		started := time.Now()
+		for id, r := range answers(t.Context(), b, 4)() {
+			if errors.Is(r.err, ledger.ErrBlocked) != (id == 1) || (r.err == nil) != (id != 1) {
+				t.Errorf("outcome %d: %v; want that of the first alone to fail", id, r.err)
+			}
+		}
+		if got := time.Since(started); got != 10*time.Millisecond {
+			t.Errorf("took %v", got)
+		}
+	})
+}
+
+// TestAllBlocked ends after a while, because everybody else waits: those that were not
+// tried are left to the queue, and those that were are no fault of their receipts.
+func TestAllBlocked(t *testing.T) {
+	store := &batchStore{before: func(ctx context.Context) error {
+		<-ctx.Done() // as long as a save may take
+		return fmt.Errorf("save: %w", ledger.ErrBlocked)
+	}}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+		started := time.Now()
+		tried := 0
+		for id, r := range answers(t.Context(), b, 50)() {
+			var refused *refusal
+			switch {
+			case errors.As(r.err, &refused):
+				if tried++; refused.isOfReceipt() {
+					t.Errorf("outcome %d: %v is held against its receipt", id, r.err)
+				}
+			case !errors.Is(r.err, ledger.ErrUnavailable):
+				t.Errorf("outcome %d: got %v, want it left to the queue", id, r.err)
+			}
+		}
+		if tried != 3 {
+			t.Errorf("%d were tried, want 3", tried)
+		}
+		if got, want := time.Since(started), saveTimeout+awayTimeout+10*time.Millisecond; got != want {
+			t.Errorf("took %v, want %v", got, want)
+		}
+	})
 }
 
 // TestAFaultOfOursIsToldOnceAMinute and not for each receipt.
