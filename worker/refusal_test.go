@@ -61,9 +61,9 @@ func TestWhatIsNeverStored(t *testing.T) {
 		"one alone takes too long":                      {1, 0, conclusionsOf(1, ledger.ErrBlocked), 0, 1, 0, 1},
 		"all of them":                                   {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1},
 		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1},
-		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
+		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 0, 1, 0, 1},
 		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1},
-		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0},
+		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 0, 1, 0, 1},
 		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1},
 		"one, and its failure is refused too": {4, 0, func(o ledger.Outcome) error {
 			return conclusionsOf(1, ledger.ErrRefused)(ledger.Outcome{ReceiptID: o.ReceiptID, Conclusion: &iap.Conclusion{}})
@@ -109,7 +109,11 @@ func TestWhatIsNeverStored(t *testing.T) {
 						}
 					case o.Conclusion == nil && o.NextCheck.Rule == iap.RuleWait:
 						putOff++
-						if wait := o.NextCheck.At.Sub(noon); o.Asked || o.Failure != "" || o.Calls != 1 || wait < time.Minute || wait > putOffFor {
+						most := putOffFor
+						if test.receipts == 1 {
+							most = putOffAloneFor
+						}
+						if wait := o.NextCheck.At.Sub(noon); o.Asked || o.Failure != "" || o.Calls != 1 || wait < most/5 || wait > most {
 							t.Errorf("outcome %+v, want it put off for minutes, with its call and nothing else counted", o)
 						}
 					}
@@ -117,6 +121,45 @@ func TestWhatIsNeverStored(t *testing.T) {
 				got := []int{counted, putOff, failed, len(p.log.at(slog.LevelError))}
 				if diff := cmp.Diff([]int{test.counted, test.putOff, test.errors, test.told}, got); diff != "" {
 					t.Errorf("counted, put off, left to the queue, errors told (-want +got)\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestRefusedAlone is held against the receipt only where another result of its kind was
+// stored shortly before, and its data are what Postgres names.
+func TestRefusedAlone(t *testing.T) {
+	t.Parallel()
+	concluded := ledger.Outcome{ReceiptID: 2, Conclusion: &iap.Conclusion{}}
+	bare := ledger.Outcome{ReceiptID: 2}
+	for name, test := range map[string]struct {
+		before    *ledger.Outcome // what was stored before; nil is nothing
+		ago       time.Duration
+		err       error
+		ofReceipt bool
+	}{
+		"the first of a saver":                  {nil, 0, ledger.ErrRefused, false},
+		"shortly after another":                 {&concluded, time.Minute, ledger.ErrRefused, true},
+		"an hour after another":                 {&concluded, witnessFor, ledger.ErrRefused, true},
+		"more than an hour after another":       {&concluded, witnessFor + time.Second, ledger.ErrRefused, false},
+		"after one of another kind":             {&bare, time.Minute, ledger.ErrRefused, false},
+		"by a fault of Postgres, after another": {&concluded, time.Minute, ledger.ErrBroken, false},
+		"blocked by somebody, after another":    {&concluded, time.Minute, ledger.ErrBlocked, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", test.err)}
+			inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+				if test.before != nil {
+					if _, err := b.share(t.Context(), *test.before); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(test.ago - b.delay)
+				}
+				_, err := b.share(t.Context(), ledger.Outcome{ReceiptID: 1, Conclusion: &iap.Conclusion{}})
+				var refused *refusal
+				if !errors.As(err, &refused) || refused.isOfReceipt() != test.ofReceipt {
+					t.Errorf("got %v, want it held against the receipt: %t", err, test.ofReceipt)
 				}
 			})
 		})
