@@ -102,8 +102,9 @@ func (db *DB) ClockDiffered(ctx context.Context, e iap.Environment, r ledger.Clo
 
 // ClockAgreed notes a reply of an endpoint that agrees with the clock. It ends
 // what others have begun to suspect; a hold is ended by probes only. over is
-// true for the one caller whose probe ends it.
-func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, probe bool) (c ledger.EndpointClock, over bool, err error) {
+// true for the one caller whose probe ends it, at a time by the clock of Apple's
+// dates: it is that of the next checks that are corrected then.
+func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c ledger.EndpointClock, over bool, err error) {
 	const remove = `DELETE FROM endpoint_clocks WHERE environment = $1`
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		over = false
@@ -119,6 +120,9 @@ func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, probe bool) (c
 			if c, over = c.ProbeAgreed(); !over {
 				return saveEndpointClock(ctx, tx, c)
 			}
+			if err := correctChecks(ctx, tx, at); err != nil {
+				return err
+			}
 		}
 		_, err = tx.ExecContext(ctx, remove, e)
 		return err
@@ -127,6 +131,19 @@ func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, probe bool) (c
 		return ledger.EndpointClock{}, false, fmt.Errorf("note that the time of %s agrees: %w", e, err)
 	}
 	return c, over, nil
+}
+
+// correctChecks makes due what was to be checked again soon by a clock that was far
+// ahead, and has been corrected since: until then it is not known which of the two was
+// wrong, Apple's time or the clock.
+func correctChecks(ctx context.Context, tx *sqlx.Tx, now time.Time) error {
+	const query = `
+		UPDATE receipts SET next_check_at = $1
+		WHERE next_check_rule = 'clock_differs' AND next_check_at > $2`
+	if _, err := tx.ExecContext(ctx, query, now, now.Add(ledger.ClockDiffersWithin)); err != nil {
+		return fmt.Errorf("correct next checks of a wrong clock: %w", err)
+	}
+	return nil
 }
 
 // ClaimClockProbe gives one caller the next check of an endpoint whose checks

@@ -89,7 +89,7 @@ func TestAgreeingEndsSuspicion(t *testing.T) {
 	f := open(t)
 	agree := func(probe, wantOver bool, wantLeft int) {
 		t.Helper()
-		_, over, err := f.ClockAgreed(t.Context(), iap.Production, probe)
+		_, over, err := f.ClockAgreed(t.Context(), iap.Production, noon, probe)
 		f.must(err)
 		if left := len(f.clocks()); over != wantOver || left != wantLeft {
 			t.Errorf("over %v with %d rows left, want %v and %d", over, left, wantOver, wantLeft)
@@ -156,7 +156,7 @@ func TestAgreeingAndDifferingAtOnce(t *testing.T) {
 		})
 		all.Go(func() {
 			for range 25 {
-				if _, _, err := f.ClockAgreed(t.Context(), iap.Production, true); err != nil {
+				if _, _, err := f.ClockAgreed(t.Context(), iap.Production, noon, true); err != nil {
 					t.Error(err)
 				}
 			}
@@ -233,6 +233,58 @@ func TestDisregardedReply(t *testing.T) {
 	f.must(err)
 	if len(failures) != 1 || failures[0].Class != "clock_differs" || failures[0].Answers != 2 {
 		t.Errorf("failures %+v, want both", failures)
+	}
+}
+
+// TestCheckOfACorrectedClock has two receipts that were to be checked again soon: by a
+// clock that was a year ahead, or behind, or by the right one, where a reply was wrong.
+// Once the clock is right they are due soon, and none is due before its time, so that
+// Apple is not asked again and again.
+func TestCheckOfACorrectedClock(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for name, test := range map[string]struct {
+		next iap.Check
+		want time.Duration // from noon
+	}{
+		"a clock a year ahead, in a minute":    {iap.Check{At: noon.Add(year + time.Minute), Rule: iap.RuleClockDiffers}, 0},
+		"a clock a year ahead, in an hour":     {iap.Check{At: noon.Add(year + time.Hour), Rule: iap.RuleClockDiffers}, 0},
+		"a clock a year behind":                {iap.Check{At: noon.Add(time.Minute - year), Rule: iap.RuleClockDiffers}, time.Minute - year},
+		"a reply a year ahead or behind":       {iap.Check{At: noon.Add(time.Minute), Rule: iap.RuleClockDiffers}, time.Minute},
+		"another one":                          {iap.Check{At: noon.Add(75 * time.Minute), Rule: iap.RuleClockDiffers}, 75 * time.Minute},
+		"a renewal, which may lie far ahead":   {iap.Check{At: noon.Add(30 * 24 * time.Hour), Rule: iap.RuleRenewal}, 30 * 24 * time.Hour},
+		"a retry, which has a back-off of its": {iap.Check{At: noon.Add(6 * time.Hour), Rule: iap.RuleRetry}, 6 * time.Hour},
+	} {
+		for by, correct := range map[string]func(f fixture){
+			"the next run": func(f fixture) {
+				_, err := f.OpenRun(t.Context(), ledger.Run{
+					Kind: ledger.RunManual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour),
+				}, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+				f.must(err)
+			},
+			"probes that agree": func(f fixture) {
+				f.differ(3)
+				for range 2 {
+					_, _, err := f.ClockAgreed(t.Context(), iap.Production, noon, true)
+					f.must(err)
+				}
+			},
+		} {
+			t.Run(name+", corrected by "+by, func(t *testing.T) {
+				f := open(t)
+				f.receipts(app, 1)
+				run := f.run()
+				outcomes := disregarded(f.claim(run, 10), run, true)
+				outcomes[0].NextCheck = test.next
+				f.save(outcomes...)
+				f.must(f.EndRun(t.Context(), run.ID, ledger.RunFinished, noon))
+				correct(f)
+				r, err := f.StoredReceipt(t.Context(), 1)
+				f.must(err)
+				if got := r.NextCheckAt.Sub(noon); got != test.want || r.NextCheckRule != test.next.Rule {
+					t.Errorf("next check %s after noon by %s, want %s by %s", got, r.NextCheckRule, test.want, test.next.Rule)
+				}
+			})
+		}
 	}
 }
 

@@ -47,7 +47,8 @@ const byKeyOnly = `SET LOCAL enable_seqscan = off`
 // lost nothing is stored or counted, and a second call with the same outcome changes
 // nothing. Its error is ledger.ErrUnavailable where a later try may do better, and
 // ledger.ErrRefused where none ever will. It is ledger.ErrTooMuch where the outcomes
-// are too many for what their receipts show.
+// are too many for what their receipts show, and ledger.ErrBlocked where one of them
+// may hold up the others.
 func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []ledger.Saved, err error) {
 	var changes []ledger.QuarantineChange
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {

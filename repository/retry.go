@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -34,6 +35,9 @@ const (
 	// remedyPerson is to have somebody repair it: a table or a right is missing,
 	// the program or Postgres is at fault.
 	remedyPerson
+	// remedyApart is to do what the transaction holds in smaller ones: some of it
+	// takes too long, or needs what somebody else has locked.
+	remedyApart
 )
 
 // serializationTries is how often a transaction is run that Postgres undoes to
@@ -42,8 +46,8 @@ const serializationTries = 5
 
 // retried runs a transaction, or a statement that is one, again where that helps
 // at once, and marks its error with what helps otherwise: ledger.ErrUnavailable is
-// to try later, ledger.ErrRefused is to give up, ledger.ErrBroken is a fault of ours. It decides for
-// every transaction.
+// to try later, ledger.ErrRefused is to give up, ledger.ErrBroken is a fault of ours,
+// ledger.ErrBlocked may be either. It decides for every transaction.
 func retried(do func() error) error {
 	var err error
 	for range serializationTries {
@@ -85,6 +89,8 @@ func marked(err error) error {
 		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
 	case remedyPerson:
 		return fmt.Errorf("%w: %w", ledger.ErrBroken, err)
+	case remedyApart:
+		return fmt.Errorf("%w: %w", ledger.ErrBlocked, err)
 	}
 	return err
 }
@@ -107,7 +113,7 @@ func remedyFor(err error) remedy {
 	return remedyUnknown
 }
 
-// The classes of SQLSTATE by what helps. What is in neither needs a person.
+// The classes of SQLSTATE by what helps. What is in none needs a person.
 // https://www.postgresql.org/docs/current/errcodes-appendix.html
 var (
 	laterClasses = map[pqerror.Class]bool{
@@ -115,14 +121,16 @@ var (
 		pqerror.ClassInvalidAuthorizationSpecification: true, // 28, of a new connection
 		pqerror.ClassTransactionRollback:               true, // 40, where again at once did not help
 		pqerror.ClassInsufficientResources:             true, // 53
-		pqerror.ClassObjectNotInPrerequisiteState:      true, // 55, such as a lock that is not to be had
-		pqerror.ClassOperatorIntervention:              true, // 57
 		pqerror.ClassSystemError:                       true, // 58, such as a failing disk
 	}
 	neverClasses = map[pqerror.Class]bool{
 		pqerror.ClassDataException:                true, // 22
 		pqerror.ClassIntegrityConstraintViolation: true, // 23
 		pqerror.ClassProgramLimitExceeded:         true, // 54
+	}
+	apartClasses = map[pqerror.Class]bool{
+		pqerror.ClassObjectNotInPrerequisiteState: true, // 55, such as lock_timeout
+		pqerror.ClassOperatorIntervention:         true, // 57, such as statement_timeout
 	}
 )
 
@@ -133,11 +141,16 @@ func remedyForCode(code pqerror.Code) remedy {
 	case "25006", "25P03", "25P04": // read-only after a failover, and transactions that took too long
 		return remedyLater
 	}
+	if strings.HasPrefix(string(code), "57P0") { // shutting down, crashed, starting up
+		return remedyLater
+	}
 	switch class := code.Class(); {
 	case laterClasses[class]:
 		return remedyLater
 	case neverClasses[class]:
 		return remedyNever
+	case apartClasses[class]:
+		return remedyApart
 	}
 	return remedyPerson
 }

@@ -42,7 +42,6 @@ func TestWhatHelps(t *testing.T) {
 		"read-only after failing": {said("25006"), 1, ledger.ErrUnavailable},
 		"idle for too long":       {said("25P03"), 1, ledger.ErrUnavailable},
 		"password is changed":     {said("28P01"), 1, ledger.ErrUnavailable},
-		"lock not to be had":      {said("55P03"), 1, ledger.ErrUnavailable},
 		"disk fails":              {said("58030"), 1, ledger.ErrUnavailable},
 		"connection refused":      {fmt.Errorf("save: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), 1, ledger.ErrUnavailable},
 		"connection ended":        {fmt.Errorf("save: %w", io.EOF), 1, ledger.ErrUnavailable},
@@ -56,6 +55,11 @@ func TestWhatHelps(t *testing.T) {
 		"a broken check":           {said("23514"), 1, ledger.ErrRefused},
 		"too long for an index":    {said("54000"), 1, ledger.ErrRefused},
 		"a date that is not to be": {fmt.Errorf("save: %w", unwritable), 1, ledger.ErrRefused},
+
+		"lock not to be had":       {said("55P03"), 1, ledger.ErrBlocked},
+		"statement takes too long": {said("57014"), 1, ledger.ErrBlocked},
+		"operator intervenes":      {said("57000"), 1, ledger.ErrBlocked},
+		"object is in use":         {said("55006"), 1, ledger.ErrBlocked},
 
 		"no such feature":    {said("0A000"), 1, ledger.ErrBroken},
 		"a bug":              {said("42601"), 1, ledger.ErrBroken},
@@ -73,7 +77,7 @@ func TestWhatHelps(t *testing.T) {
 			if tries != test.tries {
 				t.Errorf("%d tries, want %d", tries, test.tries)
 			}
-			for _, known := range []error{ledger.ErrUnavailable, ledger.ErrRefused, ledger.ErrBroken} {
+			for _, known := range []error{ledger.ErrUnavailable, ledger.ErrRefused, ledger.ErrBroken, ledger.ErrBlocked} {
 				if errors.Is(err, known) != (known == test.want) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}

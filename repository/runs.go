@@ -38,6 +38,10 @@ func (db *DB) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, n
 		if err != nil {
 			return err
 		}
+		// Before they are counted. A clock can be corrected without anybody noticing.
+		if err := correctChecks(ctx, tx, run.Cutoff); err != nil {
+			return err
+		}
 		_, err = tx.ExecContext(ctx, count, run.ID, run.Cutoff, now)
 		return err
 	})

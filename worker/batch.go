@@ -45,6 +45,7 @@ type batcher[In, Out any] struct {
 	patient bool
 	in      chan pending[In, Out]
 	next    *pending[In, Out] // that did not fit into the batch before
+	done    map[int]time.Time // when one of a kind was last done, for run alone
 	stopped chan struct{}
 	beat    func() // is told of each round
 }
@@ -65,7 +66,7 @@ type result[Out any] struct {
 func newBatcher[In, Out any](size int, delay time.Duration, do func(context.Context, []In) ([]Out, error)) *batcher[In, Out] {
 	return &batcher[In, Out]{
 		do: do, size: size, delay: delay,
-		in: make(chan pending[In, Out]), stopped: make(chan struct{}), beat: func() {},
+		done: make(map[int]time.Time), in: make(chan pending[In, Out]), stopped: make(chan struct{}), beat: func() {},
 	}
 }
 
@@ -183,6 +184,13 @@ func (b *batcher[In, Out]) weigh(in In) int {
 	return b.weight(in)
 }
 
+func (b *batcher[In, Out]) kindOf(in In) int {
+	if b.kind == nil {
+		return 0
+	}
+	return b.kind(in)
+}
+
 // finish does a batch. Where it fails, each part of it is done alone, so that one
 // that Postgres refuses does not fail the others, unless the database is away: then
 // they are all told. What has come so far is done after ctx has ended.
@@ -203,7 +211,7 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 	case err == nil:
 	case len(batch) == 1 || isPassing(err):
 		for _, p := range batch {
-			p.out <- result[Out]{err: refusedAlone(err)}
+			p.out <- result[Out]{err: b.refusedAlone(p.in, err)}
 		}
 	default:
 		b.doApart(ctx, batch)
@@ -226,6 +234,7 @@ func (b *batcher[In, Out]) doAll(ctx context.Context, batch []pending[In, Out]) 
 		return err
 	}
 	for i, p := range batch {
+		b.done[b.kindOf(p.in)] = time.Now()
 		p.out <- result[Out]{out: out[i]}
 	}
 	return nil

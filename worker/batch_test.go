@@ -20,9 +20,11 @@ var errRefused = errors.New("refused by the database")
 // batchStore is a database that keeps the ids of outcomes, batch by batch.
 type batchStore struct {
 	Store
-	// refuse fails every batch with this id; before is called first.
-	refuse int64
-	before func(context.Context) error
+	// refuse fails every batch with this id, by refusal or errRefused; before is
+	// called first.
+	refuse  int64
+	refusal error
+	before  func(context.Context) error
 
 	mu      sync.Mutex
 	tried   int
@@ -44,6 +46,9 @@ func (s *batchStore) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome
 	var saved []ledger.Saved
 	for _, o := range outcomes {
 		if o.ReceiptID == s.refuse {
+			if s.refusal != nil {
+				return nil, s.refusal
+			}
 			return nil, errRefused
 		}
 		ids = append(ids, o.ReceiptID)

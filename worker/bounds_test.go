@@ -2,10 +2,10 @@ package worker_test
 
 import (
 	"bytes"
-	"fmt"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +16,7 @@ import (
 // has a subscription.
 type oneSubscription struct {
 	once sync.Once
-	id   string
+	id   []byte
 }
 
 var originalID = regexp.MustCompile(`"original_transaction_id": *"?\d+"?[^}]*"expires_date_ms"`)
@@ -27,8 +27,8 @@ func (o *oneSubscription) is(reply []byte) bool {
 		return false
 	}
 	id, _, _ := bytes.Cut(found, []byte(","))
-	o.once.Do(func() { o.id = fmt.Sprintf("%s,", id) })
-	return bytes.Contains(reply, []byte(o.id))
+	o.once.Do(func() { o.id = append(bytes.Clone(id), ',') })
+	return bytes.Contains(reply, o.id)
 }
 
 // TestWhatPostgresWouldNeverAccept has one customer's replies hold something that
@@ -61,14 +61,19 @@ func TestWhatPostgresWouldNeverAccept(t *testing.T) {
 			}
 			s := newSiteIn(t, url, customers, 1000)
 			var chosen oneSubscription
+			var begun atomic.Bool
 			s.spoil = func(reply []byte) []byte {
-				if chosen.is(reply) {
+				if begun.Load() && chosen.is(reply) {
 					return test.spoil(reply)
 				}
 				return reply
 			}
-			s.enqueue(s.claim(customers))
+			// Another one is stored before, or the spoiled one may be alone without a witness.
+			s.enqueue(s.claim(1))
 			stop := s.start(s.worker())
+			s.await("an empty queue", s.idle)
+			begun.Store(true)
+			s.enqueue(s.claim(customers - 1))
 			s.await("an empty queue", s.idle)
 			if got := s.count(`SELECT count(*) FROM receipts WHERE state = 'valid' AND last_error IS NULL AND claimed_until IS NULL`); got != customers-1 {
 				t.Errorf("%d receipts are done, want all but one; log:\n%s", got, s.log)

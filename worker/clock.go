@@ -41,7 +41,9 @@ const (
 	// clockTimeout bounds what is asked of others about the time.
 	clockTimeout = 5 * time.Second
 	// clockAfter is when a receipt is checked again after a reply that differs,
-	// and clockAfterAgain after one more, in another run.
+	// and clockAfterAgain after one more, in another run. Both are by the clock, as
+	// it may be the reply that is wrong; where it turns out to be the clock, the next
+	// check is corrected with it: see ledger.ClockDiffersWithin.
 	clockAfter, clockAfterAgain = time.Minute, time.Hour
 )
 
@@ -158,7 +160,7 @@ func (c *appleClocks) agree(ctx context.Context, e iap.Environment, probe bool) 
 	if c.store == nil || !suspected || k.Held() && !probe {
 		return
 	}
-	after, over, err := c.store.ClockAgreed(ctx, e, probe)
+	after, over, err := c.store.ClockAgreed(ctx, e, c.dates(), probe)
 	switch {
 	case err != nil:
 		c.log.Warn("note that the clock is right", "environment", e, "error", err)

@@ -126,14 +126,28 @@ func alike(r ledger.Receipt, class string, now time.Time) (failures, days int) {
 }
 
 // countInFigures says whether an outcome counts in the figures of its app: see
-// ledger.Figures. What says nothing about the receipt does not.
+// ledger.Figures. What says nothing about the receipt does not, and of the others the
+// first of a day does.
 func countInFigures(o *ledger.Outcome, r ledger.Receipt) {
 	accused := accuses(o.Failure)
-	if !o.Asked || !r.Accepted() || r.State.Quarantined() || o.Failure != "" && !accused {
+	if !o.Asked || !r.Accepted() || r.State.Quarantined() || o.Failure != "" && !accused || mayHaveCounted(r, o.At) {
 		return
 	}
-	today := func(t time.Time) bool { return day(t).Equal(day(o.At)) }
-	accusedToday := accuses(r.LastFailure) && today(r.LastCheckedAt)
-	o.CountsChecked = !today(r.AcceptedAt) && !accusedToday
-	o.CountsAccused = accused && (r.LastFailure != o.Failure || !accusedToday)
+	o.CountsChecked, o.CountsAccused = true, accused
+}
+
+// mayHaveCounted reports whether a result of the receipt may have counted before, on
+// the day of a time. Only the last result is stored, and when the receipt was last
+// accepted. Where more happened on that day it counts as if it had: one receipt that
+// counts many times would stop an app's quarantining by itself.
+func mayHaveCounted(r ledger.Receipt, at time.Time) bool {
+	on := func(t time.Time) bool { return day(t).Equal(day(at)) }
+	switch {
+	case on(r.AcceptedAt):
+		return true
+	case !on(r.LastCheckedAt):
+		return false
+	}
+	// All failures since the receipt was accepted were of one class that says nothing.
+	return accuses(r.LastFailure) || r.FailuresAlike < r.ConsecutiveFailures
 }

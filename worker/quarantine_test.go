@@ -275,6 +275,63 @@ func TestStoppedAppsAreCheckedDaily(t *testing.T) {
 	}
 }
 
+// TestFiguresCountAReceiptOnceADay, whatever comes one after the other on it.
+func TestFiguresCountAReceiptOnceADay(t *testing.T) {
+	t.Parallel()
+	malformed, notAuthenticated, timeout := status(21002), status(21003), asked(appstore.ErrTimeout)
+	for name, test := range map[string]struct {
+		causes  []error // again and again; nil is a success
+		accused int     // in two days
+	}{
+		"two classes that accuse":         {[]error{malformed, notAuthenticated}, 2},
+		"one that accuses, and trouble":   {[]error{malformed, timeout}, 2},
+		"trouble, and one that accuses":   {[]error{timeout, malformed}, 1},
+		"one that accuses, and successes": {[]error{malformed, nil}, 2},
+		"successes, and one that accuses": {[]error{nil, malformed}, 0},
+		"each of them":                    {[]error{malformed, timeout, nil, notAuthenticated}, 2},
+		"trouble first, and then accused": {[]error{timeout, timeout, timeout, timeout, timeout, timeout, malformed}, 2}, // the second day begins with it
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParts(t, nil)
+			r := acceptedBefore(iap.ReceiptValid)
+			checked, accused := map[time.Time]int{}, map[time.Time]int{}
+			for i := range 40 {
+				p.clock.now = noon.Add(time.Duration(i/20)*aDay + time.Duration(i%20)*time.Minute)
+				cause, answer := test.causes[i%len(test.causes)], appstore.Answer{Calls: 1}
+				if cause == nil {
+					answer = accepted()
+				}
+				o, err := p.conclude(t.Context(), r, answer, cause)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if o.CountsChecked {
+					checked[day(o.At)]++
+				}
+				if o.CountsAccused {
+					accused[day(o.At)]++
+				}
+				r.FailuresAlike, r.AlikeDays = alike(r, o.Failure, o.At)
+				r.ConsecutiveFailures++
+				if o.Failure == "" {
+					r.ConsecutiveFailures, r.FailuresAlike, r.AlikeDays, r.AcceptedAt = 0, 0, 0, o.At
+				}
+				r.LastFailure, r.LastCheckedAt = o.Failure, o.At
+			}
+			days := 0
+			for on, n := range accused {
+				if days += n; n > 1 || checked[on] != n {
+					t.Errorf("on %s counted %d times as accused and %d as checked, want each once", on, n, checked[on])
+				}
+			}
+			if days != test.accused {
+				t.Errorf("counted as accused on %d days, want %d", days, test.accused)
+			}
+		})
+	}
+}
+
 // TestFigures has a row for each way in which an outcome counts.
 func TestFigures(t *testing.T) {
 	t.Parallel()
@@ -286,6 +343,12 @@ func TestFigures(t *testing.T) {
 	}
 	quarantined := receipt(yesterday, yesterday, "account_gone")
 	quarantined.State = iap.ReceiptAccountGone
+	// trouble is a receipt with failures in a row today, the last of them a timeout.
+	trouble := func(inARow, timeouts int) ledger.Receipt {
+		r := receipt(yesterday, morning, "timeout")
+		r.ConsecutiveFailures, r.FailuresAlike = inARow, timeouts
+		return r
+	}
 	type counts struct{ Checked, Accused bool }
 	for name, test := range map[string]struct {
 		receipt ledger.Receipt
@@ -299,8 +362,12 @@ func TestFigures(t *testing.T) {
 		"an accusation":                            {receipt(yesterday, yesterday, ""), status(21010), counts{true, true}},
 		"the same one on another day":              {receipt(yesterday.Add(-aDay), yesterday, "account_gone"), status(21010), counts{true, true}},
 		"the same one on the same day":             {receipt(yesterday, morning, "account_gone"), status(21010), counts{}},
-		"another one on the same day":              {receipt(yesterday, morning, "account_gone"), status(21003), counts{false, true}},
-		"an accusation after a success of the day": {receipt(morning, morning, ""), status(21003), counts{false, true}},
+		"another one on the same day":              {receipt(yesterday, morning, "account_gone"), status(21003), counts{}},
+		// It may have been accused before that success.
+		"an accusation after a success of the day":   {receipt(morning, morning, ""), status(21003), counts{}},
+		"an accusation after trouble of the day":     {trouble(3, 3), status(21003), counts{true, true}},
+		"an accusation after trouble and other":      {trouble(3, 1), status(21003), counts{}},
+		"a success after trouble and other failures": {trouble(3, 1), nil, counts{}},
 		"a panic":                          {receipt(yesterday, yesterday, ""), errPanicked, counts{true, true}},
 		"a timeout says nothing":           {receipt(yesterday, yesterday, ""), asked(appstore.ErrTimeout), counts{}},
 		"a limit says nothing":             {receipt(yesterday, yesterday, ""), httpStatus(429), counts{}},

@@ -54,21 +54,24 @@ func TestWhatIsNeverStored(t *testing.T) {
 		told                    int
 		bought                  int // how many of the receipts show a purchase
 	}{
-		"one, while the others are stored":          {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
-		"three, while one is stored":                {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0, 0},
-		"by a fault of Postgres, others are stored": {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0, 0},
-		"all of them": {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1, 0},
+		"one, while the others are stored":              {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
+		"three, while one is stored":                    {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0, 0},
+		"by a fault of Postgres, others are stored":     {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0, 0},
+		"one takes too long, others are stored":         {4, 0, conclusionsOf(1, ledger.ErrBlocked), 1, 0, 0, 0, 0},
+		"all take too long":                             {4, 0, conclusionsOf(4, ledger.ErrBlocked), 0, 4, 0, 1, 0},
+		"one alone takes too long":                      {1, 0, conclusionsOf(1, ledger.ErrBlocked), 0, 1, 0, 1, 0},
+		"all of them":                                   {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1, 0},
 		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1, 0},
+		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 0, 1, 0, 1, 0},
+		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1, 0},
+		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 0, 1, 0, 1, 0},
+		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1, 0},
 		"one with a purchase, while others without one are stored": {4, 0, func(o ledger.Outcome) error {
 			if o.ReceiptID == 1 && o.Conclusion != nil {
 				return ledger.ErrBroken
 			}
 			return nil
 		}, 0, 1, 0, 1, 1},
-		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
-		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1, 0},
-		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
-		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1, 0},
 		"one, and its failure is refused too": {4, 0, func(o ledger.Outcome) error {
 			return conclusionsOf(1, ledger.ErrRefused)(ledger.Outcome{ReceiptID: o.ReceiptID, Conclusion: &iap.Conclusion{}})
 		}, 0, 0, 1, 0, 0},
@@ -114,7 +117,11 @@ func TestWhatIsNeverStored(t *testing.T) {
 						}
 					case o.Conclusion == nil && o.NextCheck.Rule == iap.RuleWait:
 						putOff++
-						if wait := o.NextCheck.At.Sub(noon); o.Asked || o.Failure != "" || o.Calls != 1 || wait < time.Minute || wait > putOffFor {
+						most := putOffFor
+						if test.receipts == 1 {
+							most = putOffAloneFor
+						}
+						if wait := o.NextCheck.At.Sub(noon); o.Asked || o.Failure != "" || o.Calls != 1 || wait < most/5 || wait > most {
 							t.Errorf("outcome %+v, want it put off for minutes, with its call and nothing else counted", o)
 						}
 					}
@@ -126,6 +133,92 @@ func TestWhatIsNeverStored(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusedAlone is held against the receipt only where another result of its kind was
+// stored shortly before, and its data are what Postgres names.
+func TestRefusedAlone(t *testing.T) {
+	t.Parallel()
+	concluded := ledger.Outcome{ReceiptID: 2, Conclusion: &iap.Conclusion{}}
+	bare := ledger.Outcome{ReceiptID: 2}
+	for name, test := range map[string]struct {
+		before    *ledger.Outcome // what was stored before; nil is nothing
+		ago       time.Duration
+		err       error
+		ofReceipt bool
+	}{
+		"the first of a saver":                  {nil, 0, ledger.ErrRefused, false},
+		"shortly after another":                 {&concluded, time.Minute, ledger.ErrRefused, true},
+		"an hour after another":                 {&concluded, witnessFor, ledger.ErrRefused, true},
+		"more than an hour after another":       {&concluded, witnessFor + time.Second, ledger.ErrRefused, false},
+		"after one of another kind":             {&bare, time.Minute, ledger.ErrRefused, false},
+		"by a fault of Postgres, after another": {&concluded, time.Minute, ledger.ErrBroken, false},
+		"blocked by somebody, after another":    {&concluded, time.Minute, ledger.ErrBlocked, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", test.err)}
+			inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+				if test.before != nil {
+					if _, err := b.share(t.Context(), *test.before); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(test.ago - b.delay)
+				}
+				_, err := b.share(t.Context(), ledger.Outcome{ReceiptID: 1, Conclusion: &iap.Conclusion{}})
+				var refused *refusal
+				if !errors.As(err, &refused) || refused.isOfReceipt() != test.ofReceipt {
+					t.Errorf("got %v, want it held against the receipt: %t", err, test.ofReceipt)
+				}
+			})
+		})
+	}
+}
+
+// TestBlockedOneDoesNotFailItsBatch and does not have the others wait for it as for a
+// database that is away.
+func TestBlockedOneDoesNotFailItsBatch(t *testing.T) {
+	store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", ledger.ErrBlocked)}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+		started := time.Now()
+		for id, r := range answers(t.Context(), b, 4)() {
+			if errors.Is(r.err, ledger.ErrBlocked) != (id == 1) || (r.err == nil) != (id != 1) {
+				t.Errorf("outcome %d: %v; want that of the first alone to fail", id, r.err)
+			}
+		}
+		if got := time.Since(started); got != 10*time.Millisecond {
+			t.Errorf("took %v", got)
+		}
+	})
+}
+
+// TestAllBlocked ends after a while, because everybody else waits: those that were not
+// tried are left to the queue, and those that were are no fault of their receipts.
+func TestAllBlocked(t *testing.T) {
+	store := &batchStore{before: func(ctx context.Context) error {
+		<-ctx.Done() // as long as a save may take
+		return fmt.Errorf("save: %w", ledger.ErrBlocked)
+	}}
+	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+		started := time.Now()
+		tried := 0
+		for id, r := range answers(t.Context(), b, 50)() {
+			var refused *refusal
+			switch {
+			case errors.As(r.err, &refused):
+				if tried++; refused.isOfReceipt() {
+					t.Errorf("outcome %d: %v is held against its receipt", id, r.err)
+				}
+			case !errors.Is(r.err, ledger.ErrUnavailable):
+				t.Errorf("outcome %d: got %v, want it left to the queue", id, r.err)
+			}
+		}
+		if tried != 3 {
+			t.Errorf("%d were tried, want 3", tried)
+		}
+		if got, want := time.Since(started), saveTimeout+awayTimeout+10*time.Millisecond; got != want {
+			t.Errorf("took %v, want %v", got, want)
+		}
+	})
 }
 
 // TestAFaultOfOursIsToldOnceAMinute and not for each receipt.

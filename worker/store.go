@@ -38,9 +38,10 @@ type SecretStore interface {
 type ClockStore interface {
 	EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error)
 	// ClockDiffered says wrong to the one caller whose reply makes the clock
-	// wrong, and ClockAgreed over to the one whose probe ends that.
+	// wrong, and ClockAgreed over to the one whose probe ends that, at a time of
+	// Config.Dates.
 	ClockDiffered(ctx context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (c ledger.EndpointClock, wrong bool, err error)
-	ClockAgreed(ctx context.Context, e iap.Environment, probe bool) (c ledger.EndpointClock, over bool, err error)
+	ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c ledger.EndpointClock, over bool, err error)
 	ClaimClockProbe(ctx context.Context, e iap.Environment, now time.Time) (bool, error)
 }
 

@@ -23,6 +23,11 @@ const (
 	clockFarthest = 100 * 365 * 24 * time.Hour
 )
 
+// ClockDiffersWithin is more than a receipt waits after a reply that differs. A next
+// check for that reason which is further away was set by a clock that was ahead and
+// has been corrected since.
+const ClockDiffersWithin = 2 * time.Hour
+
 // EndpointClock is what replies of one of Apple's endpoints say against our
 // clock. There is none while they agree with it.
 type EndpointClock struct {

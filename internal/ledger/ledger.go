@@ -33,6 +33,10 @@ var (
 	// ErrBroken is a database that takes no data of the kind, whatever is in it: a
 	// table or a right is missing, or it is itself at fault.
 	ErrBroken = errors.New("database does not do what it should")
+	// ErrBlocked is a statement that the database, which is there, did not do in
+	// time or while something was in use: statement_timeout, lock_timeout. The data
+	// may be the cause, or somebody who holds a lock.
+	ErrBlocked = errors.New("statement blocked in the database")
 )
 
 // App is one bundle id whose receipts are kept fresh.

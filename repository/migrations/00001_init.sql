@@ -95,6 +95,7 @@ CREATE INDEX receipts_due ON receipts (bundle_id, next_check_at, id)
 CREATE INDEX receipts_claimed ON receipts (bundle_id, claimed_until, run_id) WHERE claimed_until IS NOT NULL;
 CREATE INDEX receipts_run ON receipts (run_id, next_check_at) WHERE run_id IS NOT NULL;
 CREATE INDEX receipts_covered ON receipts (covered_by) WHERE covered_by IS NOT NULL;
+CREATE INDEX receipts_clock_differs ON receipts (next_check_at) WHERE next_check_rule = 'clock_differs';
 CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
 
 CREATE TABLE receipt_data (
