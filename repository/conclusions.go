@@ -84,14 +84,17 @@ func purchases() table[purchaseRow, purchaseKey] {
 		shown: func(purchaseRow) bool { return true },
 		merge: func(before, facts purchaseRow) (purchaseRow, iap.Progress) {
 			p, progress := iap.MergePurchase(before.Purchase, facts.Purchase)
-			if progress == iap.ProgressNone {
-				return before, progress
+			if slices.Contains(before.ShownBy, facts.ReceiptID) || len(before.ShownBy) == mostShownBy {
+				facts.ShownBy = before.ShownBy
+			} else {
+				// That it shows it is news of the receipt, also where its reply is no newer.
+				facts.ShownBy, progress = append(slices.Clone(before.ShownBy), facts.ReceiptID), iap.ProgressMerged
 			}
-			shownBy := before.ShownBy
-			if !slices.Contains(shownBy, facts.ReceiptID) && len(shownBy) < mostShownBy {
-				shownBy = append(slices.Clone(shownBy), facts.ReceiptID)
+			last := facts.ReceiptID
+			if !facts.AsOf.After(before.AsOf) {
+				last = before.ReceiptID
 			}
-			return purchaseRow{p, facts.ReceiptID, cmp.Or(before.FirstReceiptID, facts.FirstReceiptID), shownBy}, progress
+			return purchaseRow{p, last, cmp.Or(before.FirstReceiptID, facts.FirstReceiptID), facts.ShownBy}, progress
 		},
 		changes: func(before *purchaseRow, after purchaseRow, importedAt time.Time) []iap.Change {
 			if before == nil {
@@ -158,7 +161,7 @@ func concluded(outcomes []ledger.Outcome) (told []conclusion) {
 func (o conclusion) reply() reply { return reply{o.ReceiptID, o.Generation, o.RunID, o.ImportedAt} }
 
 // subscriptionFacts are what replies show of subscriptions, and that they do not
-// show others that their receipts showed before. What a reply shows without a date
+// show others that their receipts showed before, in whichever environment. What a reply shows without a date
 // it shows, and tells nothing of. links are those that are new.
 func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey) (facts []fact[iap.Subscription], links []receiptSubscription) {
 	for _, o := range told {
@@ -171,7 +174,7 @@ func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey
 			}
 		}
 		for _, k := range linked[o.ReceiptID] {
-			if !shown[k] && k.Environment == o.Environment {
+			if !shown[k] {
 				facts = append(facts, fact[iap.Subscription]{iap.Subscription{SubscriptionKey: k, AsOf: o.Conclusion.AsOf}, o.reply()})
 			}
 		}

@@ -264,3 +264,17 @@ func TestUndatedPeriodAfterTheKnownOne(t *testing.T) {
 		t.Errorf("%s, no longer shown: every reply shows the newest known period and one after it", status)
 	}
 }
+
+// A receipt moved from one environment to the other: nobody asks for the row that it showed before.
+func TestSubscriptionOfAnotherEnvironmentEnds(t *testing.T) {
+	c := openChecks(t)
+	sandbox := &iap.Facts{AsOf: noon, Environment: iap.Sandbox, BundleID: app}
+	sandbox.AddTransaction(monthly("5", "1", day), iap.ListLatest)
+	c.save(0, iap.Derive(sandbox))
+	for d := 2; d < 9; d++ {
+		c.reply(time.Duration(d)*day, monthly("9", "2", 20*day), renewing("2"))
+	}
+	if status := c.status("1"); status == iap.StatusActive {
+		t.Errorf("%s a week after its end, after 7 replies", status)
+	}
+}

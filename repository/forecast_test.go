@@ -39,7 +39,7 @@ func (f observed) planned(env iap.Environment, looks ...iap.Check) {
 
 func TestPlanned(t *testing.T) {
 	f := openObserved(t, 4)
-	f.receipts(app, 6)
+	f.receipts(app, 7)
 	slots := []time.Time{noon.Add(time.Hour), noon.Add(25 * time.Hour)}
 	f.planned(iap.Sandbox,
 		iap.Check{At: noon, Rule: iap.RuleRenewal},                           // overdue
@@ -48,6 +48,7 @@ func TestPlanned(t *testing.T) {
 		iap.Check{At: slots[1], Rule: iap.RuleBillingRetry},                  // at the start of the last
 		iap.Check{At: slots[1].Add(time.Millisecond), Rule: iap.RuleRenewal}, // too late
 		iap.Check{Rule: iap.RuleSettled},                                     // never
+		iap.Check{At: slots[0], Rule: iap.RuleCovered},                       // another one is checked
 	)
 	f.addApp("com.example.new", 1)
 	f.receipts("com.example.new", 3) // due since noon, and one of them in hand

@@ -157,3 +157,24 @@ func TestForgetKeepsWhatAnotherShows(t *testing.T) {
 		t.Errorf("%d purchases left, customer y still shows one; its receipt: %+v", left, f.state(2))
 	}
 }
+
+// The reply of the second receipt is older than that of the first, and saved later.
+func TestForgetKeepsPurchasesOfAnOlderReply(t *testing.T) {
+	f := openReceipts(t)
+	for i, who := range []string{"x", "y"} {
+		_, err := f.AddReceipts(t.Context(), []iap.Receipt{{BundleID: app, CustomerRef: who, Kind: iap.KindAppReceipt, Data: []byte{byte(i)}}}, noon)
+		f.must(err)
+	}
+	f.check(time.Minute, map[int64][]any{1: {lifetime}}, 1)
+	claims := f.claimed(2*time.Minute, true, 2)
+	f.save(outcome(claims[0], 0, lifetime))
+	_, err := f.Forget(t.Context(), "x", "", func(string) iap.Policy { return policy }, noon.Add(time.Hour))
+	f.must(err)
+	var left int
+	if err := f.raw.QueryRow(`SELECT count(*) FROM purchases`).Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	if left != 1 {
+		t.Errorf("%d purchases left, customer y shows one", left)
+	}
+}

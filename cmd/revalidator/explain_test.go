@@ -134,6 +134,19 @@ func TestObstacles(t *testing.T) {
 	}
 }
 
+func TestExplainNamesTheCoveringReceipt(t *testing.T) {
+	t.Parallel()
+	other := int64(7)
+	for want, r := range map[string]repository.StoredReceipt{
+		"receipt 7 shows everything that this one shows": {CoveredBy: &other, NextCheckRule: iap.RuleCovered},
+		ruleText(iap.RuleRenewal):                        {NextCheckRule: iap.RuleRenewal},
+	} {
+		if got := nextCheckText(r); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // TestHeldAgainst has a row for each kind of receipt and failure.
 func TestHeldAgainst(t *testing.T) {
 	t.Parallel()

@@ -52,8 +52,10 @@ const (
 func Merge(before, facts Subscription) (Subscription, Progress) {
 	isCurrent := facts.AsOf.After(before.PeriodAsOf)
 	switch {
-	case !before.isOlderThan(facts), !isCurrent && !before.isSamePeriod(facts):
+	case !before.isOlderThan(facts):
 		return before, ProgressNone
+	case !isCurrent && !before.isSamePeriod(facts):
+		return before.revokedAnyhow(facts)
 	case isCurrent && !facts.showsAsMuchAs(before):
 		return before.unshown(facts.AsOf)
 	}
@@ -68,6 +70,17 @@ func Merge(before, facts Subscription) (Subscription, Progress) {
 	s.mergeRenewal(facts)
 	s.mergeGrace(facts)
 	s.mergeOffer(facts)
+	s.mergeRevocations(facts)
+	s.Status = s.status()
+	return s, ProgressMerged
+}
+
+// revokedAnyhow merges nothing but revocations, which are of all periods: facts of a
+// period that is over now can tell them where newer ones did not.
+func (s Subscription) revokedAnyhow(facts Subscription) (Subscription, Progress) {
+	if !s.isNewer(GroupRevocations, facts) {
+		return s, ProgressNone
+	}
 	s.mergeRevocations(facts)
 	s.Status = s.status()
 	return s, ProgressMerged
@@ -91,7 +104,16 @@ func (s Subscription) isOlderThan(facts Subscription) bool {
 // a later one.
 func (s Subscription) showsAsMuchAs(known Subscription) bool {
 	shown, _ := s.Evidence.shows(known.TransactionID, known.WebOrderLineItemID)
-	return shown || s.Tells != 0 && (s.isSamePeriod(known) || s.PurchaseDate.After(known.PurchaseDate))
+	return shown || s.Tells != 0 && (s.isSamePeriod(known) || s.isLaterThan(known))
+}
+
+// isLaterThan reports whether a period came after another one: by when they began,
+// or where a record does not say, by when they end.
+func (s Subscription) isLaterThan(known Subscription) bool {
+	if s.PurchaseDate.IsZero() || known.PurchaseDate.IsZero() {
+		return s.ExpiresDate.After(known.ExpiresDate)
+	}
+	return s.PurchaseDate.After(known.PurchaseDate)
 }
 
 // isSamePeriod reports whether two states are in the same period. A period can

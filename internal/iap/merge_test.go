@@ -117,7 +117,9 @@ func TestOlderFactsTellWhatNewerDoNot(t *testing.T) {
 	}
 	mustMerge(t, got, shown(t, telling(now.Add(30*time.Second), period("2", 10*day), renewal())), iap.ProgressNone)
 	older := shown(t, telling(now.Add(2*time.Minute), period("1", -20*day), renewal()))
-	mustMerge(t, got, older, iap.ProgressNone)
+	if got := mustMerge(t, got, older, iap.ProgressMerged); got.TransactionID != "2" || *got.AutoRenewStatus || got.Status != iap.StatusActive {
+		t.Errorf("got %+v, want nothing of a period that is over but that none is revoked", got)
+	}
 }
 
 // TestReplyThatShowsLessProvesNothing has a subscription that is paid for, and
@@ -466,5 +468,28 @@ func TestRestoredPeriodIsRefundedOnce(t *testing.T) {
 	again, _ := iap.Merge(after, shown(t, telling(now.Add(2*time.Hour), period("3", 10*day, wol, cancelled), renewal())))
 	for _, c := range iap.Changes(&after, again, now) {
 		t.Errorf("a reply that shows one of the ids only: %+v", c)
+	}
+}
+
+// The newer facts are of a signed transaction and tell nothing of revocations.
+func TestRevocationOfAnOlderSource(t *testing.T) {
+	before := shown(t, telling(now, period("0", -35*day), period("1", -5*day)))
+	signed := shown(t, telling(now.Add(5*time.Minute), period("2", 25*day)))
+	signed.Tells, signed.ToldAt = iap.GroupPeriod, iap.ToldAt{PeriodAsOf: signed.AsOf}
+	s := mustMerge(t, before, signed, iap.ProgressMerged)
+	older := shown(t, telling(now.Add(4*time.Minute), period("1", -5*day),
+		period("0", -35*day, func(t *iap.Transaction) { t.CancellationDate = now })))
+	s, progress := iap.Merge(s, older)
+	if len(s.Revocations) != 1 {
+		t.Fatalf("progress %d, revocations %v: an older source that tells another group is locked out", progress, s.Revocations)
+	}
+}
+
+// The record of the newest period came without a purchase date.
+func TestOlderPeriodWithoutPurchaseDate(t *testing.T) {
+	before := shown(t, telling(now, period("9", 20*day, func(t *iap.Transaction) { t.PurchaseDate = time.Time{} })))
+	old := shown(t, telling(now.Add(time.Hour), period("2", -730*day)))
+	if s, progress := iap.Merge(before, old); progress != iap.ProgressShowsLess {
+		t.Fatalf("progress %d, %s until %s", progress, s.Status, s.ExpiresDate)
 	}
 }
