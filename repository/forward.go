@@ -71,21 +71,23 @@ func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], 
 		return m, nil
 	}
 	slices.SortStableFunc(facts, func(a, b fact[T]) int { return t.asOf(a.row).Compare(t.asOf(b.row)) })
-	known, first := make(map[K]T), make(map[K]T)
+	known, fresh := make(map[K]T), make(map[K]T)
 	for _, k := range others {
 		known[k] = t.keyed(k)
 	}
 	for _, f := range facts {
-		// With the first of the facts, from which advance goes on.
-		if k := t.key(f.row); t.shown(f.row) && !has(known, k) && !has(first, k) {
-			first[k] = f.row
+		k := t.key(f.row)
+		if before, again := fresh[k]; again {
+			fresh[k], _ = t.merge(before, f.row) // as advance does from the first on
+		} else if t.shown(f.row) && !has(known, k) {
+			fresh[k] = f.row
 		}
 	}
-	inserted, err := t.insert(ctx, tx, t.sorted(first), now)
+	inserted, err := t.insert(ctx, tx, t.sorted(fresh), now)
 	if err != nil {
 		return m, fmt.Errorf("insert %s: %w", t.name, err)
 	}
-	for k, row := range first {
+	for k, row := range fresh {
 		if !inserted[k] {
 			known[k] = row
 		}
@@ -95,9 +97,7 @@ func (t table[T, K]) forward(ctx context.Context, tx *sqlx.Tx, facts []fact[T], 
 	}
 	moved := t.advance(&m, facts)
 	for k := range inserted {
-		if moved[k] == 1 {
-			delete(moved, k) // stored as it is now already
-		}
+		delete(moved, k) // stored as it is now already
 	}
 	rows := make(map[K]T, len(moved))
 	for k := range moved {
@@ -114,17 +114,17 @@ func has[K comparable, V any](m map[K]V, k K) bool {
 	return ok
 }
 
-// advance goes through facts, oldest first, from the stored rows on, and returns by
-// how many facts each row was changed.
-func (t table[T, K]) advance(m *merged[T, K], facts []fact[T]) map[K]int {
-	moved := make(map[K]int)
+// advance goes through facts, oldest first, from the stored rows on, and returns
+// which rows were changed.
+func (t table[T, K]) advance(m *merged[T, K], facts []fact[T]) map[K]bool {
+	moved := make(map[K]bool)
 	for _, f := range facts {
 		k := t.key(f.row)
 		before, known := m.rows[k]
 		if !known {
 			m.news[f.reply.receiptID] = true
 			m.events = append(m.events, t.tell(nil, f.row, f.reply)...)
-			m.rows[k], moved[k] = f.row, 1
+			m.rows[k], moved[k] = f.row, true
 			continue
 		}
 		after, progress := t.merge(before, f.row)
@@ -137,7 +137,7 @@ func (t table[T, K]) advance(m *merged[T, K], facts []fact[T]) map[K]int {
 			m.less[f.reply.receiptID] = append(m.less[f.reply.receiptID], k)
 		}
 		m.events = append(m.events, t.tell(&before, after, f.reply)...)
-		m.rows[k], moved[k] = after, moved[k]+1
+		m.rows[k], moved[k] = after, true
 	}
 	return moved
 }
