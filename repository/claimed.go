@@ -21,18 +21,6 @@ const claimHeld = `coalesce(r.claimed_until, '-infinity') > '-infinity'`
 // inlineBytes is up to which size the bytes of a receipt are read with its row.
 const inlineBytes = 16 << 10
 
-// restsAgain is of a covered receipt r that is due by that rule alone, not for a
-// backfill, and all of whose subscriptions and purchases were checked since the next
-// check of the one that covers it.
-const restsAgain = `r.next_check_rule = 'covered'
-	AND NOT EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND kind = 'backfill')
-	AND NOT EXISTS (
-		SELECT 1 FROM receipt_subscriptions l JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
-		WHERE l.receipt_id = r.id AND s.as_of < r.next_check_at - make_interval(secs => $4))
-	AND r.shows <= (SELECT count(*) FROM receipt_subscriptions WHERE receipt_id = r.id) + (
-		SELECT count(*) FROM purchases p WHERE p.receipt_id = r.covered_by AND r.id = ANY(p.shown_by)
-		  AND p.as_of >= r.next_check_at - make_interval(secs => $4))`
-
 // ClaimedReceipts are the receipts of claims with their apps, in one round of
 // reading. Claims that are not held any more are missing from the result.
 func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {
@@ -42,7 +30,7 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
 		       coalesce(r.last_error, '') AS last_failure, r.failures_alike, r.alike_days,
 		       r.last_checked_at, r.accepted_at, r.stale_replies, r.next_check_rule,
-		       r.covered_by IS NOT NULL AND ` + restsAgain + ` AS rests,
+		       r.covered_by IS NOT NULL AND r.next_check_rule = 'covered' AS covered,
 		       CASE WHEN r.byte_size <= $3 THEN d.data END AS data,
 		       ` + appColumns + `
 		FROM unnest($1::bigint[], $2::bigint[]) AS c(id, generation)
@@ -56,7 +44,11 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 	}
 	var rows []claimedRow
 	err := db.inBinary(ctx, func(tx *sqlx.Tx) error {
-		return tx.SelectContext(ctx, &rows, query, pq.Array(ids), pq.Array(generations), inlineBytes, iap.CoveredAfter.Seconds())
+		rows = nil
+		if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids), pq.Array(generations), inlineBytes); err != nil {
+			return err
+		}
+		return letRest(ctx, tx, rows)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load %d receipts: %w", len(claims), err)
@@ -66,6 +58,39 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 		receipts[ledger.ClaimKey{ReceiptID: row.ID, Generation: row.Generation}] = row.receipt()
 	}
 	return receipts, nil
+}
+
+// letRest says which covered receipts rest again: those that are due by that rule
+// alone, not for a backfill, and all of whose subscriptions and purchases were checked
+// since the next check of the one that covers them.
+func letRest(ctx context.Context, tx *sqlx.Tx, rows []claimedRow) error {
+	const query = `
+		SELECT r.id FROM receipts r
+		WHERE r.id = ANY($1)
+		  AND NOT EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND kind = 'backfill')
+		  AND NOT EXISTS (
+			SELECT 1 FROM receipt_subscriptions l JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+			WHERE l.receipt_id = r.id AND s.as_of < r.next_check_at - make_interval(secs => $2))
+		  AND r.shows <= (SELECT count(*) FROM receipt_subscriptions WHERE receipt_id = r.id) + (
+			SELECT count(*) FROM purchases p WHERE p.receipt_id = r.covered_by AND r.id = ANY(p.shown_by)
+			  AND p.as_of >= r.next_check_at - make_interval(secs => $2))`
+	covered := make(map[int64]*claimedRow)
+	for i, row := range rows {
+		if row.Covered {
+			covered[row.ID] = &rows[i]
+		}
+	}
+	if len(covered) == 0 {
+		return nil
+	}
+	var ids []int64
+	if err := tx.SelectContext(ctx, &ids, query, pq.Array(keysOf(covered)), iap.CoveredAfter.Seconds()); err != nil {
+		return fmt.Errorf("find covered receipts that rest again: %w", err)
+	}
+	for _, id := range ids {
+		covered[id].Rests = true
+	}
+	return nil
 }
 
 type claimedRow struct {
@@ -85,7 +110,8 @@ type claimedRow struct {
 	LastCheckedAt       *time.Time       `db:"last_checked_at"`
 	AcceptedAt          *time.Time       `db:"accepted_at"`
 	StaleReplies        int              `db:"stale_replies"`
-	Rests               bool             `db:"rests"`
+	Covered             bool             `db:"covered"`
+	Rests               bool             `db:"-"`
 	Rule                iap.Rule         `db:"next_check_rule"`
 	ledger.App
 }

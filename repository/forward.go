@@ -166,6 +166,7 @@ func (t table[T, K]) sorted(rows map[K]T) []T {
 	return all
 }
 
+// insert returns the keys of the rows that were not stored before.
 func (t table[T, K]) insert(ctx context.Context, tx *sqlx.Tx, rows []T, now time.Time) (map[K]bool, error) {
 	if len(rows) == 0 {
 		return nil, nil
@@ -174,7 +175,7 @@ func (t table[T, K]) insert(ctx context.Context, tx *sqlx.Tx, rows []T, now time
 		INSERT INTO ` + t.name + ` (` + t.columns + `, updated_at)
 		SELECT ` + t.columns + `, $2::timestamptz FROM json_populate_recordset(NULL::` + t.name + `, $1)
 		ON CONFLICT DO NOTHING
-		RETURNING row_to_json(` + t.name + `)`
+		RETURNING (SELECT row_to_json(k) FROM (SELECT ` + columnsOf(t.columns, keyColumns) + `) k)`
 	inserted, err := selectJSON[T](ctx, tx, query, rows, now)
 	if err != nil {
 		return nil, err

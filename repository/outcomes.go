@@ -38,8 +38,9 @@ type outcomeRow struct {
 // was vacuumed while it was empty, Postgres would plan the checks of the foreign
 // keys that point to it as walks through the whole table, and keep these plans
 // until the next ANALYZE, however many rows come: a first night would save ever
-// more slowly.
-const byKeyOnly = `SET LOCAL enable_seqscan = off`
+// more slowly. And it would join a batch with a table by walking through the whole
+// index of that, where it takes the rows of the batch for many.
+const byKeyOnly = `SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_mergejoin', 'enable_hashjoin']) name`
 
 // SaveOutcomes stores the outcomes of claims, in one transaction: what Apple's facts
 // change about subscriptions and purchases, an event for each change, the receipts
