@@ -48,7 +48,7 @@ type Config struct {
 	// receipts of the large queue: 4.
 	Concurrency, LargeConcurrency int
 	// MemoryBytes is how much memory the receipts in hand may take together,
-	// of all queues, a quarter of it for what replies leave: 52 MiB.
+	// of all queues, a quarter of it for what replies leave: 46 MiB.
 	MemoryBytes int64
 	// BatchSize and BatchDelay bound how many outcomes share a transaction,
 	// and how long the first of them waits for company: 250 and 10 ms.
@@ -103,7 +103,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	setDefault(&cfg.Concurrency, 512)
 	setDefault(&cfg.LargeConcurrency, 4)
-	setDefault(&cfg.MemoryBytes, 52<<20)
+	setDefault(&cfg.MemoryBytes, 46<<20)
 	setDefault(&cfg.BatchSize, 250)
 	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
 	setDefault(&cfg.ShutdownTimeout, 70*time.Second)

@@ -157,7 +157,7 @@ type Worker struct {
 	// quarters a small receipt takes 80 KiB and one of 2.2 MB 256 KiB; of the last
 	// one a reply takes what it says, 1 KiB for each subscription and 0.4 KiB for
 	// each one-time purchase or so. What finds no room is checked again later.
-	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"54525952" help:"Memory that all receipts in hand of one worker process share, a quarter of it for what replies say; a reply that needs more than that counts as unreadable."`
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"48234496" help:"Memory that all receipts in hand of one worker process share, a quarter of it for what replies say; a reply that needs more than that counts as unreadable."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`

@@ -41,7 +41,7 @@ func defaults() config.Config {
 		Queue: config.Queue{Depth: 5000, Ahead: 30 * time.Second, ClaimLease: 15 * time.Minute, OwnerLease: 30 * time.Second},
 		Worker: config.Worker{
 			Concurrency:      512,
-			LargeConcurrency: 4, MemoryBytes: 52 << 20,
+			LargeConcurrency: 4, MemoryBytes: 46 << 20,
 			LargeReceiptBytes: 256 << 10,
 			RetryBase:         30 * time.Second,
 			RetryMax:          6 * time.Hour,
