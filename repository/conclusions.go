@@ -140,7 +140,7 @@ func mergeConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcom
 	for _, o := range told {
 		o.plan(subscribed, bought, linked[o.ReceiptID], watched[o.ReceiptID])
 	}
-	if err := cover(ctx, tx, told, bought.rows); err != nil {
+	if err := cover(ctx, tx, told, linked, bought.rows); err != nil {
 		return nil, err
 	}
 	return slices.Concat(subscribed.events, bought.events), nil

@@ -43,9 +43,10 @@ func (c coverer) before(other coverer) bool {
 const mostPeers = 64
 
 // cover lets receipts rest, from their next check that was just planned, where
-// another one covers them. bought are the rows of their purchases.
-func cover(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[purchaseKey]purchaseRow) error {
-	peers, err := peersOf(ctx, tx, told, bought)
+// another one covers them. linked are the subscriptions that they showed before, and
+// bought the rows of their purchases.
+func cover(ctx context.Context, tx *sqlx.Tx, told []conclusion, linked map[int64][]iap.SubscriptionKey, bought map[purchaseKey]purchaseRow) error {
+	peers, err := peersOf(ctx, tx, told, linked, bought)
 	if err != nil || len(peers) == 0 {
 		return err
 	}
@@ -103,39 +104,73 @@ const never = `'0001-01-01 00:00:00Z'::timestamptz`
 
 // peersOf are, by receipt, the others that show all that it shows: healthy ones, and
 // those of the same save, of which that is not known yet. They are in no order.
-func peersOf(ctx context.Context, tx *sqlx.Tx, told []conclusion, bought map[purchaseKey]purchaseRow) (map[int64][]coverer, error) {
+func peersOf(ctx context.Context, tx *sqlx.Tx, told []conclusion, linked map[int64][]iap.SubscriptionKey, bought map[purchaseKey]purchaseRow) (map[int64][]coverer, error) {
 	const query = `
 		SELECT r.id AS receipt_id, c.id, c.kind, c.shows, coalesce(c.next_check_at, ` + never + `) AS next_check_at
-		FROM unnest($1::bigint[]) AS r(id)
-		CROSS JOIN LATERAL (
-			SELECT bundle_id, environment, original_transaction_id FROM receipt_subscriptions
-			WHERE receipt_id = r.id ORDER BY environment, original_transaction_id LIMIT 1) f
-		CROSS JOIN LATERAL (
-			SELECT receipt_id FROM receipt_subscriptions o
-			WHERE o.original_transaction_id = f.original_transaction_id AND o.bundle_id = f.bundle_id AND o.environment = f.environment
-			ORDER BY receipt_id LIMIT $2) o
-		JOIN receipts c ON c.id = o.receipt_id
-		WHERE c.id <> r.id AND (c.id = ANY($1) OR ` + healthy + `)
+		FROM unnest($1::bigint[], $2::bigint[]) AS r(id, other)
+		JOIN receipts c ON c.id = r.other
+		WHERE (c.id = ANY($3) OR ` + healthy + `)
 		  AND NOT EXISTS (
 			SELECT 1 FROM receipt_subscriptions l
 			WHERE l.receipt_id = r.id AND NOT EXISTS (
 				SELECT 1 FROM receipt_subscriptions p
 				WHERE p.receipt_id = c.id AND p.environment = l.environment AND p.original_transaction_id = l.original_transaction_id))`
-	var rows []struct {
-		ReceiptID int64 `db:"receipt_id"`
-		coverer
-	}
-	if err := tx.SelectContext(ctx, &rows, query, pq.Array(receiptIDs(told)), mostPeers); err != nil {
-		return nil, fmt.Errorf("find receipts that show the same: %w", err)
-	}
 	peers := make(map[int64][]coverer)
-	for _, r := range rows {
-		peers[r.ReceiptID] = append(peers[r.ReceiptID], r.coverer)
+	ids, others, err := sharers(ctx, tx, told, linked)
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) > 0 {
+		var rows []struct {
+			ReceiptID int64 `db:"receipt_id"`
+			coverer
+		}
+		if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids), pq.Array(others), pq.Array(receiptIDs(told))); err != nil {
+			return nil, fmt.Errorf("find receipts that show the same: %w", err)
+		}
+		for _, r := range rows {
+			peers[r.ReceiptID] = append(peers[r.ReceiptID], r.coverer)
+		}
 	}
 	if err := addPurchasePeers(ctx, tx, told, bought, peers); err != nil {
 		return nil, err
 	}
 	return peers, nil
+}
+
+// sharers are, side by side, receipts and others that show one of the subscriptions
+// that they show. Most receipts share none, and are done with here.
+func sharers(ctx context.Context, tx *sqlx.Tx, told []conclusion, linked map[int64][]iap.SubscriptionKey) (ids, others []int64, err error) {
+	const query = `
+		SELECT r.id, o.receipt_id AS other
+		FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS r(id, bundle_id, environment, original_transaction_id)
+		CROSS JOIN LATERAL (
+			SELECT receipt_id FROM receipt_subscriptions o
+			WHERE o.original_transaction_id = r.original_transaction_id AND o.bundle_id = r.bundle_id
+			  AND o.environment = r.environment AND o.receipt_id <> r.id
+			ORDER BY receipt_id LIMIT $5) o`
+	var receipts []int64
+	var bundles, environments, originals []string
+	for _, o := range told {
+		if keys := o.keys(linked[o.ReceiptID]); len(keys) > 0 {
+			receipts, bundles = append(receipts, o.ReceiptID), append(bundles, keys[0].BundleID)
+			environments, originals = append(environments, string(keys[0].Environment)), append(originals, keys[0].OriginalTransactionID)
+		}
+	}
+	if len(receipts) == 0 {
+		return nil, nil, nil
+	}
+	var rows []struct {
+		ID    int64 `db:"id"`
+		Other int64 `db:"other"`
+	}
+	if err := tx.SelectContext(ctx, &rows, query, pq.Array(receipts), pq.Array(bundles), pq.Array(environments), pq.Array(originals), mostPeers); err != nil {
+		return nil, nil, fmt.Errorf("find receipts of the same subscriptions: %w", err)
+	}
+	for _, r := range rows {
+		ids, others = append(ids, r.ID), append(others, r.Other)
+	}
+	return ids, others, nil
 }
 
 // addPurchasePeers leaves out peers that do not show every purchase of a receipt, and
