@@ -93,26 +93,35 @@ func processStat(pid int) (stat, error) {
 	return stat{int(numbers[1]), time.Duration(numbers[11]+numbers[12]) * tick, time.Duration(numbers[13]+numbers[14]) * tick}, nil
 }
 
-// family is the processor time of a process and its children.
+// family is the processor time of a process and its children. It counts again where
+// one of these ended meanwhile, who would be in neither sum: at the end of a run the
+// connections of that do.
 func family(pid int) (time.Duration, error) {
-	parent, err := processStat(pid)
-	if err != nil {
-		return 0, err
+	before, err := processStat(pid)
+	for err == nil {
+		var children time.Duration
+		if children, err = ownOfChildren(pid); err != nil {
+			break
+		}
+		var after stat
+		if after, err = processStat(pid); err == nil && after.ended == before.ended {
+			return after.own + after.ended + children, nil
+		}
+		before = after
 	}
-	total := parent.own + parent.ended
+	return 0, err
+}
+
+func ownOfChildren(pid int) (total time.Duration, err error) {
 	folders, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
-	}
 	for _, folder := range folders {
 		child, err := strconv.Atoi(filepath.Base(folder))
 		if err != nil {
 			continue
 		}
-		// One that has ended meanwhile is counted by its parent the next time.
 		if s, err := processStat(child); err == nil && s.parent == pid {
 			total += s.own
 		}
 	}
-	return total, nil
+	return total, err
 }
