@@ -94,7 +94,8 @@ func dueAt(r ledger.ClaimRequest) time.Time {
 
 // What is due becomes an array before it is updated: Postgres takes a limit that it
 // does not know for a tenth of the rows, and where a million is due would read the
-// whole table to join it with a page. Whether an app has any is asked for in their
+// whole table to join it with a page. They are locked by then and stay where they
+// are, so that their places find them without another index. Whether an app has any is asked for in their
 // order, which keeps to the index: the table itself may begin with a million that
 // are done.
 const claimQuery = `
@@ -109,9 +110,9 @@ const claimQuery = `
 	), shares AS (
 		SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
 	), due AS (
-		SELECT d.id
+		SELECT d.ctid
 		FROM shares, LATERAL (
-			SELECT r.id FROM receipts r
+			SELECT r.ctid FROM receipts r
 			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $13
 			  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
 			  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
@@ -123,7 +124,7 @@ const claimQuery = `
 	)
 	UPDATE receipts r
 	SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $10::float8)), run_id = $1
-	WHERE r.id = ANY(ARRAY(SELECT id FROM due)) AND r.claimed_until IS NULL
+	WHERE r.ctid = ANY(ARRAY(SELECT ctid FROM due)) AND r.claimed_until IS NULL
 	RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at`
 
 // leasePerByte is how much longer a claim lasts for each byte of its receipt, in
