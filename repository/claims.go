@@ -95,9 +95,9 @@ func dueAt(r ledger.ClaimRequest) time.Time {
 // What is due becomes an array before it is updated: Postgres takes a limit that it
 // does not know for a tenth of the rows, and where a million is due would read the
 // whole table to join it with a page. They are locked by then and stay where they
-// are, so that their places find them without another index. Whether an app has any is asked for in their
-// order, which keeps to the index: the table itself may begin with a million that
-// are done.
+// are, so that their places find them without another index. Whether an app has
+// any is asked for in their order, which keeps to the index: the table itself may
+// begin with a million that are done.
 const claimQuery = `
 	WITH wanted AS (
 		SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
