@@ -83,7 +83,6 @@ type Worker struct {
 	loader  *batcher[ledger.ClaimKey, loaded]
 	batch   *batcher[ledger.Outcome, ledger.Saved]
 	memory  *memory
-	sizes   *sizes
 	metrics *metrics
 	odd     *oddities
 	clocks  *appleClocks
@@ -127,7 +126,6 @@ func New(cfg Config) (*Worker, error) {
 		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
-		sizes:    newSizes(),
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		clocks:   newAppleClocks(cfg),
