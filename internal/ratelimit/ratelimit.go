@@ -202,12 +202,12 @@ func (l *Limiter) await(ctx context.Context, key string, b booking) (stands bool
 	}
 	took := l.now().Sub(asked)
 	switch {
+	case asked.Sub(asleep)-b.wait > late, micros(s.now-b.slot.at)-took > late:
+		return false, fmt.Errorf("confirm a slot of %s: %w", key, ErrLate)
 	case s.cut > b.slot.cut || s.blocked > b.slot.at || s.held != 0 && !b.slot.IsProbe():
 		return false, nil
 	case s.born != b.slot.born:
 		return false, fmt.Errorf("confirm a slot of %s: %w", key, ErrForgotten)
-	case asked.Sub(asleep)-b.wait > late, micros(s.now-b.slot.at)-took > late:
-		return false, fmt.Errorf("confirm a slot of %s: %w", key, ErrLate)
 	}
 	return l.inTime(asked)
 }

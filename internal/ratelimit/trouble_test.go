@@ -242,6 +242,13 @@ func TestLateByTheClockOfRedis(t *testing.T) {
 	if stands, err := limiter.await(t.Context(), key, b); stands || !errors.Is(err, ErrLate) {
 		t.Errorf("2 s late: %t and %v, want %v", stands, err, ErrLate)
 	}
+	// Also where it would have to book again: whoever waits has to hear of it.
+	if _, err := limiter.Report(t.Context(), key, b.slot, Limited, "rate_limited"); err != nil {
+		t.Fatal(err)
+	}
+	if stands, err := limiter.await(t.Context(), key, b); stands || !errors.Is(err, ErrLate) {
+		t.Errorf("2 s late, and the line was broken up: %t and %v, want %v", stands, err, ErrLate)
+	}
 	b.wait, b.sent = 0, b.sent.Add(-2*time.Second)
 	if stands, err := limiter.await(t.Context(), key, b); stands || !errors.Is(err, ErrLate) {
 		t.Errorf("a booking that came 2 s late: %t and %v, want %v", stands, err, ErrLate)
