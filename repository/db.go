@@ -38,7 +38,8 @@ type DB struct {
 type Config struct {
 	// URL is postgres://user:password@host/database or lib/pq's key=value form.
 	URL secret.Value
-	// MaxConns is the most connections at a time; 0 means 16.
+	// MaxConns is the most connections at a time, in all but the one of
+	// ListenForEvents, at least 2; 0 means 24.
 	MaxConns int
 	// ApplicationName shows in pg_stat_activity.
 	ApplicationName string
@@ -54,7 +55,7 @@ type Config struct {
 }
 
 const (
-	defaultMaxConns = 16
+	defaultMaxConns = 24
 	// maxConnAge lets connections move to a new primary or proxy in time.
 	maxConnAge     = 30 * time.Minute
 	connectTimeout = 10 * time.Second
@@ -76,17 +77,15 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.ApplicationName != "" {
 		parsed.ApplicationName = cfg.ApplicationName
 	}
-	conns := cfg.MaxConns
-	if conns == 0 {
-		conns = defaultMaxConns
-	}
+	conns := max(cmp.Or(cfg.MaxConns, defaultMaxConns), 2)
+	binary := max(conns/3, 1)
 	patience := cmp.Or(cfg.Patience, defaultPatience)
-	db, err := pool(parsed, conns, patience)
+	db, err := pool(parsed, conns-binary, patience)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %v", err)
 	}
 	parsed.BinaryParameters = false
-	bytes, err := pool(parsed, max(conns/2, 1), patience)
+	bytes, err := pool(parsed, binary, patience)
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %v", err)
 	}

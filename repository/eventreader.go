@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/lib/pq"
@@ -122,28 +124,46 @@ func (db *DB) EventBefore(ctx context.Context, since time.Time) (int64, error) {
 // ListenForEvents hears of events as they are written, until stop is called. One
 // value stands for any number of them. That nothing is heard says nothing: the
 // connection may be gone, or go through a proxy that hands it to others, so a
-// reader polls as well.
+// reader polls as well. stop waits for what it started, up to two seconds where
+// Postgres is away.
 func (db *DB) ListenForEvents() (heard <-chan struct{}, stop func()) {
-	const soonest, latest = time.Second, time.Minute // between two tries to connect
-	listener := pq.NewListener(db.url.Reveal(), soonest, latest, nil)
+	const soonest, latest = time.Second, 2 * time.Second // between two tries to connect
+	ctx, cancel := context.WithCancel(context.Background())
+	listener := pq.NewDialListener(endingDialer{ctx}, db.url.Reveal(), soonest, latest, nil)
 	signal := make(chan struct{}, 1)
-	listening := make(chan struct{})
-	go func() {
-		defer close(listening)
+	var group sync.WaitGroup
+	group.Go(func() {
 		_ = listener.Listen(EventChannel) // waits for a connection, or for Close
-	}()
-	// It ends with the listener, which may be in the middle of a try to connect
-	// when it is closed. Nobody waits for that.
-	go func() {
+	})
+	group.Go(func() {
 		for range listener.Notify { // also after each new connection
 			select {
 			case signal <- struct{}{}:
 			default:
 			}
 		}
-	}()
+	})
 	return signal, func() {
+		cancel() // first: while it tries to connect it cannot be closed
 		_ = listener.Close()
-		<-listening
+		group.Wait()
 	}
+}
+
+// endingDialer makes connections that end with a context, which lib/pq's listener
+// does not take.
+type endingDialer struct{ ctx context.Context }
+
+// Dial and DialTimeout implement pq.Dialer.
+func (d endingDialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialTimeout(network, address, connectTimeout)
+}
+
+func (d endingDialer) DialTimeout(network, address string, timeout time.Duration) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: timeout}
+	conn, err := dialer.DialContext(d.ctx, network, address)
+	if err == nil {
+		context.AfterFunc(d.ctx, func() { _ = conn.Close() })
+	}
+	return conn, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -135,6 +136,9 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held,
 	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if share, limited := shares[ledger.AllApps(iap.Production)]; limited && share == 0 {
+		return nil, nil // nobody asks: what is claimed would only be released
 	}
 	now := s.cfg.Now()
 	request := ledger.ClaimRequest{

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -106,6 +107,18 @@ func TestSharesAreHandedOn(t *testing.T) {
 		b.mustFeed(t)
 		if diff := cmp.Diff(shares, b.store.requests[0].Shares); diff != "" {
 			t.Errorf("shares (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestNothingIsClaimedWhileAllAreHeldBack: what is claimed would only be released.
+func TestNothingIsClaimedWhileAllAreHeldBack(t *testing.T) {
+	held := budgets{shares: map[string]float64{ledger.AllApps(iap.Production): 0}}
+	change := func(c *Config) { c.Budgets, c.Window = held, time.Minute }
+	inBubble(t, 1, change, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		if len(b.store.requests) > 0 {
+			t.Errorf("%d claims, want none", len(b.store.requests))
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
@@ -56,6 +57,7 @@ const (
 	limited   = ratelimit.Limited
 	distress  = ratelimit.Distress
 	malformed = ratelimit.Malformed
+	oversized = ratelimit.Oversized
 )
 
 // verdicts is the whole table from errors to actions. The first line that
@@ -64,6 +66,7 @@ func verdicts() []verdict {
 	return []verdict{
 		{context.Canceled, "stopped", giveBack, false, unclear},          // the worker is shutting down
 		{ratelimit.ErrForgotten, "queue_lost", giveBack, false, unclear}, // the claim is void, or will be
+		{ledger.ErrLostClaim, "claim_lost", giveBack, false, unclear},    // to save it changes nothing
 		// Before what an answer says: it may be an old one.
 		{errClockDiffers, "clock_differs", disregard, false, answered},
 		{appstore.ErrNoTime, "reply_without_time", disregard, true, answered},
@@ -72,6 +75,7 @@ func verdicts() []verdict {
 		{ratelimit.ErrOpen, "held_back", waitForLimit, false, unclear},
 		{ratelimit.ErrBusy, "limiter_busy", waitForLimit, false, unclear},
 		{errNoRoom, "memory_full", waitForLimit, false, unclear},
+		{errWaitedTooLong, "waited_too_long", waitForLimit, false, unclear},
 		{ratelimit.ErrUnavailable, "limiter_unavailable", waitForLimit, false, unclear},
 		{appstore.ErrRateLimited, "rate_limited", waitForLimit, false, limited}, // HTTP 429
 
@@ -99,8 +103,8 @@ func verdicts() []verdict {
 		{appstore.ErrTimeout, "timeout", retryLater, false, distress},
 		{context.DeadlineExceeded, "timeout", retryLater, false, distress},
 		{appstore.ErrConnection, "connection_failed", retryLater, false, distress},
-		{appstore.ErrServer, "server_error", retryLater, false, distress},          // HTTP 5xx
-		{appstore.ErrSizeRefused, "proxy_refused_size", retryLater, true, unclear}, // HTTP 413 far below the limit; see turns.heardOfSize
+		{appstore.ErrServer, "server_error", retryLater, false, distress},            // HTTP 5xx
+		{appstore.ErrSizeRefused, "proxy_refused_size", retryLater, true, oversized}, // HTTP 413 far below the limit
 		{appstore.ErrHTTPStatus, "http_status", retryLater, true, distress},
 		{appstore.ErrEmptyReply, "reply_empty", retryLater, false, distress},
 		{appstore.ErrNotJSON, "reply_not_json", retryLater, false, distress},

@@ -105,6 +105,11 @@ func verdictTests() []verdictTest {
 		{name: "held for the clock", err: waited(errClockWrong), notSent: true, want: givenBack("clock_wrong", 0)},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
 		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
+		{name: "claim lost while waiting", err: waited(ledger.ErrLostClaim), notSent: true, want: ledger.Outcome{Stays: true}},
+		{
+			name: "waited for longer than the task may take", err: waited(fmt.Errorf("%w: %v", errWaitedTooLong, context.DeadlineExceeded)), notSent: true,
+			want: givenBack("waited_too_long", 5*time.Second),
+		},
 		{name: "no memory", err: errNoRoom, notSent: true, want: givenBack("memory_full", 5*time.Second)},
 		{name: "HTTP 429", err: httpStatus(429), want: givenBack("rate_limited", 30*time.Second), blocked: 30 * time.Second},
 		{
@@ -192,9 +197,9 @@ func (test verdictTest) run(t *testing.T) {
 	if alarm := len(p.log.at(slog.LevelWarn)) > 0; alarm != test.alarm {
 		t.Errorf("alarm: got %t, want %t", alarm, test.alarm)
 	}
-	var blocked map[string]time.Time
+	var blocked map[string]time.Duration
 	if test.blocked > 0 {
-		blocked = map[string]time.Time{app + "/Production": noon.Add(test.blocked)}
+		blocked = map[string]time.Duration{app + "/Production": test.blocked}
 	}
 	if diff := cmp.Diff(blocked, p.limiter.blocked); diff != "" {
 		t.Errorf("blocked budgets (-want +got)\n%s", diff)

@@ -111,7 +111,7 @@ func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a appstore.Ans
 	if e == "" {
 		e = iap.Production
 	}
-	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(e), now.Add(wait)); err != nil {
+	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(e), wait); err != nil {
 		w.cfg.Logger.Warn("hold calls back", "bundle_id", r.App.BundleID, "error", err)
 	}
 	return wait

@@ -29,7 +29,7 @@ const app = "com.example.reader"
 // claimed is the receipt that most tests are about.
 func claimed() ledger.Receipt {
 	return ledger.Receipt{
-		ID: 7, Generation: 3, RunID: 5, ByteSize: 6, Environment: iap.Production,
+		ID: 7, Generation: 3, RunID: 5, ByteSize: 6, Environment: iap.Production, ReadAt: noon,
 		App: ledger.App{BundleID: app, RatePerSecond: 10, Burst: 2},
 	}
 }
@@ -262,7 +262,7 @@ type fakeLimiter struct {
 	wait func(ctx context.Context, key string, rate ratelimit.Rate) error
 
 	mu       sync.Mutex
-	blocked  map[string]time.Time
+	blocked  map[string]time.Duration
 	blockErr error
 	// verdict is what each report comes to; reports are what was reported.
 	verdict ratelimit.Verdict
@@ -289,13 +289,13 @@ func (l *fakeLimiter) Report(_ context.Context, key string, _ ratelimit.Slot, he
 	return l.verdict, nil
 }
 
-func (l *fakeLimiter) Block(_ context.Context, key string, until time.Time) error {
+func (l *fakeLimiter) Block(_ context.Context, key string, d time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.blocked == nil {
-		l.blocked = make(map[string]time.Time)
+		l.blocked = make(map[string]time.Duration)
 	}
-	l.blocked[key] = until
+	l.blocked[key] = d
 	return l.blockErr
 }
 

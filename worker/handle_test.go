@@ -73,7 +73,7 @@ func TestHandleSuccess(t *testing.T) {
 	if request.BundleID != app || request.Environment != iap.Production || request.Receipt.Size() != 6 || !request.ExcludeOldTransactions {
 		t.Errorf("request: %+v", request)
 	}
-	if diff := cmp.Diff([]any{app + "/Production", ratelimit.Rate{PerSecond: 10, Burst: 2}}, waited); diff != "" {
+	if diff := cmp.Diff([]any{app + "/Production/up to 8 KiB", ratelimit.Rate{PerSecond: 10, Burst: 2}}, waited); diff != "" {
 		t.Errorf("waited for (-want +got)\n%s", diff)
 	}
 }
@@ -187,6 +187,66 @@ func TestPausedAppIsGivenBack(t *testing.T) {
 	}
 }
 
+// TestLateSlotLooksAtTheClaim has the worker stand still while it waits: the claim
+// may be somebody else's by then, and only where it is not is Apple asked.
+func TestLateSlotLooksAtTheClaim(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]bool{"lost": true, "held": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParts(t, func(c *Config) { c.AppStore = appStore(waits) })
+			waits := 0
+			p.limiter.wait = func(context.Context, string, ratelimit.Rate) error {
+				if waits++; waits > 1 {
+					return nil
+				}
+				p.store.mu.Lock()
+				defer p.store.mu.Unlock()
+				if lost {
+					p.store.receipt.Generation++ // claimed by somebody else
+				}
+				return fmt.Errorf("confirm a slot: %w", ratelimit.ErrLate)
+			}
+			o := p.mustHandle(t)
+			if asked := o.Calls > 0; asked == lost || waits > 1 == lost {
+				t.Errorf("outcome %+v after %d waits, want it asked %t", o, waits, !lost)
+			}
+		})
+	}
+}
+
+// TestOldClaimIsLookedAt: the wait for memory, or for a secret, was long.
+func TestOldClaimIsLookedAt(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		age   time.Duration
+		asked bool
+	}{"just read": {time.Second, true}, "read long ago": {claimAge, false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newParts(t, func(c *Config) { c.AppStore = appStore(waits) })
+			r := claimed()
+			r.Generation, r.ReadAt = 2, noon.Add(-test.age) // an earlier claim
+			o, err := p.check(t.Context(), r, p.memory.room(r))
+			if err != nil || o.Calls > 0 != test.asked {
+				t.Errorf("outcome %+v and %v, want it asked %t", o, err, test.asked)
+			}
+		})
+	}
+}
+
+// TestWaitPastTheDeadlineIsNotApples ends the time of a task while it waits for
+// the limiter: Apple has no part in it.
+func TestWaitPastTheDeadlineIsNotApples(t *testing.T) {
+	t.Parallel()
+	p := newParts(t, func(c *Config) { c.AppStore = appStore(waits) })
+	p.limiter.wait = func(context.Context, string, ratelimit.Rate) error { return context.DeadlineExceeded }
+	o := p.mustHandle(t)
+	if o.Failure != "waited_too_long" || o.Asked || len(p.limiter.reports) > 0 {
+		t.Errorf("outcome %+v, reported %v; want it released, and nothing said of Apple", o, p.limiter.reports)
+	}
+}
+
 // waits is an Apple that waits for its slot, as the real client does, and then
 // accepts.
 func waits(ctx context.Context, r appstore.Request) (appstore.Answer, error) {
@@ -216,14 +276,13 @@ func TestBusyLimiterGivesBack(t *testing.T) {
 func TestRateLimitedInTheSandbox(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
-	until := noon.Add(time.Minute)
-	limited := &appstore.HTTPError{StatusCode: 429, RetryAfter: until}
+	limited := &appstore.HTTPError{StatusCode: 429, RetryAfter: noon.Add(time.Minute)}
 	for environment, want := range map[iap.Environment]string{iap.Sandbox: app + "/Sandbox", "": app + "/Production"} {
 		p.limiter.blocked = nil
 		if _, err := p.conclude(t.Context(), claimed(), appstore.Answer{Environment: environment, Calls: 2}, asked(limited)); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(map[string]time.Time{want: until}, p.limiter.blocked); diff != "" {
+		if diff := cmp.Diff(map[string]time.Duration{want: time.Minute}, p.limiter.blocked); diff != "" {
 			t.Errorf("receipt of %q: blocked budgets (-want +got)\n%s", environment, diff)
 		}
 	}

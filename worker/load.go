@@ -40,10 +40,12 @@ func newLoader(store Store) *batcher[ledger.ClaimKey, loaded] {
 // load is the receipt of a claim. Its error is ledger.ErrLostClaim where that is
 // not held any more. A batch is not given up for one task whose time is up.
 func (w *Worker) load(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
+	read := w.cfg.Now()
 	l, err := w.loader.share(context.WithoutCancel(ctx), ledger.ClaimKey{ReceiptID: id, Generation: generation})
 	if err == nil && !l.held {
 		err = ledger.ErrLostClaim
 	}
+	l.receipt.ReadAt = read
 	return l.receipt, err
 }
 

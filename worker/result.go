@@ -11,8 +11,9 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// lostClaim is the result of a task that came too late.
-const lostClaim = "the claim is gone: nothing was changed"
+// lostClaim is the result of a task that came too late. It may have stored its
+// result before, by a commit of which it heard nothing.
+const lostClaim = "the claim is gone: its result is stored already, or another task has it"
 
 // show leaves a sentence on a task for whoever looks at it on the web pages.
 // It comes after everything that counts, and that it failed is no matter.

@@ -48,10 +48,17 @@ type ring struct {
 type appRing struct {
 	*ring
 	bundleID string
+	// database is taken by the one that reads or marks the app's secrets: nobody
+	// waits for Postgres under mu.
+	database chan struct{}
 
 	mu      sync.Mutex
 	secrets []*sharedSecret // in the order in which to try them
 	read    time.Time
+	// begun counts the reads that began.
+	begun int
+	// marking is what Apple said of secrets that Postgres is being told of.
+	marking map[int64]ledger.SecretState
 	// unreadable are the secrets that the keys did not open at the last look.
 	unreadable []int64
 	// favorite is the secret that Apple last accepted for this app.
@@ -76,7 +83,7 @@ func (r *ring) of(bundleID string) *appRing {
 	defer r.mu.Unlock()
 	a := r.apps[bundleID]
 	if a == nil {
-		a = &appRing{ring: r, bundleID: bundleID}
+		a = &appRing{ring: r, bundleID: bundleID, database: make(chan struct{}, 1), marking: make(map[int64]ledger.SecretState)}
 		r.apps[bundleID] = a
 	}
 	return a
@@ -104,12 +111,28 @@ func (r *ring) pausing(bundleID string) {
 	a.stopped = r.now()
 }
 
-// refresh reads the secrets of the app where they are too old, or if told to.
-// What this worker saw refused stays refused as long as Postgres agrees. It
-// outlasts a task that is ended meanwhile: what Apple said of a secret may call
-// for the pause of the app, and the look comes first.
-func (a *appRing) refresh(ctx context.Context, anew bool) error {
-	if !a.read.IsZero() && !anew && a.now().Sub(a.read).Abs() < ringAge {
+// isFresh is whether the copy of the secrets is good. mu is held.
+func (a *appRing) isFresh() bool {
+	return !a.read.IsZero() && a.now().Sub(a.read).Abs() < ringAge
+}
+
+// refresh reads the secrets of the app, unless a read began that is not among the
+// first so many. What this worker saw refused stays refused as long as Postgres agrees. The
+// wait for others ends with ctx, the read does not: what Apple said of a secret may
+// call for the pause of the app, and the look comes first.
+func (a *appRing) refresh(ctx context.Context, after int) error {
+	release, err := a.takeDatabase(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	a.mu.Lock()
+	done := a.begun > after
+	if !done {
+		a.begun++
+	}
+	a.mu.Unlock()
+	if done {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
@@ -118,7 +141,12 @@ func (a *appRing) refresh(ctx context.Context, anew bool) error {
 	if err != nil {
 		return err
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, s := range secrets {
+		if said, marking := a.marking[s.id]; marking {
+			s.state = said
+		}
 		old := a.find(s.id)
 		s.refused = old != nil && old.refused && s.state == ledger.SecretRefused
 	}
@@ -128,6 +156,22 @@ func (a *appRing) refresh(ctx context.Context, anew bool) error {
 	a.secrets, a.unreadable, a.read = secrets, unreadable, a.now()
 	a.sort()
 	return nil
+}
+
+// takeDatabase waits until nobody else reads or marks the app's secrets.
+func (a *appRing) takeDatabase(ctx context.Context) (release func(), err error) {
+	release = func() { <-a.database }
+	select {
+	case a.database <- struct{}{}:
+		return release, nil
+	default:
+	}
+	select {
+	case a.database <- struct{}{}:
+		return release, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // open reads and opens the secrets of an app, in the order in which to try
@@ -186,14 +230,33 @@ func (a *appRing) forgive() {
 	}
 }
 
-// mark notes in Postgres what Apple said of a secret, where that is news. That
-// it could not be noted is no reason to lose the answer.
-func (a *appRing) mark(ctx context.Context, s *sharedSecret, said ledger.SecretState) {
+// mark takes what Apple said of a secret, and is whether that is news, which note
+// tells Postgres. mu is held.
+func (a *appRing) mark(s *sharedSecret, said ledger.SecretState) (news bool) {
 	if s.state == said {
-		return
+		return false
 	}
-	s.state = said
-	a.note(ctx, s.id, said)
+	s.state, a.marking[s.id] = said, said
+	return true
+}
+
+// tell notes in Postgres what Apple said of a secret. That it could not be noted is
+// no reason to lose the answer.
+func (a *appRing) tell(ctx context.Context, id int64, said ledger.SecretState) {
+	release, _ := a.takeDatabase(context.WithoutCancel(ctx)) // each of those before it has a time limit
+	defer release()
+	a.mu.Lock()
+	latest := a.marking[id] == said
+	a.mu.Unlock()
+	if !latest {
+		return // somebody learned something else meanwhile, and tells that
+	}
+	a.note(ctx, id, said)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.marking[id] == said {
+		delete(a.marking, id)
+	}
 }
 
 func (r *ring) note(ctx context.Context, id int64, said ledger.SecretState) {

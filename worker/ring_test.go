@@ -218,7 +218,7 @@ func TestAddedSecretIsTriedBeforeThePause(t *testing.T) {
 			apple := &passwords{accepts: []string{string(rune('0' + good))}}
 			p := newParts(t, func(c *Config) { c.AppStore = apple })
 			p.store.secrets = rows(states...)
-			if err := p.ring.of(app).refresh(t.Context(), false); err != nil {
+			if err := p.ring.of(app).refresh(t.Context(), p.ring.of(app).begun); err != nil {
 				t.Fatal(err)
 			}
 			p.store.secrets = rows(append(states, "new")...)

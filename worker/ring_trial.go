@@ -62,33 +62,42 @@ func (t *trial) next(ctx context.Context) (*sharedSecret, error) {
 
 // pick is the secret to try, or the verdict to wait for.
 func (t *trial) pick(ctx context.Context) (s *sharedSecret, verdict <-chan struct{}, err error) {
+	for {
+		var after int
+		if s, verdict, after, err = t.choose(); after < 0 {
+			return s, verdict, err
+		}
+		if err := t.ring.refresh(ctx, after); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// choose is pick by what is known, or after how many reads of the secrets there has
+// to be another one; -1 is that none is needed.
+func (t *trial) choose() (s *sharedSecret, verdict <-chan struct{}, after int, err error) {
 	a := t.ring
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.probe != nil && !t.probing {
-		return nil, a.probe, nil
+		return nil, a.probe, -1, nil
 	}
-	if err := a.refresh(ctx, false); err != nil {
-		return nil, nil, err
+	if !a.isFresh() {
+		return nil, nil, a.begun, nil
 	}
 	if s := t.untried(); s != nil {
-		return s, nil, nil
+		return s, nil, -1, nil
 	}
 	// What was added meanwhile comes before the pause: an app that was just put
 	// back to work must not be stopped again for an old copy of its ring.
 	if !t.anew {
 		t.anew = true
-		if err := a.refresh(ctx, true); err != nil {
-			return nil, nil, err
-		}
-		if s := t.untried(); s != nil {
-			return s, nil, nil
-		}
+		return nil, nil, a.begun, nil
 	}
 	if len(a.secrets) == 0 {
-		return nil, nil, fmt.Errorf("%w: %s", errNoSecret, a.bundleID)
+		return nil, nil, -1, fmt.Errorf("%w: %s", errNoSecret, a.bundleID)
 	}
-	return nil, nil, fmt.Errorf("every secret of %s: %w", a.bundleID, appstore.ErrSharedSecret)
+	return nil, nil, -1, fmt.Errorf("every secret of %s: %w", a.bundleID, appstore.ErrSharedSecret)
 }
 
 func (t *trial) untried() *sharedSecret {
@@ -123,44 +132,54 @@ func (t *trial) admit(id int64) error {
 // learn takes what Apple said of a secret: accepted, refused, new where it was
 // asked and did not look at it, or nothing. It reports whether to try the next.
 func (t *trial) learn(ctx context.Context, id int64, said ledger.SecretState) (again bool) {
+	defer t.end()
+	if t.take(id, said) {
+		t.ring.tell(ctx, id, said)
+	}
+	return said == ledger.SecretRefused
+}
+
+// take is what learn means for this worker, and whether it is news for the others.
+func (t *trial) take(id int64, said ledger.SecretState) (news bool) {
 	a := t.ring
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	defer t.release()
 	t.tried[id] = true
 	s := a.find(id)
 	switch {
 	case s == nil: // removed meanwhile
 	case said == ledger.SecretRefused:
-		a.refuse(ctx, s)
+		return a.refuse(s)
 	case said != "" && s.refused && t.turn < a.turn:
 		// The answer was on its way when Apple refused the secret.
 	case said == ledger.SecretAccepted:
-		a.accept(ctx, s)
+		return a.accept(s)
 	case said == ledger.SecretNew:
 		// Not refused: good enough to ask with, not to be marked.
 		a.doubt = false
 	}
-	return said == ledger.SecretRefused
+	return false
 }
 
-func (a *appRing) refuse(ctx context.Context, s *sharedSecret) {
+func (a *appRing) refuse(s *sharedSecret) (news bool) {
 	if s.refused {
-		return
+		return false
 	}
 	s.refused, a.doubt = true, true
 	a.turn++
-	a.mark(ctx, s, ledger.SecretRefused)
+	news = a.mark(s, ledger.SecretRefused)
 	a.sort()
+	return news
 }
 
-func (a *appRing) accept(ctx context.Context, s *sharedSecret) {
-	a.mark(ctx, s, ledger.SecretAccepted)
+func (a *appRing) accept(s *sharedSecret) (news bool) {
+	news = a.mark(s, ledger.SecretAccepted)
 	if a.doubt || a.favorite != s.id {
 		a.doubt, a.favorite = false, s.id
 		a.forgive()
 		a.sort()
 	}
+	return news
 }
 
 // release lets the others go on.

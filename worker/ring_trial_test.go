@@ -213,6 +213,55 @@ func TestLongProbeHoldsNobodyUp(t *testing.T) {
 	})
 }
 
+// slowStore is a database that answers once it is let, and says when it is asked.
+type slowStore struct {
+	*fakeStore
+	asked, answer chan struct{}
+}
+
+func (s *slowStore) SharedSecrets(ctx context.Context, bundleID string) ([]ledger.SharedSecret, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return s.fakeStore.SharedSecrets(ctx, bundleID)
+}
+
+func (s *slowStore) MarkSharedSecret(ctx context.Context, id int64, accepted bool, at time.Time) error {
+	s.asked <- struct{}{}
+	<-s.answer
+	return s.fakeStore.MarkSharedSecret(ctx, id, accepted, at)
+}
+
+// TestNobodyWaitsForADatabaseThatHangs has Postgres hang while the secrets of an
+// app are read, and while one is marked: whoever has no time leaves, and what is
+// known is used.
+func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
+	t.Parallel()
+	store := &slowStore{&fakeStore{receipt: claimed(), secrets: rows("new")}, make(chan struct{}), make(chan struct{})}
+	p := newParts(t, func(c *Config) { c.Store = store })
+	var group sync.WaitGroup
+	defer group.Wait()
+	reader := p.ring.trial(app)
+	group.Go(func() {
+		if s, err := reader.next(t.Context()); err != nil || s.id != 1 {
+			t.Errorf("got %v and %v, want secret 1", s, err)
+		}
+	})
+	<-store.asked
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.ring.trial(app).next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("while it is read: %v, want %v", err, context.Canceled)
+	}
+	store.answer <- struct{}{}
+	group.Wait()
+	group.Go(func() { reader.learn(t.Context(), 1, ledger.SecretAccepted) })
+	<-store.asked
+	if s, err := p.ring.trial(app).next(ctx); err != nil || s.id != 1 {
+		t.Errorf("while it is marked: %v and %v, want secret 1", s, err)
+	}
+	store.answer <- struct{}{}
+}
+
 // TestResumedByAPerson tries again what was refused before the pause.
 func TestResumedByAPerson(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"regexp"
 	"testing"
 	"time"
@@ -8,8 +9,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
+	"revalidator/worker"
 )
 
 // TestRun does what is on both queues, and changes nothing when it is there
@@ -132,6 +135,41 @@ func TestRunStopsGracefully(t *testing.T) {
 	if left := s.queued(); left != (queued{}) {
 		t.Errorf("on the queue: %+v, want nothing", left)
 	}
+}
+
+// TestServersStopSideBySide has a receipt of each queue asked about for longer than
+// a shutdown may take: it takes as long for both as for one.
+func TestServersStopSideBySide(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2, 1000)
+	release := make(chan struct{})
+	defer close(release)
+	arrived := make(chan struct{})
+	w := s.workerWith(func(c *worker.Config) {
+		c.ShutdownTimeout = 2 * time.Second
+		c.AppStore = stuckAppStore{arrived, release}
+	})
+	tasks := s.claim(2)
+	tasks[1].Large = true
+	s.enqueue(tasks)
+	stop, ended := s.begin(w)
+	<-arrived
+	<-arrived
+	stopped := time.Now()
+	stop()
+	<-ended
+	if took := time.Since(stopped); took < 2*time.Second || took > 3800*time.Millisecond {
+		t.Errorf("the shutdown took %v, want the 2 s that one server may take", took)
+	}
+}
+
+// stuckAppStore is an Apple that answers nobody until it is released.
+type stuckAppStore struct{ arrived, release chan struct{} }
+
+func (a stuckAppStore) VerifyReceipt(context.Context, appstore.Request) (appstore.Answer, error) {
+	a.arrived <- struct{}{}
+	<-a.release
+	return appstore.Answer{}, appstore.ErrTimeout
 }
 
 // TestRunAfterARestart has a receipt that was claimed anew while its old task

@@ -228,6 +228,11 @@ func (s *site) enqueue(tasks []jobs.Verify) {
 
 func (s *site) worker() *worker.Worker {
 	s.t.Helper()
+	return s.workerWith(func(*worker.Config) {})
+}
+
+func (s *site) workerWith(change func(*worker.Config)) *worker.Worker {
+	s.t.Helper()
 	client, err := appstore.New(appstore.Config{
 		HTTPClient:    s.apple.Client(),
 		ProductionURL: s.apple.URL + "/production/verifyReceipt", SandboxURL: s.apple.URL + "/sandbox/verifyReceipt",
@@ -236,12 +241,14 @@ func (s *site) worker() *worker.Worker {
 	must(s.t, err)
 	limiter, err := ratelimit.New(ratelimit.Config{Redis: s.redis, MaxWait: time.Hour})
 	must(s.t, err)
-	w, err := worker.New(worker.Config{
+	cfg := worker.Config{
 		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis,
 		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
 		Policy: iap.DefaultPolicy(), Concurrency: 32, ShowResults: true, Now: s.now,
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	change(&cfg)
+	w, err := worker.New(cfg)
 	must(s.t, err)
 	return w
 }

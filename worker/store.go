@@ -54,7 +54,7 @@ type AppStore interface {
 type Limiter interface {
 	Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error)
 	Report(ctx context.Context, key string, s ratelimit.Slot, heard ratelimit.Signal, why string) (ratelimit.Verdict, error)
-	Block(ctx context.Context, key string, until time.Time) error
+	Block(ctx context.Context, key string, d time.Duration) error
 }
 
 // Keys opens what is encrypted at rest.

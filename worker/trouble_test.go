@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -9,8 +10,8 @@ import (
 )
 
 const (
-	opened = "Apple is in trouble: calls are held back"
-	closed = "Apple answers again: calls go on"
+	opened = "calls for an app fail: they are held back"
+	closed = "calls are answered again: they go on"
 )
 
 // tasksOfAll claims every receipt, which makes those due that wait, and puts
@@ -25,8 +26,14 @@ func (s *site) tasksOfAll(customers int) {
 // passPause lets the pause of the open breaker be over.
 func (s *site) passPause() {
 	s.t.Helper()
-	key := "revalidator:rate:{" + bundleID + "/Production}"
-	must(s.t, s.redis.HSet(s.t.Context(), key, "until", 1).Err())
+	for _, key := range []string{"health", "limits"} {
+		key = "revalidator:rate:{Production}/" + key
+		for field, value := range s.redis.HGetAll(s.t.Context(), key).Val() {
+			value = regexp.MustCompile(`"Until":\d{2,}`).ReplaceAllString(value, `"Until":1`)
+			value = regexp.MustCompile(`^\d{2,} (\d+ \d+ \d+ \d+)$`).ReplaceAllString(value, `1 $1`)
+			must(s.t, s.redis.HSet(s.t.Context(), key, field, value).Err())
+		}
+	}
 }
 
 // TestBreakerEndToEnd has Apple fail in different ways for everybody, and

@@ -12,39 +12,68 @@ import (
 	"revalidator/internal/ratelimit"
 )
 
+// errWaitedTooLong is a task whose time was over before its turn came. Nothing was
+// asked.
+var errWaitedTooLong = errors.New("the task's time was over before the rate limiter had a slot")
+
+// claimAge is for how long a claim is taken for held that was seen. After a longer
+// time, in which this process may have stood still, it is looked at again before a
+// call is made for it.
+const claimAge = 10 * time.Second
+
 // turns is the way of one receipt through the budgets of its app: each call
 // waits for its turn, and what is heard of it is told to the budget, so that an
-// Apple in trouble is asked less, or not at all. The calls of one receipt come
+// Apple that fails is asked less, or not at all. The calls of one receipt come
 // one after the other.
 type turns struct {
 	*Worker
 	receipt ledger.Receipt
 	slot    ratelimit.Slot
-	// sizeSlot is of the budget of the request's size, where that is watched.
-	sizeSlot ratelimit.Slot
+	// seen is when the claim was last seen to be held.
+	seen time.Time
 	// held is set where the last call failed while nobody should ask any more.
 	held *ratelimit.OpenError
 }
 
-func (w *Worker) turns(r ledger.Receipt) *turns { return &turns{Worker: w, receipt: r} }
+func (w *Worker) turns(r ledger.Receipt) *turns { return &turns{Worker: w, receipt: r, seen: r.ReadAt} }
+
+// budget is that of the app, for a request of about this size.
+func (t *turns) budget(e iap.Environment) string {
+	return t.receipt.App.SizeBudget(e, sizeName(t.receipt.ByteSize))
+}
 
 // wait waits until the app may make its next call, and no longer than the
 // worker runs.
-func (t *turns) wait(ctx context.Context, e iap.Environment) error {
+func (t *turns) wait(ctx context.Context, e iap.Environment) (err error) {
 	ctx, cancel := t.untilStopped(ctx)
 	defer cancel()
 	app := t.receipt.App
 	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
-	var err error
-	if t.isSizeWatched(e) {
-		if t.sizeSlot, err = t.cfg.Limiter.Wait(ctx, t.sizeBudget(e), rate); err != nil {
+	for {
+		if err := t.stillClaimed(ctx); err != nil {
+			return err
+		}
+		t.slot, err = t.cfg.Limiter.Wait(ctx, t.budget(e), rate)
+		switch {
+		case errors.Is(err, ratelimit.ErrLate):
+			t.seen = time.Time{}
+		case errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("%w: %v", errWaitedTooLong, err) // it is not Apple's timeout
+		default:
 			return err
 		}
 	}
-	t.slot, err = t.cfg.Limiter.Wait(ctx, app.Budget(e), rate)
-	if err != nil {
-		t.heardOfSize(ctx, e, verdict{signal: unclear}) // nothing is asked
+}
+
+// stillClaimed fails with ledger.ErrLostClaim where the claim was seen too long
+// ago and is not held any more.
+func (t *turns) stillClaimed(ctx context.Context) error {
+	now := t.cfg.Now()
+	if t.receipt.Generation == 0 || now.Sub(t.seen).Abs() < claimAge {
+		return nil
 	}
+	t.seen = now
+	_, err := t.load(ctx, t.receipt.ID, t.receipt.Generation)
 	return err
 }
 
@@ -52,61 +81,25 @@ func (t *turns) wait(ctx context.Context, e iap.Environment) error {
 func (t *turns) heard(ctx context.Context, e iap.Environment, err error) {
 	v := classify(err)
 	signal := t.signal(v)
-	said, reportErr := t.cfg.Limiter.Report(ctx, t.receipt.App.Budget(e), t.slot, signal, v.class)
+	said, reportErr := t.cfg.Limiter.Report(ctx, t.budget(e), t.slot, signal, v.class)
 	log := t.cfg.Logger.With("bundle_id", t.receipt.App.BundleID, "environment", e)
+	retryAfter := said.RetryAfter.Round(time.Second)
 	switch {
 	case reportErr != nil:
 		log.Warn("report how a call ended", "error", reportErr)
+	case said.Opened && said.Everybody:
+		log.Error("Apple is failing for most apps: calls are held back for all, and nothing is lost", "class", v.class, "retry_after", retryAfter)
+	case said.Opened && signal == oversized:
+		log.Error("a proxy refuses requests of this size: they are held back, and nothing is lost", "size", sizeName(t.receipt.ByteSize), "retry_after", retryAfter)
 	case said.Opened:
-		log.Error("Apple is in trouble: calls are held back, and nothing is lost", "class", v.class, "retry_after", said.RetryAfter.Round(time.Second))
+		log.Error("calls for an app fail: they are held back, and nothing is lost", "class", v.class, "retry_after", retryAfter)
 	case said.Closed:
-		log.Info("Apple answers again: calls go on", "held_back", t.cfg.Now().Sub(said.Since).Round(time.Second))
+		log.Info("calls are answered again: they go on", "all_apps", said.Everybody, "held_back", t.cfg.Now().Sub(said.Since).Round(time.Second))
 	case said.Halved:
 		log.Warn("Apple shows distress: the rate is halved, and creeps back", "class", v.class)
 	}
 	t.held = nil
-	if said.Open && !t.slot.IsProbe() && (signal == distress || v.signal == malformed) {
-		t.held = &ratelimit.OpenError{RetryAfter: said.RetryAfter}
-	}
-	t.heardOfSize(ctx, e, v)
-}
-
-func (t *turns) sizeBudget(e iap.Environment) string {
-	return t.receipt.App.SizeBudget(e, sizeName(t.receipt.ByteSize))
-}
-
-func (t *turns) isSizeWatched(e iap.Environment) bool {
-	return !t.sizes.areEmpty() && t.sizes.isWatched(t.sizeBudget(e), t.cfg.Now())
-}
-
-// heardOfSize tells the budget of the request's size how a call ended, once one
-// was refused for its size: a breaker for such requests alone.
-func (t *turns) heardOfSize(ctx context.Context, e iap.Environment, v verdict) {
-	refused, signal := v.err == appstore.ErrSizeRefused, v.signal
-	if !refused && !t.isSizeWatched(e) {
-		return
-	}
-	budget := t.sizeBudget(e)
-	switch {
-	case refused:
-		t.sizes.watch(budget, t.cfg.Now())
-		signal = distress
-	case signal != answered:
-		signal = unclear // the budget of the app is told of that
-	}
-	slot := t.sizeSlot
-	t.sizeSlot = ratelimit.Slot{}
-	said, err := t.cfg.Limiter.Report(ctx, budget, slot, signal, v.class)
-	log := t.cfg.Logger.With("budget", budget)
-	switch {
-	case err != nil:
-		log.Warn("report how a call ended", "error", err)
-	case said.Opened:
-		log.Error("a proxy refuses requests of this size: they are held back, and nothing is lost", "retry_after", said.RetryAfter.Round(time.Second))
-	case said.Closed:
-		log.Info("requests of this size are answered again: calls go on", "held_back", t.cfg.Now().Sub(said.Since).Round(time.Second))
-	}
-	if refused && said.Open && !slot.IsProbe() {
+	if said.Open && !t.slot.IsProbe() && (signal == distress || signal == oversized || v.signal == malformed) {
 		t.held = &ratelimit.OpenError{RetryAfter: said.RetryAfter}
 	}
 }

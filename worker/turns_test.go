@@ -53,6 +53,8 @@ func TestWhatIsHeardOfApple(t *testing.T) {
 		"21005":                         {fresh, status(21005), distress, "apple_unavailable"},
 		"21199 for good":                {fresh, final(21199), distress, "apple_internal_error"},
 		"HTML":                          {fresh, asked(appstore.ErrNotJSON), distress, "reply_not_json"},
+		"413 of a proxy":                {fresh, httpStatus(413), ratelimit.Oversized, "proxy_refused_size"},
+		"413 near the limit":            {fresh, asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), answered, "request_too_large"},
 		"21000 is our fault":            {fresh, status(21000), unclear, "request_refused"},
 		"a database that went away":     {fresh, errors.New("read receipt"), unclear, "internal_fault"},
 		"21002 for the first time":      {fresh, status(21002), malformed, "receipt_malformed"},
@@ -68,7 +70,7 @@ func TestWhatIsHeardOfApple(t *testing.T) {
 			if _, err := p.check(t.Context(), p.store.receipt, p.memory.room(p.store.receipt)); err != nil && test.why != "internal_fault" {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]report{{app + "/Production", test.want, test.why}}, p.limiter.reports); diff != "" {
+			if diff := cmp.Diff([]report{{app + "/Production/up to 8 KiB", test.want, test.why}}, p.limiter.reports); diff != "" {
 				t.Errorf("reported (-want +got)\n%s", diff)
 			}
 		})
@@ -118,8 +120,12 @@ func TestBreakerIsTold(t *testing.T) {
 		level   slog.Level
 		want    string
 	}{
-		"opens":  {ratelimit.Verdict{Open: true, Opened: true}, slog.LevelError, "Apple is in trouble: calls are held back, and nothing is lost"},
-		"closes": {ratelimit.Verdict{Closed: true}, slog.LevelInfo, "Apple answers again: calls go on"},
+		"opens for all": {
+			ratelimit.Verdict{Open: true, Opened: true, Everybody: true}, slog.LevelError,
+			"Apple is failing for most apps: calls are held back for all, and nothing is lost",
+		},
+		"opens":  {ratelimit.Verdict{Open: true, Opened: true}, slog.LevelError, "calls for an app fail: they are held back, and nothing is lost"},
+		"closes": {ratelimit.Verdict{Closed: true}, slog.LevelInfo, "calls are answered again: they go on"},
 		"halves": {ratelimit.Verdict{Halved: true}, slog.LevelWarn, "Apple shows distress: the rate is halved, and creeps back"},
 	} {
 		t.Run(name, func(t *testing.T) {

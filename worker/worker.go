@@ -83,7 +83,6 @@ type Worker struct {
 	loader  *batcher[ledger.ClaimKey, loaded]
 	batch   *batcher[ledger.Outcome, ledger.Saved]
 	memory  *memory
-	sizes   *sizes
 	metrics *metrics
 	odd     *oddities
 	clocks  *appleClocks
@@ -127,7 +126,6 @@ func New(cfg Config) (*Worker, error) {
 		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
-		sizes:    newSizes(),
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		clocks:   newAppleClocks(cfg),
@@ -156,19 +154,32 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer w.stop()
 	defer w.share(ctx)()
 
-	small := w.server(jobs.QueueSmall, w.cfg.Concurrency)
-	large := w.server(jobs.QueueLarge, w.cfg.LargeConcurrency)
-	for _, server := range []*asynq.Server{small, large} {
+	var running []*asynq.Server
+	defer func() { shutdown(running) }()
+	for queue, concurrency := range map[string]int{jobs.QueueSmall: w.cfg.Concurrency, jobs.QueueLarge: w.cfg.LargeConcurrency} {
+		server := w.server(queue, concurrency)
 		if err := server.Start(asynq.HandlerFunc(w.Handle)); err != nil {
+			w.stop()
 			return fmt.Errorf("start worker: %w", err)
 		}
-		defer server.Shutdown()
+		running = append(running, server)
 	}
 	w.revive(ctx)
-	small.Stop()
-	large.Stop()
+	for _, server := range running {
+		server.Stop()
+	}
 	w.stop()
 	return nil
+}
+
+// shutdown ends servers side by side: together they take no longer than one may,
+// which is what whoever stops the process waits for.
+func shutdown(servers []*asynq.Server) {
+	var group sync.WaitGroup
+	for _, server := range servers {
+		group.Go(server.Shutdown)
+	}
+	group.Wait()
 }
 
 // share lets receipts be loaded and stored in batches, until it is told to stop:

@@ -214,12 +214,16 @@ func (s *parts) turn(app ledger.App) (wait func(context.Context, iap.Environment
 	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
 	var slot ratelimit.Slot
 	wait = func(ctx context.Context, e iap.Environment) (err error) {
-		slot, err = limiter.Wait(ctx, app.Budget(e), rate)
+		for {
+			if slot, err = limiter.Wait(ctx, app.Budget(e), rate); !errors.Is(err, ratelimit.ErrLate) {
+				break
+			}
+		}
 		switch {
 		case errors.Is(err, ratelimit.ErrBusy):
 			return fmt.Errorf("%w: the workers use the whole rate of %s; try again later", err, app.BundleID)
 		case errors.Is(err, ratelimit.ErrOpen):
-			return fmt.Errorf("%w: Apple is in trouble, see 'revalidator status'; try again later", err)
+			return fmt.Errorf("%w: Apple is failing, see 'revalidator status'; try again later", err)
 		}
 		return err
 	}

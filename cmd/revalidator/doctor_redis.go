@@ -143,14 +143,19 @@ func (d *doctor) appleDistress(ctx context.Context) finding {
 	if err != nil {
 		return brokenBy(err)
 	}
-	var held, slowed []string
+	var held, slowed, blocked []string
 	bySize := false
 	for _, b := range budgets {
 		name := b.name()
-		if b.HeldBackSince != nil {
+		switch {
+		case b.HeldBackSince != nil:
 			held = append(held, name+", for "+words(b.HeldBackFor))
 			bySize = bySize || b.Size != ""
-		} else {
+		case b.BlockedUntil != nil:
+			blocked = append(blocked, fmt.Sprintf("%s until %s", name, when(*b.BlockedUntil)))
+		case b.Unreadable:
+			return doubtful("see who else writes to this Redis: give revalidator one of its own", "what Redis holds of failures for %s is not readable", name)
+		default:
 			slowed = append(slowed, fmt.Sprintf("%s, %.0f %% of the rate", name, 100*b.RateShare))
 		}
 	}
@@ -159,9 +164,12 @@ func (d *doctor) appleDistress(ctx context.Context) finding {
 		return doubtful("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and go on by themselves",
 			"calls are held back for %s", names(held))
 	case len(held) > 0:
-		return doubtful("nothing, if it is Apple's trouble: it is probed, and goes on by itself; "+
+		return doubtful("nothing, if Apple is failing: it is probed, and goes on by itself; "+
 			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
 			"calls are held back for %s", names(held))
+	case len(blocked) > 0:
+		return doubtful("nothing, if it is not long: calls go on by themselves; lower the rate with 'revalidator apps set' where it comes again",
+			"Apple wants no calls (HTTP 429) for %s", names(blocked))
 	case len(slowed) > 0:
 		return doubtful("nothing: the rate creeps back by itself", "Apple is asked less for %s", names(slowed))
 	}

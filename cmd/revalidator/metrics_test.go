@@ -50,7 +50,7 @@ func TestOperations(t *testing.T) {
 	oldest := appStart.Add(-time.Hour)
 	s := &stores{now: appStart, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, StoppedApps: 2, Secret: &oldest}}
 	want := `
-		# HELP revalidator_breaker_open 1 while calls for an app are held back because Apple is in trouble; not there otherwise. With a size: because a proxy refuses requests of that size.
+		# HELP revalidator_breaker_open 1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.
 		# TYPE revalidator_breaker_open gauge
 		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production",size=""} 1
 		# HELP revalidator_rate_share Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.

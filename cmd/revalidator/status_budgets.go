@@ -13,6 +13,7 @@ import (
 // budgetReport is the budget of calls of an app in an environment that is not as
 // configured.
 type budgetReport struct {
+	// BundleID is empty where calls are held back for all apps.
 	BundleID    string          `json:"bundle_id"`
 	Environment iap.Environment `json:"environment"`
 	// Size is of which requests the budget is, where it is not for all.
@@ -24,6 +25,11 @@ type budgetReport struct {
 	HeldBackSince *time.Time `json:"held_back_since"`
 	HeldBackFor   string     `json:"held_back_for"`
 	ProbedAt      *time.Time `json:"probed_at"`
+	// BlockedUntil is when Apple may be asked again, as it told with HTTP 429; nil
+	// where it did not.
+	BlockedUntil *time.Time `json:"blocked_until"`
+	// Unreadable is whether what Redis holds was not written by this program.
+	Unreadable bool `json:"unreadable"`
 }
 
 // budgets lists those that are not as configured.
@@ -43,6 +49,10 @@ func (s *parts) budgets(ctx context.Context) ([]budgetReport, error) {
 		if s.Open {
 			b.HeldBackSince, b.ProbedAt = &s.Since, &s.Until
 		}
+		if !s.BlockedUntil.IsZero() {
+			b.BlockedUntil = &s.BlockedUntil
+		}
+		b.Unreadable = s.Odd
 		budgets[i] = b
 	}
 	return budgets, nil
@@ -65,7 +75,7 @@ func (s *parts) explainDistress(ctx context.Context, receipts []receiptExplanati
 	}
 	for i, r := range receipts {
 		for _, b := range budgets {
-			if b.BundleID == r.BundleID && b.Size == "" && b.Environment == cmp.Or(r.Environment, iap.Production) {
+			if (b.BundleID == r.BundleID || b.BundleID == "") && b.Size == "" && !b.Unreadable && b.Environment == cmp.Or(r.Environment, iap.Production) {
 				receipts[i].Obstacles = append(r.Obstacles, b.obstacle())
 			}
 		}
@@ -75,16 +85,25 @@ func (s *parts) explainDistress(ctx context.Context, receipts []receiptExplanati
 
 // obstacle says what a budget means for a receipt.
 func (b budgetReport) obstacle() string {
-	if b.HeldBackSince == nil {
-		return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
+	switch {
+	case b.HeldBackSince != nil && b.BundleID == "":
+		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not asked until a few probes are answered well.",
+			when(*b.HeldBackSince), words(b.HeldBackFor))
+	case b.HeldBackSince != nil:
+		return fmt.Sprintf("held back: calls for this app fail since %s (%s), and Apple is not asked until a few probes are answered well.",
+			when(*b.HeldBackSince), words(b.HeldBackFor))
+	case b.BlockedUntil != nil:
+		return fmt.Sprintf("blocked: Apple wants no call before %s (HTTP 429).", when(*b.BlockedUntil))
 	}
-	return fmt.Sprintf("held back: Apple is in trouble since %s (%s), and is not asked until a few probes are answered well.",
-		when(*b.HeldBackSince), words(b.HeldBackFor))
+	return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
 }
 
 // name is of what the budget is, for people.
 func (b budgetReport) name() string {
-	if b.Size == "" {
+	switch {
+	case b.BundleID == "":
+		return fmt.Sprintf("all apps (%s)", b.Environment)
+	case b.Size == "":
 		return fmt.Sprintf("%s (%s)", b.BundleID, b.Environment)
 	}
 	return fmt.Sprintf("%s (%s, requests of %s)", b.BundleID, b.Environment, b.Size)
@@ -94,6 +113,10 @@ func (b budgetReport) name() string {
 func (b budgetReport) text(now time.Time, o printer) string {
 	name := b.name()
 	switch {
+	case b.Unreadable:
+		return o.paint(red, fmt.Sprintf("%s: what Redis holds of failures is not readable, and is written again", name))
+	case b.HeldBackSince == nil && b.BlockedUntil != nil:
+		return o.paint(red, fmt.Sprintf("%s blocked until %s, as Apple asked (HTTP 429)", name, when(*b.BlockedUntil)))
 	case b.HeldBackSince == nil:
 		return o.paint(yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))
 	case b.ProbedAt.After(now):

@@ -39,7 +39,8 @@ var (
 	// ErrTimeout is our own deadline for one request. A deadline or
 	// cancellation of the caller's is returned as such.
 	ErrTimeout = errors.New("timeout")
-	// ErrConnection is every other fault of the network: refused, reset, TLS.
+	// ErrConnection is every other fault of the network: refused, reset, DNS, TLS, a
+	// certificate, HTTP/2. Its text says which.
 	ErrConnection = errors.New("connection failed")
 	// ErrRateLimited is HTTP 429; see HTTPError.RetryAfter.
 	ErrRateLimited = errors.New("rate limited")

@@ -5,12 +5,15 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"revalidator/internal/iap"
@@ -133,10 +136,67 @@ func fault(ctx context.Context, err error) error {
 	return connectionError(err)
 }
 
+// connectionError keeps the cause of a connection that failed, in words of ours.
 func connectionError(err error) error {
+	if cause := connectionCause(err); cause != "" {
+		return fmt.Errorf("%w: %s", ErrConnection, cause)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return fmt.Errorf("%w: %w", ErrConnection, op)
 	}
 	return ErrConnection
+}
+
+// http2Error has the fields of the error of a stream that the other side ended,
+// which net/http does not export but fills in.
+type http2Error struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e http2Error) Error() string { return fmt.Sprintf("HTTP/2 stream ended with code %d", e.Code) }
+
+// connectionCause is why a connection failed, empty where it is not known.
+func connectionCause(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		verify    *tls.CertificateVerificationError
+		alert     tls.AlertError
+		record    tls.RecordHeaderError
+		dns       *net.DNSError
+		stream    http2Error
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "certificate of an authority that this machine does not trust"
+	case errors.As(err, &host):
+		return "certificate of another host"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "certificate expired or not yet valid, by the clock of this machine"
+	case errors.As(err, &invalid), errors.As(err, &verify):
+		return "certificate not valid"
+	case errors.As(err, &alert):
+		return fmt.Sprintf("TLS refused (alert %d)", uint8(alert))
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		return "no TLS: something else answers"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return "DNS does not know the host"
+	case errors.As(err, &dns):
+		return "DNS failed"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "reset by the other side"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+		return "no route to the host"
+	case errors.As(err, &stream):
+		return stream.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "closed before the reply"
+	}
+	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -182,6 +183,56 @@ func TestVerifyReceiptRefused(t *testing.T) {
 	_, err = newClient(t, appstore.Config{ProductionURL: url}).VerifyReceipt(t.Context(), request())
 	if !errors.Is(err, appstore.ErrConnection) {
 		t.Errorf("got error %v, want %v", err, appstore.ErrConnection)
+	}
+}
+
+// TestConnectionCause: whoever looks at a failed connection sees where to look.
+func TestConnectionCause(t *testing.T) {
+	t.Parallel()
+	untrusted := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(untrusted.Close)
+	trusting := untrusted.Client()
+	trusting.Transport.(*http.Transport).TLSClientConfig.ServerName = "apple.example"
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	streams := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+	streams.EnableHTTP2 = true
+	streams.StartTLS()
+	t.Cleanup(streams.Close)
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	dials := func(err error) *http.Client {
+		return &http.Client{Transport: &http.Transport{
+			MaxResponseHeaderBytes: 1 << 20,
+			DialContext: func(context.Context, string, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+			},
+		}}
+	}
+	for name, test := range map[string]struct {
+		url    string
+		client *http.Client
+		want   string
+	}{
+		"authority":     {untrusted.URL, nil, "authority that this machine does not trust"},
+		"host":          {untrusted.URL, trusting, "certificate of another host"},
+		"no TLS":        {"https" + strings.TrimPrefix(plain.URL, "http"), nil, "no TLS"},
+		"refused":       {"http://" + closed.Addr().String(), nil, "refused"},
+		"HTTP/2":        {streams.URL, streams.Client(), "HTTP/2"},
+		"DNS":           {"https://apple.example", dials(&net.DNSError{Err: "no such host", Name: "apple.example", IsNotFound: true}), "DNS does not know"},
+		"DNS fails":     {"https://apple.example", dials(&net.DNSError{Err: "server misbehaving", Name: "apple.example"}), "DNS failed"},
+		"not reachable": {"https://apple.example", dials(syscall.EHOSTUNREACH), "no route"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := newClient(t, appstore.Config{ProductionURL: test.url, HTTPClient: test.client}).VerifyReceipt(t.Context(), request())
+			if !errors.Is(err, appstore.ErrConnection) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %v with %q", err, appstore.ErrConnection, test.want)
+			}
+		})
 	}
 }
 

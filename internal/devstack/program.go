@@ -32,6 +32,9 @@ func (p *Program) Ended() <-chan struct{} { return p.process.exited }
 // Err is how the program ended; to be asked after Ended only.
 func (p *Program) Err() error { return p.process.waitErr }
 
+// Signal sends the program a signal.
+func (p *Program) Signal(s os.Signal) error { return p.process.cmd.Process.Signal(s) }
+
 // Kill ends the program with SIGKILL and waits for it.
 func (p *Program) Kill() error {
 	if err := p.process.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"revalidator/internal/judge"
+	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/worker"
 )
@@ -32,7 +33,8 @@ type watchedLimiter struct {
 }
 
 func (l watchedLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error) {
-	l.first.note(key)
+	bundleID, e, _ := ledger.SplitBudget(key)
+	l.first.note(bundleID + "/" + string(e))
 	return l.Limiter.Wait(ctx, key, rate)
 }
 

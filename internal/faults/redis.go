@@ -70,6 +70,33 @@ func redisScenarios() []Scenario {
 			}),
 		},
 		{
+			Name: "Redis' clock set back", Faults: "all budgets an hour ahead of its clock, 3 times, 2 s apart",
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				return w.everyBudget(ctx, 3, func(key string) error {
+					return w.Redis.HIncrBy(ctx, key, "slot", time.Hour.Microseconds()).Err()
+				})
+			}),
+		},
+		{
+			Name: "budgets restored", Faults: "all budgets as they were at the start, as of an old snapshot, 3 times, 2 s apart",
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				snapshot := make(map[string]string)
+				err := w.everyBudget(ctx, 1, func(key string) (err error) {
+					snapshot[key], err = w.Redis.Dump(ctx, key).Result()
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				return w.everyBudget(ctx, 3, func(key string) error {
+					if snapshot[key] == "" {
+						return w.Redis.Del(ctx, key).Err()
+					}
+					return w.Redis.RestoreReplace(ctx, key, time.Hour, snapshot[key]).Err()
+				})
+			}),
+		},
+		{
 			// For less than the lease: claims that run out on the queue are asked about
 			// by who takes them at that moment, and again.
 			Name: "Redis full", Faults: "maxmemory below what is used, for 5 s",
@@ -84,6 +111,21 @@ func redisScenarios() []Scenario {
 			}),
 		},
 	}
+}
+
+// everyBudget does something to the budgets of all apps, several times.
+func (w *World) everyBudget(ctx context.Context, times int, do func(key string) error) error {
+	for range times {
+		for keys := w.Redis.Scan(ctx, 0, "revalidator:rate:{*}:*", 1000).Iterator(); keys.Next(ctx); {
+			if err := do(keys.Val()); err != nil {
+				return fmt.Errorf("%s: %w", keys.Val(), err)
+			}
+		}
+		if err := hold(ctx, 2*time.Second); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // limitRedis sets how many bytes Redis may use; 0 is all it likes.

@@ -2,6 +2,8 @@ package faults
 
 import (
 	"context"
+	"errors"
+	"syscall"
 	"time"
 )
 
@@ -39,6 +41,34 @@ func workerScenarios() []Scenario {
 			Faults:     "1 to 5 workers and 2 schedulers, started and stopped",
 			Schedulers: 2, Workers: 1, Length: 15 * time.Second,
 			Attack: comeAndGo,
+		},
+		{
+			Name:   "worker frozen",
+			Faults: "SIGSTOP to one of 2 workers for 5 s, twice: longer than it waits for a slot", AsksAgain: true,
+			Length: 20 * time.Second,
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				for range 2 {
+					if err := w.freeze(ctx, 5*time.Second, w.workers[:1]); err != nil {
+						return err
+					}
+					if err := hold(ctx, time.Second); err != nil {
+						return err
+					}
+				}
+				return nil
+			}),
+		},
+		{
+			Name:   "workers frozen for long",
+			Faults: "SIGSTOP to both workers for 12 s, longer than a lease, with a third meanwhile", AsksAgain: true,
+			Length: 20 * time.Second,
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				frozen := w.workers
+				if err := w.StartWorker(); err != nil {
+					return err
+				}
+				return w.freeze(ctx, lease+4*time.Second, frozen)
+			}),
 		},
 		poisonReceipt(),
 		withoutStores(),
@@ -93,6 +123,23 @@ func stopWorkers(times int) func(context.Context, *World) error {
 			}
 		}
 		return nil
+	})
+}
+
+// freeze has processes stand still for a while, as a machine may that is frozen.
+// Answers that were on their way are lost with the claims that run out meanwhile.
+func (w *World) freeze(ctx context.Context, d time.Duration, frozen []*process) error {
+	return w.during(ctx, func() error {
+		for _, p := range frozen {
+			if err := p.Signal(syscall.SIGSTOP); err != nil {
+				return err
+			}
+		}
+		err := hold(ctx, d)
+		for _, p := range frozen {
+			err = errors.Join(err, p.Signal(syscall.SIGCONT))
+		}
+		return err
 	})
 }
 

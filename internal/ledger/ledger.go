@@ -87,6 +87,10 @@ func (a App) Policy(p iap.Policy) iap.Policy {
 	return p
 }
 
+// AllApps names the budget of an environment over all apps, which has a breaker
+// and no rate.
+func AllApps(e iap.Environment) string { return App{}.Budget(e) }
+
 // SplitBudget is the app and the environment that a budget is for, and the size of
 // requests where it is not for all.
 func SplitBudget(budget string) (bundleID string, e iap.Environment, size string) {
@@ -145,7 +149,7 @@ type ClaimRequest struct {
 	// Held is what is with the workers already, and counts against Ahead. A
 	// backfill finds it out for itself.
 	Held Held
-	// Shares are the parts of the rate that are in force, by App.Budget, where
+	// Shares are the parts of the rate that are in force, by App.Budget or AllApps, where
 	// that is not all of it; 0 is that nobody asks now. Without Production an app
 	// waits as a whole, because that is asked first.
 	Shares map[string]float64
@@ -210,7 +214,9 @@ type Receipt struct {
 	Rests bool
 	// Rule is by which rule the receipt is checked now.
 	Rule iap.Rule
-	App  App
+	// ReadAt is when the claim was seen to be held.
+	ReadAt time.Time
+	App    App
 }
 
 // Accepted is whether Apple ever accepted the receipt, whatever was believed of

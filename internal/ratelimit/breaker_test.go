@@ -68,11 +68,29 @@ func (b bench) mustWait() Slot {
 	return s
 }
 
-// age moves a time of the budget back, which passes the time.
-func (b bench) age(field string, d time.Duration) {
+// age lets time pass: it moves what is known into the past.
+func (b bench) age(d time.Duration) {
 	b.t.Helper()
-	if err := b.redis.HIncrBy(b.t.Context(), redisKey(key), field, -d.Microseconds()).Err(); err != nil {
+	err := b.update(b.t.Context(), parse(key).of, func(h *health, _ int64) { h.shift(-d.Microseconds()) })
+	if err != nil {
 		b.t.Fatal(err)
+	}
+}
+
+// shift moves all times.
+func (h *health) shift(by int64) {
+	move := func(times ...*int64) {
+		for _, at := range times {
+			if *at != 0 {
+				*at += by
+			}
+		}
+	}
+	for _, p := range h.Parts {
+		for i := range p.Breaker.Probes {
+			move(&p.Breaker.Probes[i].At)
+		}
+		move(&p.Breaker.Opened, &p.Breaker.Until, &p.Answers.From, &p.Last, &p.ShareAt, &p.Cut, &p.Blocked)
 	}
 }
 
@@ -137,16 +155,21 @@ func TestBreakerOpens(t *testing.T) {
 	}
 }
 
-// TestGoodAnswersTravelWithBookings saves a call to Redis for each of them.
-func TestGoodAnswersTravelWithBookings(t *testing.T) {
-	b := newBench(t)
-	for range 20 {
-		b.report(b.mustWait(), Answered)
+// TestGoodAnswersAreToldTogether saves a call to Redis for each of them.
+func TestGoodAnswersAreToldTogether(t *testing.T) {
+	now := time.Now()
+	t.Parallel()
+	client := connect(t, redistest.Start(t))
+	b := bench{newLimiter(t, Config{Redis: client, MaxWait: time.Hour, Now: func() time.Time { return now }}), t, client}
+	other := bench{newLimiter(t, Config{Redis: client}), t, client}
+	b.hear(20, Answered)
+	if n := client.Exists(t.Context(), healthKey("Production")).Val(); n != 0 {
+		t.Error("good answers were told at once")
 	}
-	b.mustWait()
-	other := bench{newLimiter(t, Config{Redis: b.redis}), t, b.redis}
-	if v := other.hear(20, Distress); v.Open {
-		t.Errorf("another process, after 20 good answers here: %+v, want not open", v)
+	now = now.Add(notesAge)
+	b.hear(1, Answered)
+	if v := other.hear(21, Distress); v.Open {
+		t.Errorf("another process, after 21 good answers here: %+v, want not open", v)
 	}
 	if v := other.hear(1, Distress); !v.Opened {
 		t.Errorf("one more of trouble: %+v, want open", v)
@@ -156,11 +179,9 @@ func TestGoodAnswersTravelWithBookings(t *testing.T) {
 // TestOldAnswersDoNotCount: a long good time says nothing about now.
 func TestOldAnswersDoNotCount(t *testing.T) {
 	b := newBench(t)
-	for range 100 {
-		b.report(b.mustWait(), Answered)
-	}
-	b.mustWait()
-	b.age("from", 11*time.Second)
+	b.hear(100, Answered)
+	b.hear(1, Distress) // which tells of them
+	b.age(11 * time.Second)
 	if v := b.hear(20, Distress); !v.Opened {
 		t.Errorf("20 of trouble after that: %+v, want open", v)
 	}
@@ -171,7 +192,7 @@ func TestSlowBudgetCountsLonger(t *testing.T) {
 	b := newBench(t)
 	for range 19 {
 		b.hear(1, Distress)
-		b.age("from", 15*time.Second)
+		b.age(15 * time.Second)
 	}
 	if v := b.hear(1, Distress); !v.Opened {
 		t.Errorf("20 of trouble in 5 minutes: %+v, want open", v)
@@ -211,7 +232,7 @@ func TestProbesCloseTheBreaker(t *testing.T) {
 	if s := b.look(); !s.Open || s.Share != 1 {
 		t.Errorf("state %+v, want open at the whole rate", s)
 	}
-	b.age("until", 30*time.Second)
+	b.age(30 * time.Second)
 	probes := []Slot{b.mustWait(), b.mustWait(), b.mustWait()}
 	for i, p := range probes {
 		if !p.IsProbe() {
@@ -247,7 +268,7 @@ func TestBadProbeWaitsLonger(t *testing.T) {
 	b.hear(20, Distress)
 	for i, want := range []time.Duration{60, 120, 240, 480, 600, 600} {
 		want *= time.Second
-		b.age("until", time.Hour)
+		b.age(time.Hour)
 		probe, late := b.mustWait(), b.mustWait()
 		v := b.report(probe, Distress)
 		if !v.Open || v.Opened || v.RetryAfter > want || v.RetryAfter < want-10*time.Second {
@@ -263,7 +284,7 @@ func TestBadProbeWaitsLonger(t *testing.T) {
 func TestLostProbesAreReplaced(t *testing.T) {
 	b := newBench(t)
 	b.hear(20, Distress)
-	b.age("until", 30*time.Second)
+	b.age(30 * time.Second)
 	first := b.mustWait()
 	b.mustWait()
 	b.mustWait()
@@ -273,7 +294,7 @@ func TestLostProbesAreReplaced(t *testing.T) {
 		t.Error("no probe in the place of one that says nothing")
 	}
 	b.refusal()
-	b.age("probed", defaultPatience+time.Second)
+	b.age(defaultPatience + time.Second)
 	if !b.mustWait().IsProbe() {
 		t.Error("no probe in the place of those of a worker that is gone")
 	}
@@ -317,11 +338,11 @@ func TestRateIsHalvedAndCreepsBack(t *testing.T) {
 				t.Errorf("share %v, want %v", got, test.share)
 			}
 			if test.share < 1 {
-				b.age("share_at", 5*time.Minute)
+				b.age(5 * time.Minute)
 				if got := b.look().Share; got < 0.74 || got > 0.76 {
 					t.Errorf("share 5 minutes later %v, want 0.75", got)
 				}
-				b.age("share_at", time.Hour)
+				b.age(time.Hour)
 				if got := b.look().Share; got != 1 {
 					t.Errorf("share much later %v, want 1", got)
 				}
@@ -334,7 +355,7 @@ func TestRateIsNeverHalvedToNothing(t *testing.T) {
 	b := newBench(t)
 	for range 20 {
 		b.hear(1, Limited)
-		b.age("share_at", 11*time.Second)
+		b.age(11 * time.Second)
 	}
 	if got := b.look().Share; got < 1.0/32 || got > 0.05 {
 		t.Errorf("share %v, want about 1/32", got)
@@ -382,7 +403,6 @@ func TestHalvingReachesTheSleepers(t *testing.T) {
 // not exceeded.
 func TestEmptiedRedisForgetsTheTrouble(t *testing.T) {
 	b := newBench(t)
-	b.maxWait = 10 * time.Second
 	r := Rate{PerSecond: 2, Burst: 5}
 	slots := mustBook(t, b.Limiter, key, r, 5)
 	b.hear(20, Distress)
@@ -390,15 +410,12 @@ func TestEmptiedRedisForgetsTheTrouble(t *testing.T) {
 	if err := b.redis.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := b.book(t.Context(), key, r); !errors.Is(err, ErrBusy) {
-		t.Fatalf("first booking after the emptying: got %v, want ErrBusy", err)
-	}
 	if s := b.look(); s.Open || s.Share != 1 {
 		t.Errorf("state %+v, want as configured", s)
 	}
-	b.maxWait = time.Minute
+	// Without what was saved up.
 	checkWindows(t, append(slots, mustBook(t, b.Limiter, key, r, 20)...), r)
-	if _, err := b.Report(t.Context(), key, Slot{probe: 7}, Distress, "timeout"); err != nil {
+	if _, err := b.Report(t.Context(), key, Slot{probe: 7, of: "com.example.app"}, Distress, "timeout"); err != nil {
 		t.Errorf("report of a probe of before: %v", err)
 	}
 }

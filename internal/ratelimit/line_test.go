@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -48,18 +49,14 @@ func TestThoseWhoWaitShareABooking(t *testing.T) {
 	var wg sync.WaitGroup
 	book := func(i int) {
 		wg.Go(func() {
-			slot, _, err := limiter.book(t.Context(), key, r)
+			b, err := limiter.book(t.Context(), line{key: key, rate: r})
 			if err != nil {
 				t.Errorf("book: %v", err)
 			}
-			slots[i] = slot.at
+			slots[i] = b.slot.at
 		})
 	}
-	inLine := func() int {
-		limiter.mu.Lock()
-		defer limiter.mu.Unlock()
-		return len(limiter.lines[line{key, r}])
-	}
+	inLine := func() int { return limiter.waiting(line{key: key, rate: r}) }
 	book(0)
 	until(t, func() bool { return g.calls.Load() == 1 })
 	for i := 1; i < n; i++ {
@@ -72,6 +69,57 @@ func TestThoseWhoWaitShareABooking(t *testing.T) {
 		t.Errorf("%d calls to Redis, want one for the first and one for all others", got)
 	}
 	checkWindows(t, slots, r)
+}
+
+// waiting is how many wait in a line for a booking.
+func (l *Limiter) waiting(in line) int {
+	l.mu.Lock()
+	q := l.lines[in]
+	l.mu.Unlock()
+	if q == nil {
+		return 0
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// TestThoseWhoWaitMayLeave: nobody waits for an answer of Redis longer than for
+// its own time, unless it asked.
+func TestThoseWhoWaitMayLeave(t *testing.T) {
+	t.Parallel()
+	client := connect(t, redistest.Start(t))
+	limiter := newLimiter(t, Config{Redis: client, MaxWait: time.Hour})
+	in := line{key: key, rate: Rate{PerSecond: 10, Burst: 1}}
+	mustBook(t, limiter, in.key, in.rate, 1)
+	g := &gate{open: make(chan struct{})}
+	client.AddHook(g)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if _, err := limiter.book(t.Context(), in); err != nil {
+			t.Errorf("book: %v", err)
+		}
+	})
+	until(t, func() bool { return g.calls.Load() == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		_, err := limiter.book(ctx, in)
+		left <- err
+	}()
+	until(t, func() bool { return limiter.waiting(in) == 1 })
+	cancel()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("left with %v, want %v", err, context.Canceled)
+	}
+	if n := limiter.waiting(in); n != 0 {
+		t.Errorf("%d wait, want nobody", n)
+	}
+	close(g.open)
+	asking.Wait()
+	if len(limiter.lines) != 0 {
+		t.Errorf("%d lines are left, want none", len(limiter.lines))
+	}
 }
 
 // until polls for a condition.

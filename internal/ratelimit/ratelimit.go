@@ -1,9 +1,9 @@
-// Package ratelimit keeps the one budget of requests that all workers share
-// per app and environment: it books slots in Redis and sleeps until they come.
-// Signs of distress in the answers lower the rate for a while, and open a
-// breaker when most answers are trouble. How large a budget is, which answers
-// are trouble, and what becomes of work that has to wait, it leaves to its
-// callers.
+// Package ratelimit keeps the one budget of requests that all workers share for
+// each app, source and environment: it books slots in Redis and sleeps until they
+// come. Signs of distress in the answers lower the rate for a while. A breaker
+// holds calls back: of all apps when most are failing, and else of the one app, or
+// size of request, that fails alone. How large a budget is, which answers are
+// trouble, and what becomes of work that has to wait, it leaves to its callers.
 package ratelimit
 
 import (
@@ -21,13 +21,18 @@ import (
 var (
 	// ErrBusy is matched by every *BusyError.
 	ErrBusy = errors.New("no free slot")
-	// ErrUnavailable says that Redis did not answer. Without it nobody knows
-	// what the others send, so there is no slot either.
+	// ErrUnavailable says that Redis did not answer, or not as it should. Without it
+	// nobody knows what the others send, so there is no slot either.
 	ErrUnavailable = errors.New("rate limiter unavailable")
-	// ErrForgotten says that Redis was emptied or replaced while the slot was
-	// waited for. The queue is gone with it, and so, before long, is the claim of
+	// ErrForgotten says that Redis lost the slot while it was waited for: it was
+	// emptied or replaced, evicts keys, was set back to an earlier state, or its
+	// clock was. The queue may be gone with it, and so, before long, the claim of
 	// whoever waited: others may be asking already.
-	ErrForgotten = errors.New("redis was emptied meanwhile")
+	ErrForgotten = errors.New("redis lost the booked slot meanwhile")
+	// ErrLate says that the slot is past: this process stood still, or its machine
+	// did. Nothing may be sent now that others do not expect, and what was claimed
+	// before may have been given to them.
+	ErrLate = errors.New("the booked slot is past")
 )
 
 // BusyError is a refusal: the next free slot is further away than MaxWait, and
@@ -36,9 +41,14 @@ type BusyError struct {
 	// RetryAfter is how far away the next free slot is now. Everybody who is
 	// refused hears the same, so add jitter.
 	RetryAfter time.Duration
+	// BlockedUntil is the end of a block, the zero time where there is none.
+	BlockedUntil time.Time
 }
 
 func (e *BusyError) Error() string {
+	if !e.BlockedUntil.IsZero() {
+		return fmt.Sprintf("no free slot for %v: blocked until %s", e.RetryAfter.Round(time.Millisecond), e.BlockedUntil.UTC().Format(time.RFC3339))
+	}
 	return fmt.Sprintf("no free slot for %v", e.RetryAfter.Round(time.Millisecond))
 }
 
@@ -77,22 +87,27 @@ type Config struct {
 	// Sleep waits for d or until ctx ends, whose error it returns. Nil sleeps
 	// by the real clock.
 	Sleep func(ctx context.Context, d time.Duration) error
+	// Now is the process's own monotonic clock. Nil is the real one.
+	Now func() time.Time
 }
 
 // Limiter hands out the slots of any number of budgets, first come, first
 // served. It is safe for concurrent use; make one with New.
+//
+// A budget is named by an app, what it asks, and the size of the request where
+// that counts: "com.example.reader/Production/8 to 16 KiB". The rate is one for all
+// sizes.
 type Limiter struct {
 	redis    redis.UniversalClient
 	maxWait  time.Duration
 	patience time.Duration
 	sleep    func(context.Context, time.Duration) error
+	now      func() time.Time
 
-	mu  sync.Mutex
-	met map[string]bool // budgets that exist unless Redis was emptied
-	// good are answers that the budgets have not been told of.
-	good map[string]int64
-	// lines are those who wait for a booking; one that is here is served.
-	lines map[line][]chan<- booking
+	mu    sync.Mutex
+	lines map[line]*queue
+	known map[string]known // by key of the budget in Redis
+	notes map[string]*notes
 }
 
 // defaultPatience is longer than a call to Apple takes that runs into its
@@ -110,62 +125,99 @@ func New(c Config) (*Limiter, error) {
 	if c.Sleep == nil {
 		c.Sleep = sleep
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	return &Limiter{
-		redis: c.Redis, maxWait: c.MaxWait, patience: cmp.Or(c.Patience, defaultPatience), sleep: c.Sleep,
-		met: make(map[string]bool), good: make(map[string]int64),
-		lines: make(map[line][]chan<- booking),
+		redis: c.Redis, maxWait: c.MaxWait, patience: cmp.Or(c.Patience, defaultPatience), sleep: c.Sleep, now: c.Now,
+		lines: make(map[line]*queue), known: make(map[string]known), notes: make(map[string]*notes),
 	}, nil
 }
 
 // Slot is the right to one call. Its zero value is one that nobody booked.
 type Slot struct {
-	at    int64 // UNIX microseconds of the clock of Redis, as the others
-	cut   int64 // when the line was last broken up at the time of the booking
-	probe int64 // names the pause of the breaker after which it is a probe
-	born  int64 // names the budget among those of the same key that were lost
+	at    int64  // UNIX microseconds of the clock of Redis, as the others
+	cut   int64  // when the line was last broken up at the time of the booking
+	born  int64  // names the line
+	probe int64  // names the probe, 0 where it is none
+	of    string // the scope of the breaker that it probes
 }
 
 // IsProbe reports whether the call tells if an open breaker may close.
 func (s Slot) IsProbe() bool { return s.probe != 0 }
 
-// Wait books the next free slot of the budget key and sleeps until it comes.
-// What is heard of the call is to be told with Report. Its errors are a
-// *BusyError where that slot is further away than MaxWait, an *OpenError while
-// the breaker is open, ErrUnavailable where Redis does not answer, ErrForgotten
-// where it has been emptied, and the error of ctx as such. A slot that was booked when ctx ends is lost.
+const (
+	// late is by how much a sleeper may miss its slot: as much more than the rate
+	// may be sent within a second. A busy machine wakes those who sleep late.
+	late = 200 * time.Millisecond
+	// slowAnswer is how long Redis may take to confirm a slot until that is not
+	// good any more. What is asked for at the same moment is sent at the same moment.
+	slowAnswer = time.Second
+)
+
+// Wait books the next free slot of a budget and sleeps until it comes. What is
+// heard of the call is to be told with Report. Its errors are a *BusyError where
+// that slot is further away than MaxWait, an *OpenError while a breaker is open,
+// ErrUnavailable where Redis does not answer, ErrForgotten where it lost the slot,
+// ErrLate where the slot has passed and another is to be waited for, and the error
+// of ctx as such. A slot that was booked when ctx ends is lost.
 func (l *Limiter) Wait(ctx context.Context, key string, r Rate) (Slot, error) {
 	if err := r.Validate(); err != nil {
 		return Slot{}, err
 	}
 	for {
-		slot, wait, err := l.book(ctx, key, r)
-		if err != nil || wait <= 0 {
-			return slot, err
+		b, err := l.book(ctx, line{key: key, rate: r})
+		var open *OpenError
+		if errors.As(err, &open) && open.RetryAfter <= 0 {
+			b, err = l.bookProbe(ctx, key, r)
 		}
-		stands := false
-		if err = l.sleep(ctx, wait); err == nil {
-			stands, err = l.stands(ctx, key, slot)
+		if err != nil {
+			return Slot{}, err
 		}
-		if err == nil && stands {
-			return slot, nil
+		stands, err := l.await(ctx, key, b)
+		if stands {
+			return b.slot, nil
 		}
-		l.giveUp(ctx, key, slot)
+		l.giveUp(ctx, key, b.slot)
 		if err != nil {
 			return Slot{}, err
 		}
 	}
 }
 
-// Block closes the budget key until a time, as a 429 with Retry-After asks:
-// nobody gets a slot before, and those who sleep for one are sent to the end of
-// the line. A time in the past, or before the end of an earlier block, changes
-// nothing. An emptied Redis forgets it.
-func (l *Limiter) Block(ctx context.Context, key string, until time.Time) error {
-	err := blockScript.Run(ctx, l.redis, []string{redisKey(key)}, until.UnixMicro(), lifetime.Milliseconds()).Err()
-	if err != nil {
-		return unavailable(ctx, "block", key, err)
+// await sleeps until a slot comes, and reports whether it is good then: a block
+// or a cut that came meanwhile is for the sleepers too.
+func (l *Limiter) await(ctx context.Context, key string, b booking) (stands bool, err error) {
+	if b.wait <= 0 {
+		return l.inTime(b.sent)
 	}
-	return nil
+	asleep := l.now()
+	if err := l.sleep(ctx, b.wait); err != nil {
+		return false, err
+	}
+	asked := l.now()
+	s, err := l.ask(ctx, line{key: key}, 0)
+	if err != nil {
+		return false, err
+	}
+	took := l.now().Sub(asked)
+	switch {
+	case asked.Sub(asleep)-b.wait > late, micros(s.now-b.slot.at)-took > late:
+		return false, fmt.Errorf("confirm a slot of %s: %w", key, ErrLate)
+	case s.cut > b.slot.cut || s.blocked > b.slot.at || s.held != 0 && !b.slot.IsProbe():
+		return false, nil
+	case s.born != b.slot.born:
+		return false, fmt.Errorf("confirm a slot of %s: %w", key, ErrForgotten)
+	}
+	return l.inTime(asked)
+}
+
+// inTime is whether what Redis was asked at some moment is good now.
+func (l *Limiter) inTime(asked time.Time) (bool, error) {
+	if took := l.now().Sub(asked); took > slowAnswer {
+		return false, fmt.Errorf("%w: redis answered, or this process went on, after %v", ErrLate, took.Round(time.Millisecond))
+	}
+	return true, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -177,4 +229,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+
+// when is a time of the clock of Redis, the zero time where there is none.
+func when(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
 }

@@ -42,11 +42,11 @@ func mustBook(t *testing.T, l *Limiter, key string, r Rate, n int) []int64 {
 	t.Helper()
 	slots := make([]int64, n)
 	for i := range slots {
-		booked, _, err := l.book(t.Context(), key, r)
+		booked, err := l.book(t.Context(), line{key: key, rate: r})
 		if err != nil {
 			t.Fatalf("book slot %d: %v", i, err)
 		}
-		slots[i] = booked.at
+		slots[i] = booked.slot.at
 	}
 	return slots
 }
@@ -98,13 +98,13 @@ func bookTogether(t *testing.T, url, key string, r Rate) []int64 {
 		for range 8 {
 			wg.Go(func() {
 				for range 10 {
-					booked, _, err := limiter.book(t.Context(), key, r)
+					booked, err := limiter.book(t.Context(), line{key: key, rate: r})
 					if err != nil {
 						t.Errorf("book: %v", err)
 						return
 					}
 					mu.Lock()
-					slots = append(slots, booked.at)
+					slots = append(slots, booked.slot.at)
 					mu.Unlock()
 				}
 			})
@@ -165,9 +165,9 @@ func TestBudgetsAreIndependent(t *testing.T) {
 	r := Rate{PerSecond: 0.01, Burst: 1}
 	mustBook(t, limiter, "com.example.greedy/Production", r, 20)
 	for _, other := range []string{"com.example.greedy/Sandbox", "com.example.modest/Production"} {
-		_, wait, err := limiter.book(t.Context(), other, r)
-		if err != nil || wait != 0 {
-			t.Errorf("first slot of %s: wait %v, %v; want none", other, wait, err)
+		b, err := limiter.book(t.Context(), line{key: other, rate: r})
+		if err != nil || b.wait != 0 {
+			t.Errorf("first slot of %s: wait %v, %v; want none", other, b.wait, err)
 		}
 	}
 }
