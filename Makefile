@@ -8,7 +8,7 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary lint fuzz demo simulate bench faults soak clean
+.PHONY: help build $(PROGRAMS) test binary model lint fuzz demo simulate bench faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: ## run every test beside a throw-away Postgres and Redis
 
 binary: revalidator ## run the tests of the command line with the built program
 	REVALIDATOR_TEST_BINARY=$(CURDIR)/bin/revalidator $(GO) run ./cmd/devstack -- $(GO) test -count=1 ./cmd/revalidator
+
+model: ## visit every interleaving of the claim protocol, within bounds
+	$(GO) test -count=1 -v -run '^TestExplore$$' ./internal/model -full
 
 lint: ## check format, go vet and staticcheck; silent where all is well
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi

@@ -37,6 +37,8 @@ type Verify struct {
 	Generation int64  `json:"generation"`
 	RunID      int64  `json:"run,omitempty"`
 	BundleID   string `json:"app"`
+	// Installation is whose claim it is; Queue.Enqueue sets it.
+	Installation string `json:"installation,omitempty"`
 	// Large sends the task to QueueLarge.
 	Large bool `json:"-"`
 	// Allowance is how much longer the task may take than that of a small
@@ -44,9 +46,15 @@ type Verify struct {
 	Allowance time.Duration `json:"-"`
 }
 
-// TaskID is the same for the same claim, and of no other claim ever: an id
-// that was archived or orphaned in Redis never blocks a later one.
-func (v Verify) TaskID() string { return fmt.Sprintf("r:%d:%d", v.ReceiptID, v.Generation) }
+// TaskID is the same for the same claim, and of no other claim of any installation:
+// an id that was archived or orphaned in Redis never blocks a later one.
+func (v Verify) TaskID() string {
+	id := fmt.Sprintf("r:%d:%d", v.ReceiptID, v.Generation)
+	if v.Installation == "" {
+		return id
+	}
+	return v.Installation + ":" + id
+}
 
 // Queue is the queue that the task travels in.
 func (v Verify) Queue() string {

@@ -23,6 +23,7 @@ func TestTaskID(t *testing.T) {
 		"the claim for another run":    {jobs.Verify{ReceiptID: 12, Generation: 3, RunID: 2, BundleID: app}, "r:12:3"},
 		"the claim as a large receipt": {jobs.Verify{ReceiptID: 12, Generation: 3, Large: true}, "r:12:3"},
 		"the next claim":               {jobs.Verify{ReceiptID: 12, Generation: 4}, "r:12:4"},
+		"of an installation":           {jobs.Verify{ReceiptID: 12, Generation: 3, Installation: "5e1f00000000"}, "5e1f00000000:r:12:3"},
 		"digits that move":             {jobs.Verify{ReceiptID: 1, Generation: 23}, "r:1:23"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package jobs_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -19,6 +20,8 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const timeout = 90 * time.Second
+
+var slogDiscard = slog.New(slog.DiscardHandler)
 
 // fixture is a queue in a Redis of its own, and a look into it.
 type fixture struct {
@@ -124,18 +127,106 @@ func TestEnqueueOnce(t *testing.T) {
 	}
 }
 
-// TestArchivedTaskBlocksItsOwnClaimOnly archives a task, whose id asynq then
-// keeps for 90 days.
-func TestArchivedTaskBlocksItsOwnClaimOnly(t *testing.T) {
+// TestEndedTaskIsNoTask has the id of a claim in Redis already, as after a database
+// was restored: a task that has ended, in whatever way, is replaced, one that waits
+// is not.
+func TestEndedTaskIsNoTask(t *testing.T) {
+	for name, end := range map[string]func(f fixture, v jobs.Verify) error{
+		"pending": func(fixture, jobs.Verify) error { return nil },
+		"archived": func(f fixture, v jobs.Verify) error {
+			return f.inspector.ArchiveTask(v.Queue(), v.TaskID())
+		},
+		"completed": func(f fixture, v jobs.Verify) error {
+			f.work(func(context.Context, *asynq.Task) error { return nil }, func() bool {
+				info, err := f.inspector.GetTaskInfo(v.Queue(), v.TaskID())
+				return err == nil && info.State == asynq.TaskStateCompleted
+			})
+			return nil
+		},
+		// What asynq's pages leave of the tasks that they archive beyond 10,000.
+		"orphaned": func(f fixture, v jobs.Verify) error {
+			if err := f.inspector.ArchiveTask(v.Queue(), v.TaskID()); err != nil {
+				return err
+			}
+			return f.redis.Del(f.t.Context(), "asynq:{receipts}:archived").Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t)
+			task := jobs.Verify{ReceiptID: 7, Generation: 3, BundleID: app}
+			q := f.Retaining(time.Hour)
+			f.must(q.Enqueue(t.Context(), []jobs.Verify{task}))
+			f.must(end(f, task))
+			f.must(q.Enqueue(t.Context(), []jobs.Verify{task}))
+			if diff := cmp.Diff([]string{"r:7:3"}, f.pending(jobs.QueueSmall)); diff != "" {
+				t.Errorf("tasks that wait (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestActiveTaskIsATask enqueues a claim again while a worker has its task.
+func TestActiveTaskIsATask(t *testing.T) {
 	f := open(t)
 	task := jobs.Verify{ReceiptID: 7, Generation: 3, BundleID: app}
 	f.must(f.Enqueue(t.Context(), []jobs.Verify{task}))
-	f.must(f.inspector.ArchiveTask(task.Queue(), task.TaskID()))
-	f.must(f.Enqueue(t.Context(), []jobs.Verify{task}))
-	task.Generation++
-	f.must(f.Enqueue(t.Context(), []jobs.Verify{task}))
-	if diff := cmp.Diff([]string{"r:7:4"}, f.pending(jobs.QueueSmall)); diff != "" {
-		t.Errorf("tasks that wait (-want +got)\n%s", diff)
+	runs := make(chan struct{}, 2)
+	f.work(func(ctx context.Context, _ *asynq.Task) error {
+		runs <- struct{}{}
+		return f.Enqueue(ctx, []jobs.Verify{task})
+	}, func() bool { return len(runs) == 1 && len(f.pending(jobs.QueueSmall)) == 0 })
+	if len(runs) != 1 {
+		t.Errorf("the task ran %d times, want once", len(runs))
+	}
+}
+
+// work serves the queue until something is so.
+func (f fixture) work(handle asynq.HandlerFunc, until func() bool) {
+	f.t.Helper()
+	server := asynq.NewServerFromRedisClient(f.redis, asynq.Config{
+		Queues: map[string]int{jobs.QueueSmall: 1}, TaskCheckInterval: 10 * time.Millisecond, LogLevel: asynq.FatalLevel,
+	})
+	f.must(server.Start(handle))
+	defer server.Shutdown()
+	f.until(until)
+}
+
+// until polls until something is so.
+func (f fixture) until(holds func() bool) {
+	f.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-f.t.Context().Done():
+			f.t.Fatal("not within the time of the test")
+		}
+	}
+}
+
+// TestMissing tells claims with a task from those without.
+func TestMissing(t *testing.T) {
+	f := open(t)
+	own := f.Of(func() jobs.Owner { return jobs.Owner{Installation: "5e1f00000000"} })
+	tasks := []jobs.Verify{
+		{ReceiptID: 1, Generation: 1, BundleID: app}, {ReceiptID: 2, Generation: 1, BundleID: app, Large: true},
+		{ReceiptID: 3, Generation: 1, BundleID: app}, {ReceiptID: 4, Generation: 1, BundleID: app},
+	}
+	f.must(own.Enqueue(t.Context(), tasks[:3]))
+	f.must(f.inspector.ArchiveTask(jobs.QueueSmall, "5e1f00000000:r:3:1"))
+	f.must(f.Enqueue(t.Context(), tasks[3:])) // of another installation
+	missing, err := own.Missing(t.Context(), tasks)
+	f.must(err)
+	var got []int64
+	for _, v := range missing {
+		got = append(got, v.ReceiptID)
+	}
+	if diff := cmp.Diff([]int64{3, 4}, got); diff != "" {
+		t.Errorf("receipts without a task (-want +got)\n%s", diff)
+	}
+	if missing, err := own.Missing(t.Context(), nil); err != nil || missing != nil {
+		t.Errorf("of nothing: got %v and %v, want nothing", missing, err)
 	}
 }
 

@@ -173,6 +173,23 @@ func (db *DB) ReleaseExpired(ctx context.Context, now time.Time) (int64, error) 
 	return result.RowsAffected()
 }
 
+// ClaimsBefore are claims that were made before a time and have not ended, those
+// that run out first first, and no more than limit. lease is for how long claims on
+// small receipts are made.
+func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]ledger.Claim, error) {
+	const query = `
+		SELECT id, generation, bundle_id, byte_size, coalesce(next_check_at, claimed_until) AS next_check_at
+		FROM receipts r
+		WHERE claimed_until IS NOT NULL
+		  AND claimed_until - make_interval(secs => floor(byte_size * $2::float8)) < $1
+		ORDER BY claimed_until, id LIMIT $3`
+	var claims []ledger.Claim
+	if err := db.db.SelectContext(ctx, &claims, query, made.Add(lease), leasePerByte, limit); err != nil {
+		return nil, fmt.Errorf("look for old claims: %w", err)
+	}
+	return claims, nil
+}
+
 // FollowEpoch makes the database follow the queue: where the queue's epoch is
 // another than the one that claims were made under, its tasks are gone, and
 // every claim is released. Of several callers one does it.

@@ -8,6 +8,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
@@ -64,7 +65,8 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		var stored []ledger.Outcome
 		var places []int
 		for i, o := range outcomes {
-			if saved[i].Held = held[o.ReceiptID] == o.Generation; saved[i].Held {
+			generation, claimed := held[o.ReceiptID]
+			if saved[i].Held = (claim.Receipt{Generation: generation, Claimed: claimed}).Holds(o.Generation); saved[i].Held {
 				delete(held, o.ReceiptID) // the same outcome twice counts once
 				stored, places = append(stored, o), append(places, i)
 			}

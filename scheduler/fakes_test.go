@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -164,6 +165,19 @@ func (s *fakeStore) ReleaseExpired(_ context.Context, now time.Time) (int64, err
 	return s.release(func(until time.Time) bool { return until.Before(now) }), nil
 }
 
+func (s *fakeStore) ClaimsBefore(_ context.Context, made time.Time, lease time.Duration, _ int) (claims []ledger.Claim, err error) {
+	if err := s.begin("ClaimsBefore"); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	for id, until := range s.until {
+		if until.Before(made.Add(lease)) {
+			claims = append(claims, s.claims[id])
+		}
+	}
+	return claims, nil
+}
+
 func (s *fakeStore) FollowEpoch(_ context.Context, epoch string) (int64, bool, error) {
 	if err := s.begin("FollowEpoch"); err != nil {
 		return 0, false, err
@@ -208,23 +222,35 @@ type fakeQueue struct {
 	mu    sync.Mutex
 	epoch string
 	tasks []jobs.Verify
-	beats []string // who beat, and "" for one that left
 }
 
-func (q *fakeQueue) Beat(_ context.Context, scheduler string) error { return q.beat("Beat", scheduler) }
-
-func (q *fakeQueue) Leave(context.Context, string) error { return q.beat("Leave", "") }
-
-func (q *fakeQueue) beat(method, scheduler string) error {
-	if q.store.fail != nil {
-		if err := q.store.fail(method); err != nil {
-			return err
-		}
-	}
+// Missing are tasks that were never enqueued.
+func (q *fakeQueue) Missing(_ context.Context, tasks []jobs.Verify) (missing []jobs.Verify, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.beats = append(q.beats, scheduler)
-	return nil
+	for _, v := range tasks {
+		if !slices.ContainsFunc(q.tasks, func(w jobs.Verify) bool { return w.TaskID() == v.TaskID() }) {
+			missing = append(missing, v)
+		}
+	}
+	return missing, nil
+}
+
+// fakePresence is one that a test may have contested, or end by an error.
+type fakePresence struct {
+	contested atomic.Bool
+	lost      chan error
+}
+
+func (p *fakePresence) Contested() bool { return p.contested.Load() }
+
+func (p *fakePresence) Run(ctx context.Context) error {
+	select {
+	case err := <-p.lost:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 func (q *fakeQueue) Enqueue(ctx context.Context, tasks []jobs.Verify) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
@@ -46,7 +47,8 @@ var ErrRunLost = errors.New("the run has ended or has another owner")
 
 // Feed keeps the queue filled for a run that this scheduler owns, until nothing
 // of the run is left, its window is over, or ctx ends; then it returns the
-// totals. A run that is left unfinished is taken over by another scheduler.
+// totals. A run that is left unfinished is taken over by another scheduler. Its
+// error is jobs.ErrNotOwner where the queue belongs to another installation.
 //
 // Claims are committed before their tasks are enqueued. A process that dies in
 // between leaves claims that run out, never a task without a claim.
@@ -60,7 +62,7 @@ func (s *Scheduler) Feed(ctx context.Context, run ledger.Run) (ledger.RunTotals,
 		}
 		done, err := s.feedOnce(ctx, run)
 		switch {
-		case errors.Is(err, ErrRunLost):
+		case errors.Is(err, ErrRunLost), errors.Is(err, jobs.ErrNotOwner):
 			return ledger.RunTotals{}, err
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
@@ -90,12 +92,15 @@ func (s *Scheduler) feedOnce(ctx context.Context, run ledger.Run) (done bool, er
 	if err := s.tidy(ctx, now); err != nil {
 		return false, err
 	}
+	if s.cfg.Presence != nil && s.cfg.Presence.Contested() {
+		return false, nil // which is logged there
+	}
 	claimed, err := s.fill(ctx, run)
 	if err != nil || claimed > 0 {
 		return false, err
 	}
 	left, err := s.hasWork(ctx, run, now)
-	return err == nil && !left, err
+	return err == nil && claim.RunIsOver(claimed, left), err
 }
 
 // enqueueTimeout is how long the tasks of claims may take to the queue.
@@ -107,7 +112,7 @@ const enqueueTimeout = 30 * time.Second
 func (s *Scheduler) enqueue(ctx context.Context, run ledger.Run, claims []ledger.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enqueueTimeout)
 	defer cancel()
-	return s.cfg.Queue.Enqueue(ctx, s.tasks(run, claims))
+	return s.cfg.Queue.Enqueue(ctx, s.tasks(run.ID, claims))
 }
 
 // tidy frees what nobody works on any more: claims on a queue that was emptied
@@ -128,7 +133,10 @@ func (s *Scheduler) tidy(ctx context.Context, now time.Time) error {
 	if expired > 0 {
 		s.cfg.Logger.Warn("claims ran out", "claims", expired)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.reportSilent(ctx, now)
 }
 
 // claim claims receipts of a run, about limit of them at most.
@@ -168,11 +176,11 @@ func (s *Scheduler) hasWork(ctx context.Context, run ledger.Run, now time.Time) 
 	return s.cfg.Store.HasWork(ctx, run, now)
 }
 
-func (s *Scheduler) tasks(run ledger.Run, claims []ledger.Claim) []jobs.Verify {
+func (s *Scheduler) tasks(runID int64, claims []ledger.Claim) []jobs.Verify {
 	tasks := make([]jobs.Verify, len(claims))
 	for i, c := range claims {
 		tasks[i] = jobs.Verify{
-			ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID,
+			ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: runID, BundleID: c.BundleID,
 			Large: c.ByteSize >= s.cfg.Feed.LargeBytes, Allowance: ledger.Allowance(c.ByteSize),
 		}
 	}

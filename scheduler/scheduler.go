@@ -17,6 +17,7 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/pulse"
+	"revalidator/jobs"
 )
 
 // Config says what a Scheduler does. Window and the durations of Feed have
@@ -24,6 +25,8 @@ import (
 type Config struct {
 	Store Store
 	Queue Queue
+	// Presence says that the scheduler is running; nil says nothing.
+	Presence Presence
 	// Budgets tell of which apps less is asked now, or nothing; nil is none.
 	Budgets Budgets
 	// Clocks tell of endpoints whose checks are held because the clock is wrong;
@@ -54,8 +57,9 @@ type Config struct {
 // Scheduler opens runs at their slots, and feeds them. Its zero value is of no
 // use; see New.
 type Scheduler struct {
-	cfg   Config
-	loops pulse.Loops
+	cfg    Config
+	loops  pulse.Loops
+	silent silentClaims
 
 	mu sync.Mutex
 	// feeding are the runs that Run feeds. One of them may be found again when
@@ -97,11 +101,12 @@ func setDefault[T comparable](field *T, value T) {
 
 // Run opens and feeds runs until ctx ends, and returns when its goroutines
 // have. A fault of Postgres or Redis is logged and tried again; it does not end
-// the loop.
+// the loop. Its error is jobs.ErrNotOwner, once the queue belongs to another
+// installation.
 func (s *Scheduler) Run(ctx context.Context) error {
-	var feeds errgroup.Group
+	feeds, ctx := errgroup.WithContext(ctx)
 	defer func() { _ = feeds.Wait() }()
-	feeds.Go(func() error { s.beat(ctx); return nil })
+	feeds.Go(func() error { return s.Attend(ctx) })
 	var opened time.Time // the newest slot that is known to have a run
 	defer s.loops.End("look for runs")
 	for ctx.Err() == nil {
@@ -113,14 +118,23 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		case found && s.begin(run.ID):
 			feeds.Go(func() error {
 				defer s.finish(run.ID)
-				s.serve(ctx, run)
-				return nil
+				return s.serve(ctx, run)
 			})
 			continue
 		}
 		wait(ctx, s.cfg.Feed.Look)
 	}
 	return feeds.Wait()
+}
+
+// Attend says that the scheduler is running until ctx ends, which Run does too: it
+// is for those who feed a run of their own. Its error is jobs.ErrNotOwner, once the
+// queue belongs to another installation.
+func (s *Scheduler) Attend(ctx context.Context) error {
+	if s.cfg.Presence == nil {
+		return nil
+	}
+	return s.cfg.Presence.Run(ctx)
 }
 
 // Alive fails where a loop of Run or Feed does not move any more. An outage of
@@ -144,16 +158,19 @@ func (s *Scheduler) finish(id int64) {
 	delete(s.feeding, id)
 }
 
-// serve feeds a run and tells how that ended.
-func (s *Scheduler) serve(ctx context.Context, run ledger.Run) {
+// serve feeds a run and tells how that ended. Its error ends the scheduler.
+func (s *Scheduler) serve(ctx context.Context, run ledger.Run) error {
 	s.cfg.Logger.Info("run started", "run_id", run.ID, "kind", run.Kind, "scheduled_for", run.ScheduledFor)
 	_, err := s.Feed(ctx, run)
 	switch {
+	case errors.Is(err, jobs.ErrNotOwner):
+		return err
 	case errors.Is(err, ErrRunLost):
 		s.cfg.Logger.Info("run was ended or taken over by another process", "run_id", run.ID)
 	case err != nil && ctx.Err() == nil:
 		s.cfg.Logger.Error("feed run", "run_id", run.ID, "error", err)
 	}
+	return nil
 }
 
 // next is a run for this scheduler to feed: one whose owner died, or the run of

@@ -34,6 +34,9 @@ type Store interface {
 	Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error)
 	ClaimedCount(ctx context.Context) (ledger.Held, error)
 	ReleaseExpired(ctx context.Context, now time.Time) (int64, error)
+	// ClaimsBefore are claims that were made before a time, with a lease, and have
+	// not ended.
+	ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]ledger.Claim, error)
 	FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error)
 }
 
@@ -53,8 +56,17 @@ type Clocks interface {
 // Queue is what the scheduler needs of jobs.
 type Queue interface {
 	Enqueue(ctx context.Context, tasks []jobs.Verify) error
+	// Epoch fails with jobs.ErrNotOwner where the queue belongs to another
+	// installation.
 	Epoch(ctx context.Context) (string, error)
-	// Beat and Leave say that this scheduler is at work, and no longer.
-	Beat(ctx context.Context, scheduler string) error
-	Leave(ctx context.Context, scheduler string) error
+	// Missing are those of the tasks of which the queue shows no sign.
+	Missing(ctx context.Context, tasks []jobs.Verify) ([]jobs.Verify, error)
+}
+
+// Presence says that this scheduler is running.
+type Presence interface {
+	// Run does so until ctx ends. It fails with jobs.ErrNotOwner.
+	Run(ctx context.Context) error
+	// Contested reports whether two copies of the database use the queue.
+	Contested() bool
 }

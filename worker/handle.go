@@ -22,6 +22,9 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, asynq.SkipRetry)
 	}
+	if mine, err := w.mine(ctx, v); !mine {
+		return err
+	}
 	started := w.cfg.Now()
 	r, err := w.load(ctx, v.ReceiptID, v.Generation)
 	if errors.Is(err, ledger.ErrLostClaim) {
@@ -47,6 +50,23 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 		"calls", o.Calls, "next_check", o.NextCheck.At, "rule", o.NextCheck.Rule, "saved", saved)
 	w.show(task, describe(o, saved))
 	return nil
+}
+
+// mine reports whether a task is of this worker's installation. One of another that
+// had this Redis before is dropped. Where the other has it now the task is run
+// again, by a worker of its own: this worker is about to end.
+func (w *Worker) mine(ctx context.Context, v jobs.Verify) (bool, error) {
+	if w.cfg.Queue == nil {
+		return true, nil
+	}
+	mine, err := w.cfg.Queue.Mine(ctx, v)
+	switch {
+	case err != nil:
+		return false, w.fault(ctx, slog.LevelWarn, "tell whose task it is", v, err)
+	case !mine && w.foreign.isDue(w.cfg.Now()):
+		w.cfg.Logger.Warn("task of another installation dropped", "receipt_id", v.ReceiptID, "installation", v.Installation)
+	}
+	return mine, nil
 }
 
 // fault logs a fault of our own machinery, which asynq does not, and returns it

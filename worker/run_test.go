@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,50 @@ func TestRunSetsForeignTasksAside(t *testing.T) {
 	if len(archived) != 1 || archived[0].ID != "foreign" || archived[0].Retried != 0 {
 		t.Errorf("archived: %v, want the foreign task, tried once", archived)
 	}
+}
+
+// TestRunDropsTasksOfAnotherInstallation has tasks on the queue that the former owner
+// of Redis left there, for receipts and generations that this database has too.
+func TestRunDropsTasksOfAnotherInstallation(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 2, 1000)
+	of := func(installation string) *jobs.Queue {
+		return jobs.NewQueue(s.redis, time.Minute).Of(func() jobs.Owner { return jobs.Owner{Installation: installation} })
+	}
+	own := of("5e1f00000000")
+	_, err := own.Epoch(t.Context())
+	must(t, err)
+	tasks := s.claim(2)
+	must(t, own.Enqueue(t.Context(), tasks[:1]))
+	must(t, of("77aa00000000").Enqueue(t.Context(), tasks[1:]))
+	s.queue = own
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	if totals := s.totals(); totals.Done != 1 || s.claims() != 1 || s.calls() != 1 {
+		t.Errorf("%d done, %d claims left, %d calls; want the own task done and the other one dropped", totals.Done, s.claims(), s.calls())
+	}
+	if !strings.Contains(s.log.String(), "task of another installation dropped") {
+		t.Errorf("it is not logged:\n%s", s.log)
+	}
+}
+
+// TestRunLeavesTasksOfTheNewOwner has Redis taken by another installation while a
+// worker runs: it may not drop the other's tasks.
+func TestRunLeavesTasksOfTheNewOwner(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, 1, 1000)
+	of := func(installation string) *jobs.Queue {
+		return jobs.NewQueue(s.redis, time.Minute).Of(func() jobs.Owner { return jobs.Owner{Installation: installation} })
+	}
+	other := of("77aa00000000")
+	_, err := other.Epoch(t.Context())
+	must(t, err)
+	must(t, other.Enqueue(t.Context(), []jobs.Verify{{ReceiptID: 1, Generation: 1, BundleID: bundleID}}))
+	s.queue = of("5e1f00000000")
+	stop := s.start(s.worker())
+	s.await("the task to be run again by somebody else", func() bool { return s.queued() == queued{Retry: 1} })
+	stop()
 }
 
 // TestRunStopsGracefully stops a worker that asks about one receipt while the

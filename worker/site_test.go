@@ -61,6 +61,7 @@ type site struct {
 	keys      *keyring.Ring
 	run       ledger.Run
 	log       *logText
+	queue     worker.Queue // of its workers
 	// markers are pieces of what must not leave Postgres.
 	markers map[string]string
 }
@@ -244,7 +245,7 @@ func (s *site) workerWith(change func(*worker.Config)) *worker.Worker {
 	cfg := worker.Config{
 		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis,
 		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
-		Policy: iap.DefaultPolicy(), Concurrency: 32, ShowResults: true, Now: s.now,
+		Policy: iap.DefaultPolicy(), Concurrency: 32, ShowResults: true, Now: s.now, Queue: s.queue,
 		Logger: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	change(&cfg)

@@ -9,6 +9,7 @@ import (
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
+	"revalidator/jobs"
 )
 
 // Store is what a worker needs of the repository.
@@ -55,6 +56,19 @@ type Limiter interface {
 	Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error)
 	Report(ctx context.Context, key string, s ratelimit.Slot, heard ratelimit.Signal, why string) (ratelimit.Verdict, error)
 	Block(ctx context.Context, key string, d time.Duration) error
+}
+
+// Queue tells whose tasks are on the queue.
+type Queue interface {
+	// Mine reports whether a task is of this worker's installation. It fails with
+	// jobs.ErrNotOwner where the queue belongs to another one.
+	Mine(ctx context.Context, v jobs.Verify) (bool, error)
+}
+
+// Presence says that the worker is running.
+type Presence interface {
+	// Run does so until ctx ends. It fails with jobs.ErrNotOwner.
+	Run(ctx context.Context) error
 }
 
 // Keys opens what is encrypted at rest.

@@ -16,6 +16,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
@@ -33,6 +34,10 @@ type Config struct {
 	// Data gives the bytes of a receipt.
 	Data  func(id, size int64) appstore.Receipt
 	Redis redis.UniversalClient
+	// Queue tells tasks of other installations; nil takes all tasks for its own.
+	// Presence says that the worker is running; nil says nothing.
+	Queue    Queue
+	Presence Presence
 	// Clocks shares what replies say of the time; nil shares nothing.
 	Clocks ClockStore
 
@@ -88,7 +93,9 @@ type Worker struct {
 	clocks  *appleClocks
 	// refusals is when a fault of ours was told last.
 	refusals seldom
-	loops    pulse.Loops
+	// foreign is when a task of another installation was told last.
+	foreign seldom
+	loops   pulse.Loops
 	// stopping ends as soon as Run is told to: receipts that only wait for the
 	// limiter are given back then, instead of holding the shutdown up.
 	stopping context.Context
@@ -148,10 +155,13 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // Run serves the queues until ctx ends, then finishes or gives back what is in
-// hand and returns. Its error is one of starting up; whatever goes wrong later
-// is logged and tried again. A Worker runs once.
+// hand and returns. Its error is one of starting up, or jobs.ErrNotOwner once the
+// queue belongs to another installation; whatever else goes wrong later is logged
+// and tried again. A Worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.stop()
+	present, ctx := errgroup.WithContext(ctx)
+	defer func() { _ = present.Wait() }()
 	defer w.share(ctx)()
 
 	var running []*asynq.Server
@@ -164,12 +174,15 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		running = append(running, server)
 	}
+	if w.cfg.Presence != nil {
+		present.Go(func() error { return w.cfg.Presence.Run(ctx) })
+	}
 	w.revive(ctx)
 	for _, server := range running {
 		server.Stop()
 	}
 	w.stop()
-	return nil
+	return present.Wait()
 }
 
 // shutdown ends servers side by side: together they take no longer than one may,

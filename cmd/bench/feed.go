@@ -201,7 +201,8 @@ func (s *stack) drain(ctx context.Context, db *sqlx.Conn) error {
 		keys, ids := make([]string, len(tasks)), make([]int64, len(tasks))
 		for i, task := range tasks {
 			keys[i] = "asynq:{" + jobs.QueueSmall + "}:t:" + task
-			if ids[i], err = strconv.ParseInt(strings.Split(task, ":")[1], 10, 64); err != nil {
+			parts := strings.Split(task, ":") // the last two are the receipt and the generation
+			if ids[i], err = strconv.ParseInt(parts[max(0, len(parts)-2)], 10, 64); err != nil {
 				return err
 			}
 		}

@@ -144,7 +144,7 @@ func (b browser) browse(name, url string) {
 	b.open(name+"-pending", url+"queues/receipts?status=pending", payload)
 	b.open(name+"-active", url+"queues/receipts?status=active", `Active 4 `, payload)
 	b.open(name+"-completed", url+"queues/receipts?status=completed", `Completed 12 `, payload, result)
-	task := regexp.MustCompile(`r:\d+:\d+`).FindString(b.text())
+	task := regexp.MustCompile(`[0-9a-f]{12}:r:\d+:\d+`).FindString(b.text())
 	b.open(name+"-task", url+"queues/receipts/tasks/"+task, task, payload, result)
 	b.open(name+"-servers", url+"servers", `4/4`)
 	b.open(name+"-redis", url+"redis", `Redis Info`, `redis_version`)

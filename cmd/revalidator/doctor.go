@@ -101,7 +101,8 @@ type doctorCheck struct {
 // groupTimeout bounds the checks of one service together.
 const groupTimeout = 30 * time.Second
 
-// examine makes all checks, those of different services side by side.
+// examine makes all checks, those of different services side by side, and then
+// those that need both stores.
 func (d *doctor) examine(ctx context.Context) diagnosis {
 	groups := [][]doctorCheck{d.postgresChecks(), d.redisChecks(), d.appleChecks()}
 	findings := make([][]finding, len(groups))
@@ -110,16 +111,32 @@ func (d *doctor) examine(ctx context.Context) diagnosis {
 		wait.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, groupTimeout)
 			defer cancel()
-			findings[i] = examineGroup(ctx, checks)
+			findings[i] = examineGroup(ctx, checks, "")
 		})
 	}
 	wait.Wait()
-	return newDiagnosis(slices.Concat(findings...))
+	ctx, cancel := context.WithTimeout(ctx, groupTimeout)
+	defer cancel()
+	queue := examineGroup(ctx, d.queueChecks(), closedGate(groups[:2], findings))
+	return newDiagnosis(slices.Concat(findings[0], findings[1], queue, findings[2]))
 }
 
-func examineGroup(ctx context.Context, checks []doctorCheck) []finding {
+// closedGate is the first check of some groups whose failure leaves others nothing
+// to look at, or empty.
+func closedGate(groups [][]doctorCheck, findings [][]finding) string {
+	for i, checks := range groups {
+		for j, c := range checks {
+			if c.gate && findings[i][j].State == severityFailure {
+				return c.name
+			}
+		}
+	}
+	return ""
+}
+
+// examineGroup makes the checks of a group, unless one before it blocks them.
+func examineGroup(ctx context.Context, checks []doctorCheck, blocked string) []finding {
 	var findings []finding
-	blocked := ""
 	for _, c := range checks {
 		f := finding{State: severitySkipped, Text: "see " + words(blocked) + " above"}
 		if blocked == "" {

@@ -21,7 +21,6 @@ func (d *doctor) redisChecks() []doctorCheck {
 		{"redis_clock", d.redisClock, false},
 		{"redis_eviction", d.redisEviction, false},
 		{"redis_memory", d.redisMemory, false},
-		{"schedulers", d.schedulers, false},
 		{"workers", d.workersAtWork, false},
 		{"apple_distress", d.appleDistress, false},
 	}
@@ -109,17 +108,6 @@ func (d *doctor) redisMemory(ctx context.Context) finding {
 		return doubtful("raise maxmemory, or lower REVALIDATOR_QUEUE_DEPTH", "%s: a full Redis refuses tasks", text)
 	}
 	return sound("%s", text)
-}
-
-func (d *doctor) schedulers(ctx context.Context) finding {
-	running, err := d.queue().Schedulers(ctx)
-	switch {
-	case err != nil:
-		return brokenBy(err)
-	case len(running) == 0:
-		return broken("start 'revalidator scheduler'", "none is at work: nobody opens the nightly run")
-	}
-	return sound("%d at work", len(running))
 }
 
 // workersAtWork looks for a worker for each lane.

@@ -21,6 +21,7 @@ import (
 	"revalidator/internal/applesim"
 	"revalidator/internal/config"
 	"revalidator/internal/devstack/pgtest"
+	"revalidator/jobs"
 )
 
 // versions and figures of servers differ from machine to machine.
@@ -92,7 +93,7 @@ func openedShop(t *testing.T) (*session, *applesim.Server) {
 	eventually(t, "scheduler and worker show themselves", func() bool {
 		// asynq lists a server before it tells what it serves, so its list alone would be early.
 		servers, err := inspector.Servers()
-		return err == nil && len(servers) == 2 && client.Exists(t.Context(), "revalidator:schedulers").Val() == 1
+		return err == nil && len(servers) == 2 && client.HLen(t.Context(), "revalidator:presence").Val() == 2
 	})
 	return s, sim
 }
@@ -126,19 +127,26 @@ func TestDoctorFinds(t *testing.T) {
 		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), exitFailure},
 		{"no Redis", func(_ *testing.T, s *session) { s.set("REDIS_URL", "redis://:hunter2@"+closedPort+"/0") }, map[string]string{
 			"redis": "failure", "redis_version": "skipped", "redis_clock": "skipped", "redis_eviction": "skipped",
-			"redis_memory": "skipped", "schedulers": "skipped", "apple_distress": "skipped", "workers": "skipped",
+			"redis_memory": "skipped", "apple_distress": "skipped", "workers": "skipped",
+			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
 		}, exitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
 		}, exitFailure},
 		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
 			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
 		}, exitFailure},
 		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, exitFailure},
-		{"no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
-			map[string]string{"apps": "warning"}, exitOK},
+		{"another installation's Redis, and no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
+			map[string]string{"apps": "warning", "queue_owner": "failure", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped"}, exitFailure},
+		{"a copy of the server", func(t *testing.T, s *session) { s.copyRuns(t) }, map[string]string{"queue_servers": "warning"}, exitOK},
+		{"a claim without its task", func(t *testing.T, s *session) {
+			s.exec(t, `UPDATE receipts SET claimed_until = now() + interval '10 min' WHERE id = 1`)
+		}, map[string]string{"claims": "warning"}, exitOK},
 		{"app without secret", func(t *testing.T, s *session) { s.must(t, "apps", "add", "com.example.new") },
 			map[string]string{"secrets": "failure"}, exitFailure},
 		{"paused app", func(t *testing.T, s *session) { s.must(t, "apps", "pause", readerApp, "--reason", "a move") },
@@ -214,6 +222,21 @@ func TestDoctorFinds(t *testing.T) {
 	}
 }
 
+// copyRuns has a process of this installation be connected to another server.
+func (s *session) copyRuns(t *testing.T) {
+	t.Helper()
+	installation, err := s.db(t).Installation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue := jobs.NewQueue(s.redis(t), time.Minute).Of(func() jobs.Owner { return jobs.Owner{Installation: installation.ID} })
+	if _, err := queue.Beat(t.Context(), jobs.Process{
+		Kind: jobs.KindWorker, Name: "copy/1", Server: jobs.Server{Address: "10.0.0.9:5432", StartedAt: time.Now()},
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // stoppedQuarantine has too many good receipts accused within a day, of which one
 // was quarantined before.
 const stoppedQuarantine = `
@@ -255,7 +278,7 @@ func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
 		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs", "apple_time",
-		"last_run", "quarantine",
+		"last_run", "quarantine", "queue_owner", "queue_servers", "schedulers", "claims",
 	} {
 		want[check] = "skipped"
 	}

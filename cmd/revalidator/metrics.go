@@ -71,7 +71,7 @@ func newOperations(s *parts) *operations {
 			}
 			return b, err
 		},
-		announce: func(ctx context.Context) error { _, err := s.queue().Epoch(ctx); return err },
+		announce: func(ctx context.Context) error { return s.queue().Announce(ctx) },
 		queue:    asynq.NewInspectorFromRedisClient(s.redis).GetQueueInfo,
 		impaired: func(ctx context.Context) ([]ratelimit.State, error) {
 			limiter, err := s.limiter()
@@ -176,7 +176,7 @@ func (o *operations) readBacklog(ctx context.Context) ([]prometheus.Metric, erro
 	return metrics, nil
 }
 
-// readQueues finds no queue until it is announced, which reading its epoch does.
+// readQueues finds no queue until it is announced.
 func (o *operations) readQueues(ctx context.Context) ([]prometheus.Metric, error) {
 	if err := o.announce(ctx); err != nil {
 		return nil, err

@@ -62,7 +62,7 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 	}
 	if !yes {
 		question := fmt.Sprintf("Remove %d receipts of customer %q and all that is derived from them?", len(found), customer)
-		if err := p.confirmed(ctx, question); err != nil {
+		if err := p.confirmed(ctx, question, "remove", "removed"); err != nil {
 			return err
 		}
 	}
@@ -82,10 +82,11 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 }
 
 // confirmed asks a person on the terminal, and is an error for everything but
-// a clear yes. Where nobody can be asked, --yes must have been given.
-func (p *program) confirmed(ctx context.Context, question string) error {
+// a clear yes. Where nobody can be asked, --yes must have been given. act and acted
+// say in the error what was not done.
+func (p *program) confirmed(ctx context.Context, question, act, acted string) error {
 	if !isTerminal(p.stdin) {
-		return usage(errors.New("standard input is no terminal to ask on: say --yes to remove without being asked"))
+		return usage(fmt.Errorf("standard input is no terminal to ask on: say --yes to %s without being asked", act))
 	}
 	fmt.Fprintf(p.stderr, "%s [y/N] ", question)
 	answers := make(chan string, 1)
@@ -101,7 +102,7 @@ func (p *program) confirmed(ctx context.Context, question string) error {
 		case "y", "yes":
 			return nil
 		}
-		return errors.New("nothing was removed")
+		return fmt.Errorf("nothing was %s", acted)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

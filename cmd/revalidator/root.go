@@ -84,7 +84,7 @@ Exit codes:
 	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "no progress and no hints, only results and errors")
 	root.AddCommand(
 		p.migrateCommand(), p.appsCommand(), p.secretsCommand(), p.keysCommand(), p.importCommand(),
-		p.schedulerCommand(), p.workerCommand(), p.runCommand(), p.backfillCommand(), p.statusCommand(), p.reportCommand(), p.forecastCommand(), p.doctorCommand(), p.uiCommand(),
+		p.schedulerCommand(), p.workerCommand(), p.queueCommand(), p.runCommand(), p.backfillCommand(), p.statusCommand(), p.reportCommand(), p.forecastCommand(), p.doctorCommand(), p.uiCommand(),
 		p.checkCommand(), p.explainCommand(), p.receiptsCommand(), p.eventsCommand(),
 		p.versionCommand(), settingsTopic(),
 	)

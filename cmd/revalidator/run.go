@@ -71,6 +71,7 @@ func (p *program) feed(ctx context.Context, parts *parts, s *scheduler.Scheduler
 	defer end()
 	group, beside := errgroup.WithContext(beside)
 	group.Go(func() error { return work(beside) })
+	group.Go(func() error { return s.Attend(beside) })
 	group.Go(func() error { p.watch(beside, parts, run.ID); return nil })
 	totals, err := s.Feed(beside, run)
 	end()

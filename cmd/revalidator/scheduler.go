@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"revalidator/jobs"
 )
 
 func (p *program) schedulerCommand() *cobra.Command {
@@ -14,7 +16,8 @@ func (p *program) schedulerCommand() *cobra.Command {
 filled until everything that was due is done. Run as many as you like: each slot
 is opened once, a slot that was missed while all were down is caught up, and
 the run of a scheduler that died is taken over. It waits for Postgres and Redis
-when it is started before them (REVALIDATOR_START_WAIT).`,
+when it is started before them (REVALIDATOR_START_WAIT), and refuses a Redis
+that holds the queue of another database.`,
 		Example: `  revalidator scheduler
   REVALIDATOR_SCHEDULE="30 3 * * *" REVALIDATOR_TIME_ZONE=Europe/Berlin \
     revalidator scheduler`,
@@ -25,7 +28,7 @@ when it is started before them (REVALIDATOR_START_WAIT).`,
 				return err
 			}
 			defer parts.close()
-			s, err := parts.scheduler()
+			s, err := parts.scheduler(jobs.KindScheduler)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 
 	"revalidator/internal/config"
 	"revalidator/internal/web"
+	"revalidator/jobs"
 )
 
 // How long Postgres may be silent over one statement: in a service, where
@@ -59,6 +60,7 @@ func (s *parts) await(ctx context.Context) error {
 		ready func(context.Context) error
 	}{
 		{"postgres", s.reachDatabase}, {"schema", s.rightSchema}, {"redis", s.reachRedis}, {"clock", s.readClocks},
+		{"queue", s.ownQueue},
 	} {
 		if err := s.awaitStore(ctx, store.name, store.ready, until); err != nil {
 			return err
@@ -79,7 +81,7 @@ func (s *parts) awaitStore(ctx context.Context, name string, ready func(context.
 			fallthrough
 		case err == nil:
 			return nil
-		case ctx.Err() != nil, errors.Is(err, errNewerSchema), !time.Now().Before(until):
+		case ctx.Err() != nil, errors.Is(err, errNewerSchema), errors.Is(err, jobs.ErrNotOwner), !time.Now().Before(until):
 			return err
 		case err.Error() != said:
 			said = err.Error()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"revalidator/jobs"
 	"revalidator/scheduler"
 )
 
@@ -17,7 +18,10 @@ func (p *program) services(ctx context.Context, parts *parts, withWorker bool) (
 		quieter.Level = max(quieter.Level, slog.LevelWarn)
 		parts.log = p.logger(quieter)
 	}
-	s, err := parts.scheduler()
+	if err := parts.ownQueue(ctx); err != nil {
+		return nil, nil, err
+	}
+	s, err := parts.scheduler(jobs.KindRun)
 	if err != nil || !withWorker {
 		return s, func(context.Context) error { return nil }, err
 	}

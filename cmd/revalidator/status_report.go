@@ -42,11 +42,14 @@ type statusReport struct {
 
 // queueStatus is what Redis knows.
 type queueStatus struct {
+	Queue      queueOwner     `json:"queue_owner"`
 	Queues     []queueReport  `json:"queues"`
 	Workers    []workerReport `json:"workers"`
 	Schedulers []string       `json:"schedulers"`
 	// Budgets are those that are not as configured, because Apple shows distress.
 	Budgets []budgetReport `json:"budgets"`
+	// SilentClaims is how many of the oldest claims have no task.
+	SilentClaims int `json:"claims_without_task"`
 }
 
 func (r *statusReport) missing() error { return r.redisError }
@@ -119,10 +122,12 @@ func (s *parts) queueStatus(ctx context.Context) (queueStatus, error) {
 	var q queueStatus
 	for _, read := range []func() error{
 		func() error { return s.reachRedis(ctx) },
+		func() (err error) { q.Queue, err = s.queueOwner(ctx); return },
 		func() (err error) { q.Queues, err = s.queues(ctx); return },
 		func() (err error) { q.Workers, err = s.workers(); return },
 		func() (err error) { q.Schedulers, err = s.queue().Schedulers(ctx); return },
 		func() (err error) { q.Budgets, err = s.budgets(ctx); return },
+		func() (err error) { q.SilentClaims, err = s.silentClaims(ctx); return },
 	} {
 		if err := read(); err != nil {
 			return queueStatus{}, err
@@ -189,9 +194,9 @@ func lastSlot(schedule cron.Schedule, t time.Time) time.Time {
 }
 
 // queues is what asynq knows of the queues. To have one counted it must be
-// announced, which reading the epoch does.
+// announced.
 func (s *parts) queues(ctx context.Context) ([]queueReport, error) {
-	if _, err := s.queue().Epoch(ctx); err != nil {
+	if err := s.queue().Announce(ctx); err != nil {
 		return nil, err
 	}
 	inspector := asynq.NewInspectorFromRedisClient(s.redis)
@@ -204,6 +209,17 @@ func (s *parts) queues(ctx context.Context) ([]queueReport, error) {
 		queues = append(queues, queueReport{name, q.Pending, q.Active, q.Retry, q.Archived})
 	}
 	return queues, nil
+}
+
+// silentClaims is how many of the oldest claims have no task. Where the queue is
+// another installation's, none has.
+func (s *parts) silentClaims(ctx context.Context) (int, error) {
+	scheduler, err := s.scheduler(jobs.KindRun)
+	if err != nil {
+		return 0, err
+	}
+	claims, err := scheduler.SilentClaims(ctx)
+	return len(claims), err
 }
 
 // workers lists the worker processes that have shown a sign of life. Each has a

@@ -50,6 +50,7 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 }
 
 func (q queueStatus) text(out io.Writer, now time.Time, o printer) {
+	labelled(out, "Redis", strings.Fields(q.Queue.text(o)))
 	for i, q := range q.Queues {
 		label := ""
 		if i == 0 {
@@ -60,7 +61,15 @@ func (q queueStatus) text(out io.Writer, now time.Time, o printer) {
 	}
 	item(out, "Workers", serversText(len(q.Workers), "worker", o))
 	item(out, "Schedulers", serversText(len(q.Schedulers), "scheduler", o))
+	if q.SilentClaims > 0 {
+		labelled(out, "Claims", strings.Fields(o.paint(red, silentText(q.SilentClaims))))
+	}
 	items(out, "Apple", q.Budgets, func(b budgetReport) string { return b.text(now, o) })
+}
+
+// silentText says that claims have no task, and what becomes of their receipts.
+func silentText(n int) string {
+	return fmt.Sprintf("%s of the oldest have no task: their receipts wait until the claims run out", count(int64(n)))
 }
 
 // item prints a label and what there is of it, in lines of a terminal.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,6 +46,8 @@ type parts struct {
 	db    *repository.DB
 	redis redis.UniversalClient
 	keys  *keyring.Ring
+	// installation is of db, nil until it is read.
+	installation atomic.Pointer[ledger.Installation]
 	clocks
 }
 
@@ -115,6 +118,9 @@ func (s *parts) openDatabase(ctx context.Context, anySchema bool) error {
 		return err
 	}
 	if err := s.rightSchema(ctx); err != nil {
+		return err
+	}
+	if err := s.readInstallation(ctx); err != nil {
 		return err
 	}
 	return s.readClocks(ctx)
@@ -266,7 +272,7 @@ const taskGrace = 2 * time.Minute
 
 func (s *parts) queue() *jobs.Queue {
 	timeout := 2*s.cfg.Apple.Timeout + s.cfg.Worker.LimiterWait + taskGrace
-	return jobs.NewQueue(s.redis, timeout.Round(time.Second)).Retaining(s.cfg.Web.Retention)
+	return jobs.NewQueue(s.redis, timeout.Round(time.Second)).Retaining(s.cfg.Web.Retention).Of(s.owner)
 }
 
 // schedule is when nightly runs start; its zone is that of the times that it is
@@ -279,7 +285,8 @@ func (s *parts) schedule() (cron.Schedule, error) {
 	return schedule, nil
 }
 
-func (s *parts) scheduler() (*scheduler.Scheduler, error) {
+// scheduler feeds runs as a process of a kind.
+func (s *parts) scheduler(kind jobs.Kind) (*scheduler.Scheduler, error) {
 	schedule, err := s.schedule()
 	if err != nil {
 		return nil, err
@@ -288,10 +295,10 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, _ := os.Hostname()
+	name := processName()
 	return scheduler.New(scheduler.Config{
-		Store: s.db, Queue: s.queue(), Budgets: limiter, Clocks: s.db,
-		Owner:    fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]),
+		Store: s.db, Queue: s.queue(), Presence: s.presence(kind, name), Budgets: limiter, Clocks: s.db,
+		Owner:    name,
 		Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location,
 		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
 		Feed: scheduler.FeedConfig{
@@ -302,6 +309,12 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 		Now: s.now, Dates: s.appleTime,
 		Logger: s.log,
 	})
+}
+
+// processName tells this process from every other.
+func processName() string {
+	host, _ := os.Hostname()
+	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8])
 }
 
 // limiter keeps the budgets of the apps, which everybody who asks Apple shares.
@@ -337,6 +350,7 @@ func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
 	}
 	return worker.New(worker.Config{
 		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis, Clocks: s.db,
+		Queue: s.queue(), Presence: s.presence(jobs.KindWorker, processName()),
 		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
 		Policy: policy,
 		Retry: worker.RetryPolicy{

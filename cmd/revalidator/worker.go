@@ -13,7 +13,8 @@ func (p *program) workerCommand() *cobra.Command {
 		Long: `Take receipts from the queue, ask Apple about each within the rate of its app,
 and store the answers. Run as many as you like: they share the rate. A worker
 that is stopped finishes what it has asked and gives the rest back. It waits for
-Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT).`,
+Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT), and
+refuses a Redis that holds the queue of another database.`,
 		Example: "  revalidator worker\n  REVALIDATOR_METRICS_ADDR=:9090 revalidator worker",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -37,13 +37,14 @@ var allowed = map[string][]string{
 	"cmd/faults":   {"internal/faults"},
 
 	// The spine.
-	"scheduler":  {"jobs", "internal/iap", "internal/ledger", "internal/pulse"},
+	"scheduler":  {"jobs", "internal/claim", "internal/iap", "internal/ledger", "internal/pulse"},
 	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/pulse", "internal/ratelimit", "internal/secret"},
-	"repository": {"internal/iap", "internal/ledger", "internal/secret"},
-	"jobs":       {},
+	"repository": {"internal/claim", "internal/iap", "internal/ledger", "internal/secret"},
+	"jobs":       {"internal/claim"},
 
 	// What the spine stands on.
 	"internal/appstore":  {"internal/iap", "internal/secret"},
+	"internal/claim":     {},
 	"internal/clock":     {},
 	"internal/config":    {"internal/secret"},
 	"internal/forecast":  {"internal/iap"},
@@ -65,8 +66,9 @@ var allowed = map[string][]string{
 	"internal/architecture":       {},
 	"internal/devstack":           {},
 	"internal/e2e":                {},
-	"internal/faults":             {"internal/applesim", "internal/devstack", "internal/judge", "jobs"},
+	"internal/faults":             {"internal/applesim", "internal/claim", "internal/devstack", "internal/judge", "jobs"},
 	"internal/judge":              {"internal/applesim"},
+	"internal/model":              {"internal/claim"},
 	"internal/devstack/pgtest":    {"internal/devstack"},
 	"internal/devstack/redistest": {"internal/devstack"},
 	"repository/repositorytest":   {"repository", "internal/secret", "internal/devstack/pgtest"},
@@ -75,7 +77,7 @@ var allowed = map[string][]string{
 // development packages are never part of the production binary.
 var development = []string{
 	"internal/applesim", "internal/simulation", "internal/devstack", "internal/devstack/pgtest", "internal/devstack/redistest",
-	"internal/corpustest", "internal/faults", "internal/judge", "repository/repositorytest",
+	"internal/corpustest", "internal/faults", "internal/judge", "internal/model", "repository/repositorytest",
 }
 
 // goPackage is what go list tells of a package.

@@ -99,7 +99,7 @@ func (e *SkipError) Error() string { return e.Reason }
 func Scenarios() []Scenario {
 	var all []Scenario
 	for _, subject := range [][]Scenario{
-		workerScenarios(), schedulerScenarios(), redisScenarios(), postgresScenarios(), networkScenarios(), appleScenarios(), oddScenarios(), memoryScenarios(),
+		workerScenarios(), schedulerScenarios(), ownerScenarios(), redisScenarios(), postgresScenarios(), networkScenarios(), appleScenarios(), oddScenarios(), memoryScenarios(),
 	} {
 		all = append(all, subject...)
 	}

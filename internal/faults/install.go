@@ -43,7 +43,7 @@ func (s *Suite) learn(ctx context.Context) (err error) {
 		return err
 	}
 	j := judge.New(db, sim)
-	if err := j.Watch(ctx); err != nil {
+	if err := errors.Join(j.Watch(ctx), traceClaims(ctx, db)); err != nil {
 		return err
 	}
 	if err := s.command(ctx, env, "run", "--worker", "--quiet"); err != nil {

@@ -102,10 +102,7 @@ func (w *World) startAll() error {
 
 // again is one more run over everything.
 func (w *World) again(ctx context.Context) error {
-	for e := range w.Sim.Log(0) {
-		w.since = e.Seq
-	}
-	w.started = w.now()
+	w.passOver()
 	w.runs++
 	if err := w.makeAllDue(ctx); err != nil {
 		return err
@@ -160,6 +157,11 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 	if runs != w.runs {
 		verdict.Complaints = append(verdict.Complaints, fmt.Sprintf("%d runs, want %d", runs, w.runs))
 	}
+	untraced, err := w.replayClaims(ctx)
+	if err != nil {
+		return verdict, err
+	}
+	verdict.Complaints = append(verdict.Complaints, untraced...)
 	places, err := w.texts(ctx)
 	if err != nil {
 		return verdict, err

@@ -124,13 +124,18 @@ func (w *World) openDatabase(ctx context.Context) (err error) {
 	}
 	w.defers(w.DB.Close)
 	w.judge = judge.New(w.DB, w.Sim)
+	return w.prepareDatabase(ctx)
+}
+
+// prepareDatabase gives the apps their rate and makes all due.
+func (w *World) prepareDatabase(ctx context.Context) error {
 	length := w.scenario.Length
 	if length == 0 {
 		length = 10 * time.Second
 	}
 	apps := len(applesim.DefaultApps(simSeed))
 	w.rate = float64(w.suite.receipts) / float64(apps) / length.Seconds()
-	_, err = w.DB.ExecContext(ctx, `UPDATE apps SET rate_per_second = $1, burst = $2`, w.rate, burst)
+	_, err := w.DB.ExecContext(ctx, `UPDATE apps SET rate_per_second = $1, burst = $2`, w.rate, burst)
 	return errors.Join(err, w.makeAllDue(ctx))
 }
 
@@ -158,25 +163,34 @@ func (w *World) createDatabase(ctx context.Context, tablespace string) error {
 	if err != nil || exists {
 		return err
 	}
-	statement := `CREATE DATABASE ` + w.database + ` TEMPLATE ` + learned + ` OWNER ` + role
+	options := ""
 	if tablespace != "" {
-		statement += ` TABLESPACE ` + tablespace
+		options = ` TABLESPACE ` + tablespace
 	}
-	if _, err := w.suite.admin.ExecContext(ctx, statement); err != nil {
-		return fmt.Errorf("copy the first night: %w", err)
-	}
-	w.defers(func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
-		_, err := w.suite.admin.ExecContext(ctx, `DROP DATABASE `+w.database+` WITH (FORCE)`)
+	if err := w.copyLearned(ctx, w.database, options); err != nil {
 		return err
-	})
+	}
 	// A sequence is copied with the numbers that its last record in the WAL has in
 	// reserve. Until a checkpoint it draws them without another record, and draws
 	// them again after a crash.
 	if _, err := w.suite.admin.ExecContext(ctx, `CHECKPOINT`); err != nil {
 		return fmt.Errorf("copy the first night: %w", err)
 	}
+	return nil
+}
+
+// copyLearned makes a copy of the first night's database, which goes with the world.
+func (w *World) copyLearned(ctx context.Context, name, options string) error {
+	statement := `CREATE DATABASE ` + name + ` TEMPLATE ` + learned + ` OWNER ` + role + options
+	if _, err := w.suite.admin.ExecContext(ctx, statement); err != nil {
+		return fmt.Errorf("copy the first night: %w", err)
+	}
+	w.defers(func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		_, err := w.suite.admin.ExecContext(ctx, `DROP DATABASE IF EXISTS `+name+` WITH (FORCE)`)
+		return err
+	})
 	return nil
 }
 

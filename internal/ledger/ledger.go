@@ -169,6 +169,18 @@ func Allowance(bytes int64) time.Duration {
 	return (time.Duration(bytes) * LeasePerByte).Truncate(time.Second)
 }
 
+// Installation is a database of this program, and the server that it is on.
+type Installation struct {
+	// ID is another for each copy of the database that Postgres restored or copied. A
+	// copy of a whole server, such as a standby, shares it.
+	ID string
+	// Database is its name and where it was reached, for people.
+	Database string
+	// Address and StartedAt are of the server: a copy of it has others.
+	Address   string
+	StartedAt time.Time
+}
+
 // Lease is the right of one process to something until a time.
 type Lease struct {
 	Owner string

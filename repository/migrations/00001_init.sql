@@ -300,6 +300,14 @@ CREATE TABLE queue_epoch (
     epoch    text NOT NULL
 );
 
+-- What a copy of the database that was made by Postgres does not share with it is
+-- asked of Postgres: its server and oid.
+CREATE TABLE installation (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    id       uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO installation DEFAULT VALUES;
+
 -- What replies say of the time, for each of Apple's endpoints whose replies differ
 -- from the clock: there is no row while they agree.
 CREATE TABLE endpoint_clocks (
@@ -331,5 +339,5 @@ GROUP BY r.id;
 
 -- +goose Down
 DROP VIEW run_totals;
-DROP TABLE app_checks, endpoint_clocks, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
+DROP TABLE app_checks, endpoint_clocks, installation, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
     receipt_subscriptions, subscriptions, receipt_data, receipts, shared_secrets, apps;
