@@ -16,7 +16,7 @@ const leaveTimeout = 2 * time.Second
 func (s *Scheduler) beat(ctx context.Context) {
 	told := false
 	for ctx.Err() == nil {
-		err := s.cfg.Queue.Beat(ctx, s.cfg.Owner)
+		err := s.beatOnce(ctx)
 		if err != nil && !told && ctx.Err() == nil {
 			s.cfg.Logger.Warn("say that the scheduler is at work", "error", err)
 		}
@@ -27,4 +27,10 @@ func (s *Scheduler) beat(ctx context.Context) {
 	defer cancel()
 	// Where this fails, the name is forgotten all the same, seconds later.
 	_ = s.cfg.Queue.Leave(leaving, s.cfg.Owner)
+}
+
+func (s *Scheduler) beatOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, jobs.HeartbeatEvery)
+	defer cancel()
+	return s.cfg.Queue.Beat(ctx, s.cfg.Owner)
 }

@@ -25,11 +25,12 @@ when it is started before them (REVALIDATOR_START_WAIT).`,
 				return err
 			}
 			defer parts.close()
-			s, err := parts.scheduler()
+			reg := parts.registry()
+			s, err := parts.scheduler(reg)
 			if err != nil {
 				return err
 			}
-			return parts.beside(c.Context(), parts.registry(), s.Alive, func(ctx context.Context) error {
+			return parts.beside(c.Context(), reg, s.Alive, func(ctx context.Context) error {
 				if err := parts.await(ctx); err != nil {
 					return err
 				}

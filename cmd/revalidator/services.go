@@ -17,7 +17,7 @@ func (p *program) services(ctx context.Context, parts *parts, withWorker bool) (
 		quieter.Level = max(quieter.Level, slog.LevelWarn)
 		parts.log = p.logger(quieter)
 	}
-	s, err := parts.scheduler()
+	s, err := parts.scheduler(nil)
 	if err != nil || !withWorker {
 		return s, func(context.Context) error { return nil }, err
 	}

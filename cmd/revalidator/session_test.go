@@ -169,6 +169,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\d\d-\d\d \d\d:\d\d`), "<time>"},
 	{regexp.MustCompile(`\((now|[^()]+ (ago|from now))\)`), "(<ago>)"},
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(h|m|s|ms))+\n`), "<duration>\n"},
+	{regexp.MustCompile(`[^\s"]+@\S+, pid \d+`), "<who>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`fingerprint [0-9a-f]{8}`), "fingerprint <fingerprint>"},
 	{regexp.MustCompile(`/\S*/(Test[^/\s]+/)?\d{3}/`), "<folder>/"},

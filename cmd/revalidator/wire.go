@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -279,7 +281,7 @@ func (s *parts) schedule() (cron.Schedule, error) {
 	return schedule, nil
 }
 
-func (s *parts) scheduler() (*scheduler.Scheduler, error) {
+func (s *parts) scheduler(reg prometheus.Registerer) (*scheduler.Scheduler, error) {
 	schedule, err := s.schedule()
 	if err != nil {
 		return nil, err
@@ -291,17 +293,30 @@ func (s *parts) scheduler() (*scheduler.Scheduler, error) {
 	host, _ := os.Hostname()
 	return scheduler.New(scheduler.Config{
 		Store: s.db, Queue: s.queue(), Budgets: limiter, Clocks: s.db,
-		Owner:    fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]),
-		Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location,
+		Owner:     fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8]),
+		StartedBy: fmt.Sprintf("%s@%s, pid %d", userName(), host, os.Getpid()),
+		Schedule:  schedule, Zone: s.cfg.Schedule.TimeZone.Location,
 		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
 		Feed: scheduler.FeedConfig{
 			Ahead: s.cfg.Queue.Ahead, Depth: s.cfg.Queue.Depth,
 			ClaimLease: s.cfg.Queue.ClaimLease, OwnerLease: s.cfg.Queue.OwnerLease,
 			LargeBytes: s.cfg.Worker.LargeReceiptBytes,
 		},
+		Maintenance: scheduler.MaintenanceConfig{
+			Store: s.db, RunItems: s.cfg.Keep.RunItems, RunFailures: s.cfg.Keep.RunFailures, Runs: s.cfg.Keep.Runs, Events: s.cfg.Keep.Events,
+		},
 		Now: s.now, Dates: s.appleTime,
-		Logger: s.log,
+		Logger: s.log, Registerer: reg,
 	})
+}
+
+// userName is the account that this process runs as. A container may have no name
+// for it.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }
 
 // limiter keeps the budgets of the apps, which everybody who asks Apple shares.
