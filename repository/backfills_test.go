@@ -27,6 +27,7 @@ func (f fixture) backfillAt(slot time.Time, filter ledger.Filter, share float64)
 		Kind: ledger.RunBackfill, ScheduledFor: slot, Cutoff: noon, Deadline: noon.Add(day), Share: share,
 	}, filter, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
 	f.must(err)
+	f.must(f.ChooseItems(f.t.Context(), run.ID, noon))
 	return run
 }
 
@@ -44,7 +45,7 @@ func (f fixture) claimItems(run ledger.Run, limit int) []ledger.Claim {
 
 func (f fixture) hasItems(run ledger.Run) bool {
 	f.t.Helper()
-	has, err := f.HasItems(f.t.Context(), run, noon)
+	has, err := f.HasItems(f.t.Context(), run)
 	f.must(err)
 	return has
 }
@@ -130,7 +131,7 @@ func TestBackfillAsksEachOnce(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 30)
 	run := f.backfill(ledger.Filter{}, 1)
-	if got := f.totals(run).Due; got != 30 {
+	if got := f.totals(run).Counted(); got != 30 {
 		t.Errorf("due: got %d, want 30", got)
 	}
 	seen := map[int64]int{}
@@ -155,7 +156,7 @@ func TestBackfillAsksEachOnce(t *testing.T) {
 	// The other run loses what it held.
 	_, err := f.ReleaseExpired(t.Context(), noon.Add(2*time.Minute))
 	f.must(err)
-	f.must(f.EndRun(t.Context(), nightly.ID, ledger.RunFinished, noon))
+	f.end(nightly, ledger.RunFinished)
 	if !f.hasItems(run) {
 		t.Fatal("what was passed by is forgotten")
 	}
@@ -219,7 +220,7 @@ func TestBackfillIsInterruptedResumedAndCancelled(t *testing.T) {
 	if _, err := resume(); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("resume while it is fed: got %v, want ErrNotFound", err)
 	}
-	f.must(f.EndRun(t.Context(), run.ID, ledger.RunInterrupted, noon))
+	f.end(run, ledger.RunInterrupted)
 	got, err := resume()
 	f.must(err)
 	if got.ID != run.ID || got.Share != 0.5 {
@@ -336,7 +337,8 @@ func TestEndOfBackfills(t *testing.T) {
 			if f.hasItems(run) {
 				t.Error("there is something left to claim")
 			}
-			f.must(f.EndBackfill(t.Context(), run, noon))
+			_, err := f.EndBackfill(t.Context(), run, noon)
+			f.must(err)
 			if got := f.totals(run).State; got != test.want {
 				t.Errorf("state: got %s, want %s", got, test.want)
 			}
@@ -360,17 +362,91 @@ func TestInterruptBackfillIsForItsOwner(t *testing.T) {
 func TestOpenBackfillOfNothing(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
-	_, err := f.OpenBackfill(t.Context(), ledger.Run{
-		Kind: ledger.RunBackfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
-	}, ledger.Filter{CustomerRefs: []string{"nobody"}}, ledger.Lease{Owner: "test", Until: noon}, noon)
-	if !errors.Is(err, ledger.ErrNotFound) {
-		t.Errorf("error: got %v, want ErrNotFound", err)
+	for _, test := range []struct {
+		customer string
+		want     bool
+	}{{"nobody", true}, {"customer-0", false}} {
+		run := f.backfill(ledger.Filter{CustomerRefs: []string{test.customer}}, 1)
+		dropped, err := f.DropEmpty(t.Context(), run.ID)
+		f.must(err)
+		if dropped != test.want {
+			t.Errorf("backfill of %s dropped: %t, want %t", test.customer, dropped, test.want)
+		}
 	}
 	runs, err := f.Backfills(t.Context(), 10)
 	f.must(err)
-	if len(runs) != 0 {
-		t.Errorf("a backfill of nothing is open: %+v", runs)
+	if len(runs) != 1 {
+		t.Errorf("backfills that are left: %+v, want one", runs)
 	}
+}
+
+// TestChoosingGoesOn has the process die that chooses the receipts of a backfill, and
+// another take it over: it goes on where the first was. What comes in later is not
+// chosen.
+func TestChoosingGoesOn(t *testing.T) {
+	f := openRaw(t)
+	f.receipts(app, 5)
+	for name, filter := range map[string]ledger.Filter{
+		"all": {}, "an app": {BundleIDs: []string{app}}, "ids": {IDs: []int64{5, 1, 3, 4, 99}},
+	} {
+		run, err := f.OpenBackfill(t.Context(), ledger.Run{
+			Kind: ledger.RunBackfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
+		}, filter, ledger.Lease{Owner: "dead", Until: noon}, noon)
+		f.must(err)
+		if got := f.totals(run); got.Due != nil {
+			t.Errorf("%s: due before anything is chosen: %d, want it unknown", name, *got.Due)
+		}
+		// As a first step would leave it, but for the receipts that it chose.
+		_, err = f.raw.ExecContext(t.Context(), `UPDATE runs SET chosen_up_to = 2, choose_up_to = 4 WHERE id = $1`, run.ID)
+		f.must(err)
+		for range 2 {
+			f.must(f.ChooseItems(t.Context(), run.ID, noon))
+		}
+		f.mustTerms(name, run, terms{2, 0, 0, 0, 2})
+		f.end(run, ledger.RunCancelled)
+		if err := f.ChooseItems(t.Context(), run.ID, noon); err != nil {
+			t.Errorf("%s: choosing what is chosen: %v", name, err)
+		}
+	}
+}
+
+// TestChoosingStopsWithItsRun has a run cancelled before its receipts are chosen.
+func TestChoosingStopsWithItsRun(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 1)
+	run, err := f.OpenBackfill(t.Context(), ledger.Run{
+		Kind: ledger.RunBackfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
+	}, ledger.Filter{}, ledger.Lease{Owner: "test", Until: noon}, noon)
+	f.must(err)
+	_, err = f.CancelRun(t.Context(), run.ID, noon)
+	f.must(err)
+	if err := f.ChooseItems(t.Context(), run.ID, noon); !errors.Is(err, ledger.ErrLostRun) {
+		t.Errorf("got %v, want %v", err, ledger.ErrLostRun)
+	}
+}
+
+// TestChecksByOthersLeaveABackfill has another run check a part of it first.
+func TestChecksByOthersLeaveABackfill(t *testing.T) {
+	f := open(t)
+	f.receipts(app, 6)
+	backfill, nightly := f.backfill(ledger.Filter{}, 1), f.run()
+	f.mustTerms("opened", backfill, terms{6, 0, 0, 0, 6})
+	for _, c := range f.claim(nightly, 2) {
+		f.save(success(c, nightly, noon))
+	}
+	for _, c := range f.claimItems(backfill, 10) {
+		f.save(success(c, backfill, noon))
+	}
+	f.mustTerms("done", backfill, terms{6, 4, 0, 2, 0})
+	if f.hasItems(backfill) {
+		t.Error("the backfill has something left")
+	}
+	_, err := f.EndBackfill(t.Context(), backfill, noon)
+	f.must(err)
+	f.mustTerms("finished", backfill, terms{6, 4, 0, 2, 0})
+	// What the backfill took is missing from the other run, which finds out at its end.
+	f.end(nightly, ledger.RunFinished)
+	f.mustTerms("the nightly run", nightly, terms{6, 2, 0, 4, 0})
 }
 
 // TestBackfillKeepsItsFilter stores how many ids there were, and not the ids.
@@ -403,9 +479,9 @@ func TestCancelledRunIsKnownToWorkers(t *testing.T) {
 	}
 }
 
-// TestOpeningABackfillHoldsNobodyUp has a backfill of so many receipts open that
-// their foreign keys stay locked for minutes. Runs claim them all the same.
-func TestOpeningABackfillHoldsNobodyUp(t *testing.T) {
+// TestKeysHoldNobodyUp has somebody link to receipts, whose keys are locked until the
+// commit. Runs claim them all the same.
+func TestKeysHoldNobodyUp(t *testing.T) {
 	t.Parallel()
 	db, raw := openBoth(t, repositorytest.URL(t))
 	f := fixture{db, t}
@@ -439,12 +515,12 @@ func TestBackfillLocksItsAppsInOrder(t *testing.T) {
 	}
 	run := f.backfill(ledger.Filter{}, 1)
 	// Whoever goes through the table comes to the second one first.
-	_, err := raw.ExecContext(t.Context(), `UPDATE run_apps SET done = done WHERE bundle_id = $1`, first)
+	_, err := raw.ExecContext(t.Context(), `UPDATE run_apps SET calls = calls WHERE bundle_id = $1`, first)
 	f.must(err)
 	tx, err := raw.BeginTx(t.Context(), nil)
 	f.must(err)
 	defer func() { _ = tx.Rollback() }()
-	_, err = tx.ExecContext(t.Context(), `UPDATE run_apps SET done = done WHERE bundle_id = $1`, first)
+	_, err = tx.ExecContext(t.Context(), `UPDATE run_apps SET calls = calls WHERE bundle_id = $1`, first)
 	f.must(err)
 	claimed := make(chan []ledger.Claim, 1)
 	go func() { claimed <- f.claimItems(run, 8) }()

@@ -20,14 +20,14 @@ const free = `(r.run_id IS NULL OR r.run_id NOT IN (SELECT id FROM runs WHERE st
 
 // Claim claims receipts of a run, oldest due first, with a fair share for each
 // app, and leaves paused apps out. The claims are committed when it returns, so
-// that a task on the queue always finds its claim.
+// that a task on the queue always finds its claim. Its error is ledger.ErrLostRun
+// where the run has ended or has another owner.
 //
 // The share of an app is what it can ask about in the time that is kept queued,
 // less what is with the workers already; where the shares together exceed the
 // limit, each gives way by the same part.
 //
-// Rows are locked without their keys, which a backfill that is being opened over
-// millions of receipts holds for minutes.
+// Rows are locked without their keys, which whoever links to them shares.
 func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
 	var claims []ledger.Claim
 	if r.Limit <= 0 {
@@ -35,11 +35,16 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 	}
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
 		claims = nil
-		err := tx.SelectContext(ctx, &claims, claimQuery, claimArgs(r)...)
-		if err != nil || len(claims) == 0 {
+		if err := feeds(ctx, tx, r); err != nil {
 			return err
 		}
-		return countEnqueued(ctx, tx, r.RunID, claims)
+		var rows []claimedNow
+		if err := tx.SelectContext(ctx, &rows, claimQuery, claimArgs(r)...); err != nil {
+			return err
+		}
+		var err error
+		claims, err = countClaims(ctx, tx, r.RunID, rows)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim receipts for run %d: %w", r.RunID, err)
@@ -81,7 +86,19 @@ func claimArgs(r ledger.ClaimRequest) []any {
 		held = append(held, int64(r.Held[bundleID]))
 	}
 	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, stopped, leasePerByte,
-		pq.Array(holders), pq.Array(held), dueAt(r)}
+		pq.Array(holders), pq.Array(held), dueAt(r), r.DueAfter}
+}
+
+// feeds fails with ledger.ErrLostRun unless the owner of a request feeds its run,
+// which until the end of the transaction nobody ends or takes over.
+func feeds(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest) error {
+	const query = `SELECT id FROM runs WHERE id = $1 AND state = 'running' AND ($2 = '' OR owner = $2) FOR SHARE`
+	var id int64
+	err := named(tx.GetContext(ctx, &id, query, r.RunID, r.Owner))
+	if err == ledger.ErrNotFound {
+		return ledger.ErrLostRun
+	}
+	return err
 }
 
 // dueAt is up to when receipts are due for a request.
@@ -105,15 +122,17 @@ const claimQuery = `
 		     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
 		WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND (
 			SELECT true FROM receipts
-			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $13
+			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL
+			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at <= $13
 			ORDER BY next_check_at LIMIT 1)
 	), shares AS (
 		SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
 	), due AS (
-		SELECT d.ctid
+		SELECT d.ctid, d.run_id
 		FROM shares, LATERAL (
-			SELECT r.ctid FROM receipts r
-			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL AND next_check_at <= $13
+			SELECT r.ctid, r.run_id FROM receipts r
+			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL
+			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at <= $13
 			  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
 			  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
 			ORDER BY next_check_at, r.id
@@ -124,25 +143,50 @@ const claimQuery = `
 	)
 	UPDATE receipts r
 	SET generation = generation + 1, claimed_until = $4::timestamptz + make_interval(secs => floor(r.byte_size * $10::float8)), run_id = $1
-	WHERE r.ctid = ANY(ARRAY(SELECT ctid FROM due)) AND r.claimed_until IS NULL
-	RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at`
+	FROM due
+	WHERE r.ctid = due.ctid AND r.ctid = ANY(ARRAY(SELECT ctid FROM due)) AND r.claimed_until IS NULL
+	RETURNING r.id, r.generation, r.bundle_id, r.byte_size, r.next_check_at, coalesce(due.run_id, 0) AS before`
 
 // leasePerByte is how much longer a claim lasts for each byte of its receipt, in
 // seconds.
 const leasePerByte = float64(ledger.LeasePerByte) / float64(time.Second)
 
-func countEnqueued(ctx context.Context, tx *sqlx.Tx, runID int64, claims []ledger.Claim) error {
-	const query = `
-		INSERT INTO run_apps AS t (run_id, bundle_id, enqueued)
-		SELECT $1, bundle_id, count(*) FROM unnest($2::text[]) AS c(bundle_id)
-		GROUP BY bundle_id ORDER BY bundle_id
-		ON CONFLICT (run_id, bundle_id) DO UPDATE SET enqueued = t.enqueued + excluded.enqueued`
-	apps := make([]string, len(claims))
-	for i, c := range claims {
-		apps[i] = c.BundleID
+// claimedNow is a claim, and the run that had the receipt before, 0 where none had.
+type claimedNow struct {
+	ledger.Claim
+	Before int64 `db:"before"`
+}
+
+// countClaims counts claims of a run, and what left it meanwhile. What it took from
+// another one that was not fed left that; one that has ended has released it before.
+func countClaims(ctx context.Context, tx *sqlx.Tx, runID int64, rows []claimedNow, leaving ...left) ([]ledger.Claim, error) {
+	var others []int64
+	for _, r := range rows {
+		if r.Before != 0 && r.Before != runID {
+			others = append(others, r.Before)
+		}
 	}
-	_, err := tx.ExecContext(ctx, query, runID, pq.Array(apps))
-	return err
+	unfed, err := live(ctx, tx, others)
+	if err != nil {
+		return nil, err
+	}
+	claims := make([]ledger.Claim, len(rows))
+	var totals []appTotals
+	for i, r := range rows {
+		claims[i] = r.Claim
+		t := appTotals{RunID: runID, BundleID: r.BundleID, Enqueued: 1}
+		if r.Before != runID {
+			t.Claimed = 1
+		}
+		if r.Before != runID && unfed[r.Before] {
+			leaving = append(leaving, left{r.Before, r.BundleID, 1})
+		}
+		totals = append(totals, t)
+	}
+	for _, l := range leaving {
+		totals = append(totals, appTotals{RunID: l.RunID, BundleID: l.BundleID, Released: l.N})
+	}
+	return claims, addTotals(ctx, tx, totals)
 }
 
 // ClaimedCount is how many receipts are with the workers, of all runs.
@@ -164,13 +208,52 @@ func (db *DB) ClaimedCount(ctx context.Context) (ledger.Held, error) {
 
 // ReleaseExpired ends every claim whose lease has run out, and returns how many:
 // their receipts are due again.
-func (db *DB) ReleaseExpired(ctx context.Context, now time.Time) (int64, error) {
-	const query = `UPDATE receipts SET claimed_until = NULL WHERE claimed_until < $1`
-	result, err := db.db.ExecContext(ctx, query, now)
+func (db *DB) ReleaseExpired(ctx context.Context, now time.Time) (released int64, err error) {
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		released, err = release(ctx, tx, `claimed_until < $1`, now)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("release expired claims: %w", err)
 	}
-	return result.RowsAffected()
+	return released, nil
+}
+
+// release ends claims by the clock or all of them. Their receipts stay in the runs
+// that go on, and leave those that have ended. What somebody has locked is left to
+// them: its result is being stored.
+func release(ctx context.Context, tx *sqlx.Tx, which string, args ...any) (released int64, err error) {
+	runsQuery := `SELECT DISTINCT run_id FROM receipts WHERE claimed_until IS NOT NULL AND run_id IS NOT NULL AND ` + which
+	query := fmt.Sprintf(`
+		WITH held AS (
+			SELECT id, run_id FROM receipts WHERE claimed_until IS NOT NULL AND %s
+			ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+		), freed AS (
+			UPDATE receipts r SET claimed_until = NULL, run_id = CASE WHEN r.run_id = ANY($%d) THEN r.run_id END
+			FROM held WHERE r.id = held.id AND r.id = ANY(ARRAY(SELECT id FROM held))
+			RETURNING coalesce(held.run_id, 0) AS run_id, r.bundle_id
+		)
+		SELECT run_id, bundle_id, count(*) AS n FROM freed GROUP BY run_id, bundle_id`, which, len(args)+1)
+	var ids []int64
+	if err := tx.SelectContext(ctx, &ids, runsQuery, args...); err != nil {
+		return 0, err
+	}
+	goOn, err := live(ctx, tx, ids)
+	if err != nil {
+		return 0, err
+	}
+	var freed []left
+	if err := tx.SelectContext(ctx, &freed, query, append(args, pq.Array(keysOf(goOn)))...); err != nil {
+		return 0, err
+	}
+	var leaving []left
+	for _, l := range freed {
+		released += l.N
+		if l.RunID != 0 && !goOn[l.RunID] {
+			leaving = append(leaving, l)
+		}
+	}
+	return released, countReleased(ctx, tx, leaving)
 }
 
 // ClaimsBefore are claims that were made before a time and have not ended, those
@@ -197,7 +280,6 @@ func (db *DB) FollowEpoch(ctx context.Context, epoch string) (released int64, ch
 	const adopt = `
 		INSERT INTO queue_epoch AS e (epoch) VALUES ($1)
 		ON CONFLICT (only_row) DO UPDATE SET epoch = excluded.epoch WHERE e.epoch <> excluded.epoch`
-	const release = `UPDATE receipts SET claimed_until = NULL WHERE claimed_until IS NOT NULL`
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		result, err := tx.ExecContext(ctx, adopt, epoch)
 		if err != nil {
@@ -207,11 +289,7 @@ func (db *DB) FollowEpoch(ctx context.Context, epoch string) (released int64, ch
 			return err
 		}
 		changed = true
-		result, err = tx.ExecContext(ctx, release)
-		if err != nil {
-			return err
-		}
-		released, err = result.RowsAffected()
+		released, err = release(ctx, tx, `true`)
 		return err
 	})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
@@ -164,28 +163,6 @@ func (db *DB) ClaimClockProbe(ctx context.Context, e iap.Environment, now time.T
 		return false, fmt.Errorf("claim a probe of the time of %s: %w", e, err)
 	}
 	return claimed, nil
-}
-
-// leaveBackfills takes receipts out of backfills which leave them without a
-// check, because no reply was believed. By their rows they are still to be
-// checked, so that the backfill would go through them again and again.
-func leaveBackfills(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
-	const query = `
-		DELETE FROM run_items i USING unnest($1::bigint[], $2::bigint[]) AS o(run_id, receipt_id)
-		WHERE i.receipt_id = o.receipt_id AND i.run_id = o.run_id`
-	var runs, receipts []int64
-	for _, o := range stored {
-		if o.RunID != 0 && !o.Asked && !o.Stays {
-			runs, receipts = append(runs, o.RunID), append(receipts, o.ReceiptID)
-		}
-	}
-	if len(runs) == 0 {
-		return nil
-	}
-	if _, err := tx.ExecContext(ctx, query, pq.Array(runs), pq.Array(receipts)); err != nil {
-		return fmt.Errorf("leave backfills: %w", err)
-	}
-	return nil
 }
 
 func lockEndpointClock(ctx context.Context, tx *sqlx.Tx, e iap.Environment) (ledger.EndpointClock, error) {

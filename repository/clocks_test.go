@@ -256,10 +256,7 @@ func TestCheckOfACorrectedClock(t *testing.T) {
 	} {
 		for by, correct := range map[string]func(f fixture){
 			"the next run": func(f fixture) {
-				_, err := f.OpenRun(t.Context(), ledger.Run{
-					Kind: ledger.RunManual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour),
-				}, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
-				f.must(err)
+				f.manualRun(noon)
 			},
 			"probes that agree": func(f fixture) {
 				f.differ(3)
@@ -276,7 +273,7 @@ func TestCheckOfACorrectedClock(t *testing.T) {
 				outcomes := disregarded(f.claim(run, 10), run, true)
 				outcomes[0].NextCheck = test.next
 				f.save(outcomes...)
-				f.must(f.EndRun(t.Context(), run.ID, ledger.RunFinished, noon))
+				f.end(run, ledger.RunFinished)
 				correct(f)
 				r, err := f.StoredReceipt(t.Context(), 1)
 				f.must(err)

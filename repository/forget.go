@@ -42,15 +42,17 @@ func (db *DB) Forget(ctx context.Context, customerRef, bundleID string, policies
 	return f, nil
 }
 
-// forget takes the customer out of the filters of backfills, where one was named,
-// and locks before it looks: receipts first, then what they show, in the
+// forget takes the customer out of the filters of backfills, where one was named
+// (one that still chooses gets a name that nobody has, because without any it would
+// choose everybody), and locks before it looks: receipts first, then what they show, in the
 // order in which results are stored. From then on no result of these receipts
 // can be stored, and no other receipt can be linked to what is about to go.
 func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundleID string, policies func(bundleID string) iap.Policy, now time.Time) error {
 	const lockReceipts = `
 		SELECT id, bundle_id FROM receipts WHERE customer_ref = $1 AND ($2 = '' OR bundle_id = $2) ORDER BY id FOR UPDATE`
 	const leaveFilters = `
-		UPDATE runs SET filter = jsonb_set(filter, '{customers}', (filter->'customers') - $1)
+		UPDATE runs SET filter = jsonb_set(filter, '{customers}', (filter->'customers') - $1),
+			choice = jsonb_set(choice, '{customers}', (choice->'customers') - $1 || '[""]')
 		WHERE filter->'customers' ? $1`
 	if _, err := tx.ExecContext(ctx, leaveFilters, customerRef); err != nil {
 		return err
@@ -71,6 +73,9 @@ func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundle
 	}
 	left, err := leftUnchecked(ctx, tx, ids)
 	if err != nil {
+		return err
+	}
+	if err := leaveRuns(ctx, tx, ids); err != nil {
 		return err
 	}
 	var shown int64
@@ -105,6 +110,40 @@ func (f *Forgotten) forget(ctx context.Context, tx *sqlx.Tx, customerRef, bundle
 		}
 	}
 	return left.plan(ctx, tx, policies, now)
+}
+
+// leaveRuns counts receipts that are about to go as released by the runs that they
+// are in.
+func leaveRuns(ctx context.Context, tx *sqlx.Tx, ids []int64) error {
+	const query = `
+		SELECT run_id, bundle_id, claimed, count(*) AS n FROM (
+			SELECT run_id, bundle_id, claimed_until IS NOT NULL AS claimed FROM receipts WHERE id = ANY($1) AND run_id IS NOT NULL
+			UNION ALL
+			SELECT i.run_id, i.bundle_id, false FROM receipts r JOIN run_items i ON i.receipt_id = r.id AND i.bundle_id = r.bundle_id
+			WHERE r.id = ANY($1) AND i.run_id IN (SELECT id FROM runs WHERE kind = 'backfill')
+		) l GROUP BY run_id, bundle_id, claimed`
+	var rows []struct {
+		left
+		Claimed bool `db:"claimed"`
+	}
+	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids)); err != nil {
+		return fmt.Errorf("find the runs of receipts: %w", err)
+	}
+	var runs []int64
+	for _, r := range rows {
+		runs = append(runs, r.RunID)
+	}
+	goOn, err := live(ctx, tx, runs)
+	if err != nil {
+		return err
+	}
+	var leaving []left
+	for _, r := range rows {
+		if goOn[r.RunID] || r.Claimed { // else it was released when the run ended
+			leaving = append(leaving, r.left)
+		}
+	}
+	return countReleased(ctx, tx, leaving)
 }
 
 // step is one statement over the receipts $1, and where the number that it
@@ -167,7 +206,10 @@ const (
 		WITH gone AS (DELETE FROM purchases WHERE receipt_id = ANY($1) RETURNING 1)
 		SELECT count(*) FROM gone`
 	deleteRunItems = `
-		WITH gone AS (DELETE FROM run_items WHERE receipt_id = ANY($1) RETURNING 1)
+		WITH gone AS (
+			DELETE FROM run_items i USING receipts r
+			WHERE r.id = ANY($1) AND i.receipt_id = r.id AND i.bundle_id = r.bundle_id
+			  AND i.run_id IN (SELECT id FROM runs WHERE kind = 'backfill') RETURNING 1)
 		SELECT count(*) FROM gone`
 	deleteData = `
 		WITH gone AS (DELETE FROM receipt_data WHERE receipt_id = ANY($1) RETURNING octet_length(data) AS n)

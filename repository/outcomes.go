@@ -1,8 +1,11 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -79,6 +82,9 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		if err != nil {
 			return err
 		}
+		if err := leaveEnded(ctx, tx, stored); err != nil {
+			return err
+		}
 		if err := rest(ctx, tx, stored); err != nil {
 			return err
 		}
@@ -99,9 +105,6 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		}
 		changed, err := saveEvents(ctx, tx, events, latestOf(stored))
 		if err != nil {
-			return err
-		}
-		if err := leaveBackfills(ctx, tx, stored); err != nil {
 			return err
 		}
 		// Last: the totals of a run are the rows that everybody writes to, and
@@ -212,16 +215,86 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 	return nil
 }
 
+// leaveEnded takes the receipts out of their runs that have ended meanwhile: nobody
+// would check them again in these.
+func leaveEnded(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+	var ids []int64
+	for _, o := range stored {
+		if o.Stays {
+			ids = append(ids, o.RunID)
+		}
+	}
+	goOn, err := live(ctx, tx, ids)
+	if err != nil {
+		return err
+	}
+	for i, o := range stored {
+		stored[i].Stays = o.Stays && goOn[o.RunID]
+	}
+	return nil
+}
+
 // appTotals is what a batch adds to one app's part of a run.
 type appTotals struct {
-	RunID    int64  `json:"run_id"`
-	BundleID string `json:"bundle_id"`
-	Done     int64  `json:"done"`
-	Changed  int64  `json:"changed"`
-	Failed   int64  `json:"failed"`
+	RunID     int64  `json:"run_id"`
+	BundleID  string `json:"bundle_id"`
+	Claimed   int64  `json:"claimed"`
+	Enqueued  int64  `json:"enqueued"`
+	Succeeded int64  `json:"succeeded"`
+	Failed    int64  `json:"failed"`
+	Released  int64  `json:"released"`
+	Changed   int64  `json:"changed"`
 	// Quarantined are those of Failed that were quarantined.
 	Quarantined int64 `json:"quarantined"`
 	Calls       int64 `json:"calls"`
+	// NewestReply is Apple's time of the newest reply that was believed.
+	NewestReply time.Time `json:"newest_reply,omitzero"`
+}
+
+// add is t with what another adds to the same app's part of the same run.
+func (t appTotals) add(o appTotals) appTotals {
+	newest := t.NewestReply
+	if o.NewestReply.After(newest) {
+		newest = o.NewestReply
+	}
+	return appTotals{
+		t.RunID, t.BundleID, t.Claimed + o.Claimed, t.Enqueued + o.Enqueued, t.Succeeded + o.Succeeded, t.Failed + o.Failed,
+		t.Released + o.Released, t.Changed + o.Changed, t.Quarantined + o.Quarantined, t.Calls + o.Calls, newest,
+	}
+}
+
+// addTotals adds to the figures of runs. In a run that is counted, what comes to it
+// later is due as well.
+func addTotals(ctx context.Context, tx *sqlx.Tx, totals []appTotals) error {
+	const query = `
+		INSERT INTO run_apps AS t (run_id, bundle_id, due, claimed, enqueued, succeeded, failed, released, changed, quarantined, calls,
+			newest_reply)
+		SELECT run_id, bundle_id, (SELECT n.claimed FROM runs WHERE id = n.run_id AND counted_at IS NOT NULL),
+		       claimed, enqueued, succeeded, failed, released, changed, quarantined, calls, newest_reply
+		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, claimed bigint, enqueued bigint, succeeded bigint,
+		     failed bigint, released bigint, changed bigint, quarantined bigint, calls bigint,
+		     newest_reply timestamptz)
+		ORDER BY run_id, bundle_id
+		ON CONFLICT (run_id, bundle_id) DO UPDATE SET
+			due = CASE WHEN t.due IS NOT NULL THEN greatest(t.due, t.claimed + excluded.claimed) END,
+			claimed = t.claimed + excluded.claimed, enqueued = t.enqueued + excluded.enqueued,
+			succeeded = t.succeeded + excluded.succeeded, failed = t.failed + excluded.failed,
+			released = t.released + excluded.released, changed = t.changed + excluded.changed,
+			quarantined = t.quarantined + excluded.quarantined, calls = t.calls + excluded.calls,
+			newest_reply = greatest(t.newest_reply, excluded.newest_reply)`
+	type key struct {
+		id       int64
+		bundleID string
+	}
+	sums := make(map[key]appTotals)
+	for _, t := range totals {
+		k := key{t.RunID, t.BundleID}
+		sums[k] = appTotals{RunID: k.id, BundleID: k.bundleID}.add(sums[k]).add(t)
+	}
+	rows := slices.SortedFunc(maps.Values(sums), func(a, b appTotals) int {
+		return cmp.Or(cmp.Compare(a.RunID, b.RunID), cmp.Compare(a.BundleID, b.BundleID))
+	})
+	return execJSON(ctx, tx, query, rows)
 }
 
 // classTotals is what a batch adds to one class of failures.
@@ -235,15 +308,6 @@ type classTotals struct {
 // countOutcomes adds stored outcomes to the totals of their runs. changed holds
 // the receipts that brought an event.
 func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, changed map[int64]bool) error {
-	const apps = `
-		INSERT INTO run_apps AS t (run_id, bundle_id, done, changed, failed, quarantined, calls)
-		SELECT run_id, bundle_id, sum(done), sum(changed), sum(failed), sum(quarantined), sum(calls)
-		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, done bigint, changed bigint, failed bigint,
-		     quarantined bigint, calls bigint)
-		GROUP BY run_id, bundle_id ORDER BY run_id, bundle_id
-		ON CONFLICT (run_id, bundle_id) DO UPDATE SET done = t.done + excluded.done,
-			changed = t.changed + excluded.changed, failed = t.failed + excluded.failed,
-			quarantined = t.quarantined + excluded.quarantined, calls = t.calls + excluded.calls`
 	const classes = `
 		INSERT INTO run_failures AS t (run_id, bundle_id, class, answers)
 		SELECT run_id, bundle_id, class, sum(answers)
@@ -253,26 +317,37 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, ch
 	var totals []appTotals
 	var failures []classTotals
 	for _, o := range stored {
-		if o.RunID == 0 || (!o.Asked && o.Calls == 0 && !o.Rests) {
+		if o.RunID == 0 {
 			continue
 		}
 		t := appTotals{RunID: o.RunID, BundleID: o.BundleID, Calls: int64(o.Calls)}
-		if !o.Stays { // also after a reply that is not believed
-			t.Done = 1
+		failed := o.Failure != "" && (o.Asked || o.Calls > 0) // also after a reply that is not believed
+		switch {
+		case o.Stays:
+		case failed:
+			t.Failed = 1
+		case o.Asked || o.Rests:
+			t.Succeeded = 1
+		default:
+			t.Released = 1
 		}
-		if o.Failure != "" {
+		if failed {
 			failures = append(failures, classTotals{o.RunID, o.BundleID, o.Failure, 1})
-			t.Failed = t.Done
 		}
 		if changed[o.ReceiptID] {
 			t.Changed = 1
 		}
+		if o.Conclusion != nil {
+			t.NewestReply = o.Conclusion.AsOf
+		}
 		if o.Verdict != nil {
 			t.Quarantined = 1
 		}
-		totals = append(totals, t)
+		if (t != appTotals{RunID: o.RunID, BundleID: o.BundleID}) {
+			totals = append(totals, t)
+		}
 	}
-	if err := execJSON(ctx, tx, apps, totals); err != nil {
+	if err := addTotals(ctx, tx, totals); err != nil {
 		return fmt.Errorf("count outcomes: %w", err)
 	}
 	if err := execJSON(ctx, tx, classes, failures); err != nil {

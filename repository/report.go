@@ -8,11 +8,12 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// LastFinished is the newest run that has finished, of any kind, or ErrNotFound.
+// LastFinished is the newest run that has finished or was cut off by its window, of any
+// kind, or ErrNotFound.
 func (db *DB) LastFinished(ctx context.Context) (ledger.RunTotals, error) {
 	const query = `
 		SELECT ` + runTotalsColumns + ` FROM run_totals
-		WHERE id = (SELECT id FROM runs WHERE state = 'finished' ORDER BY id DESC LIMIT 1)`
+		WHERE id = (SELECT id FROM runs WHERE state IN ('finished', 'cut_off') ORDER BY id DESC LIMIT 1)`
 	var t ledger.RunTotals
 	if err := db.db.GetContext(ctx, &t, query); err != nil {
 		return ledger.RunTotals{}, fmt.Errorf("look for the last finished run: %w", named(err))
@@ -25,7 +26,7 @@ func (db *DB) LastFinished(ctx context.Context) (ledger.RunTotals, error) {
 func (db *DB) FinishedBefore(ctx context.Context, kind ledger.RunKind, id int64) (ledger.RunTotals, error) {
 	const query = `
 		SELECT ` + runTotalsColumns + ` FROM run_totals
-		WHERE id = (SELECT id FROM runs WHERE kind = $1 AND state = 'finished' AND id < $2 ORDER BY id DESC LIMIT 1)`
+		WHERE id = (SELECT id FROM runs WHERE kind = $1 AND state IN ('finished', 'cut_off') AND id < $2 ORDER BY id DESC LIMIT 1)`
 	var t ledger.RunTotals
 	if err := db.db.GetContext(ctx, &t, query, kind, id); err != nil {
 		return ledger.RunTotals{}, fmt.Errorf("look for the %s run before %d: %w", kind, id, named(err))

@@ -20,9 +20,9 @@ func TestLastFinishedAndTheOneBefore(t *testing.T) {
 	nightly := f.run()
 	first, second := f.manualRun(noon.Add(time.Hour)), f.manualRun(noon.Add(2*time.Hour))
 	f.manualRun(noon.Add(3 * time.Hour)) // goes on
-	f.must(f.EndRun(t.Context(), nightly.ID, ledger.RunFinished, noon))
-	f.must(f.EndRun(t.Context(), first.ID, ledger.RunFinished, noon))
-	f.must(f.EndRun(t.Context(), second.ID, ledger.RunFinished, noon))
+	f.end(nightly, ledger.RunFinished)
+	f.end(first, ledger.RunFinished)
+	f.end(second, ledger.RunFinished)
 	last, err := f.LastFinished(t.Context())
 	f.must(err)
 	if last.ID != second.ID {

@@ -62,14 +62,19 @@ func (f fixture) receipts(bundleID string, n int) {
 	f.must(err)
 }
 
-// run opens a run at noon.
+// run opens a run at noon, and counts it.
 func (f fixture) run() ledger.Run {
 	f.t.Helper()
-	run, err := f.OpenRun(f.t.Context(), ledger.Run{
-		Kind: ledger.RunNightly, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
-	}, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
-	f.must(err)
+	run := f.opened()
+	f.must(f.CountRun(f.t.Context(), run, noon))
 	return run
+}
+
+// end ends a run at noon.
+func (f fixture) end(run ledger.Run, state ledger.RunState) {
+	f.t.Helper()
+	_, err := f.EndRun(f.t.Context(), run.ID, state, noon)
+	f.must(err)
 }
 
 func (f fixture) claim(run ledger.Run, limit int) []ledger.Claim {
@@ -193,7 +198,7 @@ func TestClaimFairAndFenced(t *testing.T) {
 	_, err := f.PauseApp(t.Context(), "com.example.paused", "test", noon)
 	f.must(err)
 	run := f.run()
-	if got := f.totals(run).Due; got != 320 {
+	if got := f.totals(run).Counted(); got != 320 {
 		t.Errorf("due at the start: got %d, want 320", got)
 	}
 

@@ -12,37 +12,40 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// OpenRun opens a run and counts what is due, or returns ErrConflict where a run
-// of its kind and slot exists: that is how one of several schedulers is chosen.
+// OpenRun opens a run, whose receipts are counted after: see CountRun. What was due
+// at the cutoff of a run that is fed belongs to that one. Its error is ErrConflict
+// where there is a nightly run for the slot: that is how one of several schedulers
+// is chosen.
 func (db *DB) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error) {
+	return db.openRun(ctx, run, owner, now, false)
+}
+
+// OpenAlone is OpenRun unless a nightly or manual run is open: then its error is
+// ErrConflict.
+func (db *DB) OpenAlone(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error) {
+	return db.openRun(ctx, run, owner, now, true)
+}
+
+func (db *DB) openRun(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time, alone bool) (ledger.Run, error) {
+	// Two that are opened at once must see each other.
+	const lock = `SELECT pg_advisory_xact_lock($1)`
 	const open = `
-		INSERT INTO runs (kind, scheduled_for, cutoff, deadline, started_at, owner, owner_until)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (kind, scheduled_for) DO NOTHING
-		RETURNING id`
-	const count = `
-		INSERT INTO run_apps (run_id, bundle_id, due)
-		SELECT $1, a.bundle_id, d.due
-		FROM apps a, LATERAL (
-			SELECT count(*) AS due FROM receipts r
-			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $2 AND ` + free + `
-		) d
-		WHERE d.due > 0`
+		INSERT INTO runs (kind, scheduled_for, cutoff, deadline, started_by, started_at, owner, owner_until, due_after)
+		SELECT $1, $2, $3, $4, $5, $6::timestamptz, $7, $8::timestamptz, (
+			SELECT max(cutoff) FROM runs WHERE state = 'running' AND kind <> 'backfill' AND owner_until >= $6)
+		WHERE NOT ($9 AND EXISTS (SELECT FROM runs WHERE state = 'running' AND kind <> 'backfill'))
+		ON CONFLICT (scheduled_for) WHERE kind = 'nightly' DO NOTHING
+		RETURNING id, due_after`
 	run.Share = 1
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error {
-		err := tx.GetContext(ctx, &run.ID, open,
-			run.Kind, run.ScheduledFor, run.Cutoff, run.Deadline, now, owner.Owner, owner.Until)
-		if err = named(err); err == ledger.ErrNotFound {
+		if _, err := tx.ExecContext(ctx, lock, openLock); err != nil {
+			return err
+		}
+		err := named(tx.GetContext(ctx, &run, open,
+			run.Kind, run.ScheduledFor, run.Cutoff, run.Deadline, run.StartedBy, now, owner.Owner, owner.Until, alone))
+		if err == ledger.ErrNotFound {
 			return ledger.ErrConflict
 		}
-		if err != nil {
-			return err
-		}
-		// Before they are counted. A clock can be corrected without anybody noticing.
-		if err := correctChecks(ctx, tx, run.Cutoff); err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, count, run.ID, run.Cutoff, now)
 		return err
 	})
 	if err != nil {
@@ -51,16 +54,33 @@ func (db *DB) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, n
 	return run, nil
 }
 
-// TakeOverRun makes owner the owner of a running run whose owner's lease has
-// ended. Its error is ErrNotFound where there is none.
-func (db *DB) TakeOverRun(ctx context.Context, owner ledger.Lease, now time.Time) (ledger.Run, error) {
+// openLock is the advisory lock under which runs are opened.
+const openLock = eventLock + 1
+
+const runColumns = `id, kind, scheduled_for, due_after, cutoff, deadline, share, started_by`
+
+// FedRun is the newest nightly or manual run that a process feeds, or ErrNotFound.
+func (db *DB) FedRun(ctx context.Context, now time.Time) (ledger.Run, error) {
+	const query = `
+		SELECT ` + runColumns + ` FROM runs
+		WHERE state = 'running' AND kind <> 'backfill' AND owner_until >= $1 ORDER BY id DESC LIMIT 1`
+	var run ledger.Run
+	if err := db.db.GetContext(ctx, &run, query, now); err != nil {
+		return ledger.Run{}, fmt.Errorf("look for a run that is fed: %w", named(err))
+	}
+	return run, nil
+}
+
+// TakeOverRun makes owner the owner of a running run, of one of some kinds or of any,
+// whose owner's lease has ended. Its error is ErrNotFound where there is none.
+func (db *DB) TakeOverRun(ctx context.Context, owner ledger.Lease, now time.Time, kinds ...ledger.RunKind) (ledger.Run, error) {
 	const query = `
 		UPDATE runs SET owner = $1, owner_until = $2
-		WHERE id = (SELECT id FROM runs WHERE state = 'running' AND owner_until < $3
+		WHERE id = (SELECT id FROM runs WHERE state = 'running' AND owner_until < $3 AND ($4::text[] IS NULL OR kind = ANY($4))
 		            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
-		RETURNING id, kind, scheduled_for, cutoff, deadline, share`
+		RETURNING ` + runColumns
 	var run ledger.Run
-	if err := db.db.GetContext(ctx, &run, query, owner.Owner, owner.Until, now); err != nil {
+	if err := db.db.GetContext(ctx, &run, query, owner.Owner, owner.Until, now, textArray(kinds)); err != nil {
 		return ledger.Run{}, fmt.Errorf("take over a run: %w", named(err))
 	}
 	return run, nil
@@ -73,14 +93,69 @@ func (db *DB) KeepRun(ctx context.Context, id int64, owner ledger.Lease) (kept b
 	return db.changed(ctx, fmt.Sprintf("keep run %d", id), query, id, owner.Owner, owner.Until)
 }
 
-// EndRun ends a run that is running. Receipts that waited for it are free for
-// the next one.
-func (db *DB) EndRun(ctx context.Context, id int64, state ledger.RunState, now time.Time) error {
-	const query = `UPDATE runs SET state = $2, finished_at = $3 WHERE id = $1 AND state = 'running'`
-	if _, err := db.db.ExecContext(ctx, query, id, state, now); err != nil {
-		return fmt.Errorf("end run %d: %w", id, err)
+// EndRun ends a run that is running; changed is false where it has ended already.
+// What is in it and with no worker is released: it is free for the next run.
+func (db *DB) EndRun(ctx context.Context, id int64, state ledger.RunState, now time.Time) (changed bool, err error) {
+	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
+		changed, err = endRun(ctx, tx, id, state, now, ledger.RunRunning)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("end run %d: %w", id, err)
 	}
-	return nil
+	return changed, nil
+}
+
+// endRun ends a run that is in one of some states. The row of the run comes first:
+// who claims for it, or leaves a receipt in it, shares its lock, so that nobody does
+// so any more. Then its figures: while they are locked no result is stored of it, so
+// that the claims that are read are those that will still be counted.
+func endRun(ctx context.Context, tx *sqlx.Tx, id int64, state ledger.RunState, now time.Time, from ...ledger.RunState) (changed bool, err error) {
+	const end = `
+		UPDATE runs SET state = $2, finished_at = $3,
+			counted_at = CASE WHEN $2 = 'interrupted' THEN counted_at ELSE coalesce(counted_at, $3) END
+		WHERE id = $1 AND state = ANY($4)`
+	const lock = `SELECT FROM run_apps WHERE run_id = $1 ORDER BY bundle_id FOR NO KEY UPDATE`
+	const release = `
+		WITH working AS (
+			SELECT bundle_id, count(*) AS n FROM receipts WHERE run_id = $1 AND claimed_until IS NOT NULL GROUP BY bundle_id
+		)
+		UPDATE run_apps t SET due = o.due, released = o.due - t.succeeded - t.failed - o.working
+		FROM (
+			SELECT bundle_id, greatest(due, claimed) AS due, coalesce(w.n, 0) AS working
+			FROM run_apps LEFT JOIN working w USING (bundle_id) WHERE run_id = $1
+		) o
+		WHERE t.run_id = $1 AND t.bundle_id = o.bundle_id`
+	changed, err = changedIn(ctx, tx, "end it", end, id, state, now, textArray(from))
+	if err != nil || !changed {
+		return changed, err
+	}
+	if _, err := tx.ExecContext(ctx, lock, id); err != nil {
+		return true, err
+	}
+	if state == ledger.RunInterrupted { // its receipts stay in it
+		return true, nil
+	}
+	_, err = tx.ExecContext(ctx, release, id)
+	return true, err
+}
+
+// live are the runs among some that receipts may stay in, with their rows locked
+// against an end.
+func live(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]bool, error) {
+	const query = `SELECT id FROM runs WHERE id = ANY($1) AND state IN ('running', 'interrupted') ORDER BY id FOR SHARE`
+	found := make(map[int64]bool)
+	if len(ids) == 0 {
+		return found, nil
+	}
+	var rows []int64
+	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids)); err != nil {
+		return nil, fmt.Errorf("find runs that go on: %w", err)
+	}
+	for _, id := range rows {
+		found[id] = true
+	}
+	return found, nil
 }
 
 // mayGoOn is an app a that is at work, or paused for one of the reasons $4.
@@ -100,7 +175,8 @@ func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool,
 			             AND ` + mayGoOn + `)
 			OR EXISTS (SELECT 1 FROM apps a, LATERAL (
 			               SELECT 1 FROM receipts r
-			               WHERE bundle_id = a.bundle_id AND claimed_until IS NULL AND next_check_at <= $2 AND ` + free + `
+			               WHERE bundle_id = a.bundle_id AND claimed_until IS NULL
+			                 AND next_check_at > coalesce($5::timestamptz, '-infinity') AND next_check_at <= $2 AND ` + free + `
 			               LIMIT 1) d
 			           WHERE ` + mayGoOn + `)`
 	var left bool
@@ -108,14 +184,14 @@ func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool,
 	if run.Kind == ledger.RunNightly {
 		forgiven = pq.Array([]string{ledger.PausedNoSecret, ledger.PausedSecretRefused})
 	}
-	if err := db.db.GetContext(ctx, &left, query, run.ID, run.Cutoff, now, forgiven); err != nil {
+	if err := db.db.GetContext(ctx, &left, query, run.ID, run.Cutoff, now, forgiven, run.DueAfter); err != nil {
 		return false, fmt.Errorf("look for work of run %d: %w", run.ID, err)
 	}
 	return left, nil
 }
 
-const runTotalsColumns = `id, kind, scheduled_for, filter, share, owner_until, cutoff, deadline, state, started_at, finished_at,
-	due, enqueued, done, changed, failed, quarantined, calls`
+const runTotalsColumns = runColumns + `, filter, owner, owner_until, state, started_at, finished_at,
+	due, in_run, succeeded, failed, done, released, enqueued, changed, quarantined, calls`
 
 // RunTotals is a run with its figures, or ErrNotFound.
 func (db *DB) RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error) {

@@ -15,6 +15,7 @@ func (f fixture) manualRun(now time.Time) ledger.Run {
 	run, err := f.OpenRun(f.t.Context(), ledger.Run{Kind: ledger.RunManual, ScheduledFor: now, Cutoff: now, Deadline: now.Add(time.Hour)},
 		ledger.Lease{Owner: "test", Until: now.Add(time.Minute)}, now)
 	f.must(err)
+	f.must(f.CountRun(f.t.Context(), run, now))
 	return run
 }
 
@@ -67,7 +68,7 @@ func TestReceiptsOfARunThatEndedAreFree(t *testing.T) {
 	f.receipts(app, 1)
 	first := f.run()
 	claim := f.claim(first, 1)[0]
-	f.must(f.EndRun(t.Context(), first.ID, ledger.RunFinished, noon))
+	f.end(first, ledger.RunFinished)
 	f.save(ledger.Outcome{ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
 	if got := len(f.claim(f.manualRun(noon), 10)); got != 1 {
 		t.Errorf("a receipt that was given back to a run that had ended: claimed %d, want 1", got)
@@ -146,5 +147,5 @@ func TestRetryStaysInTheRun(t *testing.T) {
 	if len(claims) != 1 || claims[0].Generation != claim.Generation+1 {
 		t.Errorf("after the wait: got %v, want the same receipt with the next generation", claims)
 	}
-	f.must(f.EndRun(t.Context(), run.ID, ledger.RunFinished, noon))
+	f.end(run, ledger.RunFinished)
 }

@@ -63,11 +63,14 @@ func (db *DB) RecentRuns(ctx context.Context, limit int) ([]ledger.RunTotals, er
 type RunApp struct {
 	BundleID string `db:"bundle_id" json:"bundle_id"`
 	// The figures are those of ledger.RunTotals.
-	Due     int64 `db:"due" json:"due"`
-	Done    int64 `db:"done" json:"done"`
-	Changed int64 `db:"changed" json:"changed"`
-	Failed  int64 `db:"failed" json:"failed"`
-	Calls   int64 `db:"calls" json:"calls"`
+	Due       *int64 `db:"due" json:"due"`
+	InRun     *int64 `db:"in_run" json:"in_run"`
+	Succeeded int64  `db:"succeeded" json:"succeeded"`
+	Failed    int64  `db:"failed" json:"failed"`
+	Done      int64  `db:"done" json:"done"`
+	Released  int64  `db:"released" json:"released"`
+	Changed   int64  `db:"changed" json:"changed"`
+	Calls     int64  `db:"calls" json:"calls"`
 	// PausedReason is why the app stands still now, nil while it is at work.
 	PausedReason *string `db:"paused_reason" json:"paused_reason"`
 }
@@ -75,7 +78,7 @@ type RunApp struct {
 // RunApps lists the apps of a run by bundle id.
 func (db *DB) RunApps(ctx context.Context, id int64) ([]RunApp, error) {
 	const query = `
-		SELECT bundle_id, due, done, changed, failed, calls, paused_reason
+		SELECT bundle_id, due, in_run, succeeded, failed, succeeded + failed AS done, released, changed, calls, paused_reason
 		FROM run_apps LEFT JOIN apps USING (bundle_id)
 		WHERE run_id = $1 ORDER BY bundle_id`
 	var apps []RunApp

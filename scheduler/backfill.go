@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"revalidator/internal/ledger"
@@ -10,41 +11,63 @@ import (
 // Backfills have no window: they run until they are done, or stopped.
 const backfillWindow = 365 * 24 * time.Hour
 
-// OpenBackfill opens a backfill over the receipts that a filter chooses now.
-// Share is its part of each app's rate beside other runs, more than 0 and up to
-// 1; alone it takes the whole rate. Its error is ledger.ErrNotFound where the
-// filter chooses nothing.
+// OpenBackfill opens a backfill over the receipts that a filter chooses now, and
+// chooses them. Share is its part of each app's rate beside other runs, more than 0
+// and up to 1; alone it takes the whole rate. Its error is ledger.ErrNotFound where
+// the filter chooses nothing. Where choosing ends with another error, the run is open
+// all the same, and is returned.
 //
 // A detached one is for whichever scheduler finds it first, and not to be fed
 // here.
 func (s *Scheduler) OpenBackfill(ctx context.Context, f ledger.Filter, share float64, detached bool) (ledger.Run, error) {
 	now := s.cfg.Now()
-	return s.cfg.Store.OpenBackfill(ctx, ledger.Run{
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	run, err := s.cfg.Store.OpenBackfill(ctx, ledger.Run{
 		Kind: ledger.RunBackfill, ScheduledFor: now.UTC(), Cutoff: s.cfg.Dates(), Deadline: now.Add(backfillWindow), Share: share,
-	}, f, s.backfillLease(now, detached), now)
+		StartedBy: s.cfg.StartedBy,
+	}, f, s.lease(now), now)
+	if err != nil {
+		return ledger.Run{}, err
+	}
+	err = s.whileKept(ctx, run.ID, func(ctx context.Context) error { return s.cfg.Store.ChooseItems(ctx, run.ID, s.cfg.Now()) })
+	if err != nil {
+		return run, err
+	}
+	empty, err := s.cfg.Store.DropEmpty(ctx, run.ID)
+	switch {
+	case err != nil:
+		return run, err
+	case empty:
+		return ledger.Run{}, fmt.Errorf("chosen receipts: %w", ledger.ErrNotFound)
+	case detached:
+		_, err = s.Leave(ctx, run.ID)
+	}
+	return run, err
 }
 
-// ResumeBackfill takes up a backfill that was interrupted, or detaches it again.
-// Its error is ledger.ErrNotFound where there is no such backfill, or somebody
-// feeds it.
-func (s *Scheduler) ResumeBackfill(ctx context.Context, id int64, detached bool) (ledger.Run, error) {
+// Resume takes up a run that was interrupted or that nobody feeds, for as long as
+// one of its kind may take, or detaches it. Its error is ledger.ErrNotFound where
+// there is no such run, or somebody feeds it.
+func (s *Scheduler) Resume(ctx context.Context, id int64, kind ledger.RunKind, detached bool) (ledger.Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
 	now := s.cfg.Now()
-	return s.cfg.Store.ResumeRun(ctx, id, s.backfillLease(now, detached), now.Add(backfillWindow), now)
+	lease, window := s.lease(now), s.cfg.Window
+	if detached {
+		lease.Until = now
+	}
+	if kind == ledger.RunBackfill {
+		window = backfillWindow
+	}
+	return s.cfg.Store.ResumeRun(ctx, id, lease, now.Add(window), now)
 }
 
 // InterruptBackfill leaves a backfill that this scheduler feeds to be resumed by
 // a person: no scheduler takes it over. What is with the workers is finished.
 // It reports false where the backfill has ended, or another scheduler has it.
 func (s *Scheduler) InterruptBackfill(ctx context.Context, id int64) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
 	return s.cfg.Store.InterruptBackfill(ctx, id, s.cfg.Owner, s.cfg.Now())
-}
-
-// backfillLease is a lease that has ended already where the backfill is for
-// others.
-func (s *Scheduler) backfillLease(now time.Time, detached bool) ledger.Lease {
-	lease := s.lease(now)
-	if detached {
-		lease.Until = now
-	}
-	return lease
 }

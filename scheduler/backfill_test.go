@@ -19,6 +19,7 @@ type backfillStore struct {
 	run    ledger.Run
 	filter ledger.Filter
 	lease  ledger.Lease
+	chosen int
 }
 
 var errOtherRun = errors.New("asked as for another kind of run")
@@ -50,11 +51,22 @@ func (s *backfillStore) ClaimItems(ctx context.Context, r ledger.ClaimRequest) (
 	return s.fakeStore.Claim(ctx, r)
 }
 
-func (s *backfillStore) HasItems(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
-	return s.fakeStore.HasWork(ctx, run, now)
+func (s *backfillStore) HasItems(ctx context.Context, run ledger.Run) (bool, error) {
+	return s.fakeStore.HasWork(ctx, run, time.Time{})
 }
 
-func (s *backfillStore) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) error {
+func (s *backfillStore) CountRun(context.Context, ledger.Run, time.Time) error { return errOtherRun }
+
+func (s *backfillStore) ChooseItems(context.Context, int64, time.Time) error {
+	s.chosen++
+	return nil
+}
+
+func (s *backfillStore) DropEmpty(context.Context, int64) (bool, error) {
+	return len(s.receipts) == 0, nil
+}
+
+func (s *backfillStore) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
 	return s.fakeStore.EndRun(ctx, run.ID, ledger.RunFinished, now)
 }
 
@@ -80,14 +92,14 @@ func TestBackfill(t *testing.T) {
 
 		wait(t.Context(), time.Hour)
 		want.Deadline = want.Deadline.Add(time.Hour)
-		resumed, err := b.ResumeBackfill(t.Context(), 9, false)
+		resumed, err := b.Resume(t.Context(), 9, ledger.RunBackfill, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, resumed); diff != "" {
 			t.Errorf("run that was resumed (-want +got)\n%s", diff)
 		}
-		if _, err := b.ResumeBackfill(t.Context(), 8, false); !errors.Is(err, ledger.ErrNotFound) {
+		if _, err := b.Resume(t.Context(), 8, ledger.RunBackfill, false); !errors.Is(err, ledger.ErrNotFound) {
 			t.Errorf("resume of no run: got %v, want %v", err, ledger.ErrNotFound)
 		}
 
@@ -114,10 +126,14 @@ func TestDetachedBackfill(t *testing.T) {
 			if _, err := b.OpenBackfill(t.Context(), ledger.Filter{}, 1, detached); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(want, store.lease); diff != "" {
-				t.Errorf("lease on opening, detached %t (-want +got)\n%s", detached, diff)
+			got := store.lease
+			if detached {
+				got = b.store.leases[len(b.store.leases)-1] // it was given up again
 			}
-			if _, err := b.ResumeBackfill(t.Context(), 9, detached); err != nil {
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("lease after opening, detached %t (-want +got)\n%s", detached, diff)
+			}
+			if _, err := b.Resume(t.Context(), 9, ledger.RunBackfill, detached); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, store.lease); diff != "" {
@@ -143,6 +159,17 @@ func TestClaimsGetTheirTasks(t *testing.T) {
 		}
 		if len(b.queue.tasks) != 3 || ended != nil {
 			t.Errorf("%d tasks, of which the last came to %v; want 3, and time for them", len(b.queue.tasks), ended)
+		}
+	})
+}
+
+// TestBackfillOfNothing is removed when it has chosen.
+func TestBackfillOfNothing(t *testing.T) {
+	inBubble(t, 0, nil, func(t *testing.T, b bubble) {
+		store := &backfillStore{fakeStore: b.store}
+		b.cfg.Store = store
+		if _, err := b.OpenBackfill(t.Context(), ledger.Filter{}, 1, false); !errors.Is(err, ledger.ErrNotFound) || store.chosen != 1 {
+			t.Errorf("got %v after choosing %d times, want %v after one", err, store.chosen, ledger.ErrNotFound)
 		}
 	})
 }

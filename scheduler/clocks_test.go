@@ -38,9 +38,9 @@ func TestNothingIsClaimedWhileTheClockIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, 30, func(c *Config) { c.Clocks = test.clocks }, func(t *testing.T, b bubble) {
 				run := b.mustOpen(t)
-				done, err := b.feedOnce(t.Context(), run)
-				if err != nil || done {
-					t.Errorf("fed: done %v with error %v, want neither", done, err)
+				state, err := b.feedOnce(t.Context(), &feed{run: run})
+				if err != nil || state != ledger.RunRunning {
+					t.Errorf("fed: %v with error %v, want it running", state, err)
 				}
 				if got := len(b.queue.tasks); got != test.want {
 					t.Errorf("%d tasks, want %d", got, test.want)
@@ -54,7 +54,7 @@ func TestNothingIsClaimedWhileTheClockIsWrong(t *testing.T) {
 // given back.
 func TestNothingIsClaimedWhereClocksAreNotKnown(t *testing.T) {
 	inBubble(t, 3, func(c *Config) { c.Clocks = unknownClocks{} }, func(t *testing.T, b bubble) {
-		if _, err := b.feedOnce(t.Context(), b.mustOpen(t)); err == nil || len(b.queue.tasks) > 0 {
+		if _, err := b.feedOnce(t.Context(), &feed{run: b.mustOpen(t)}); err == nil || len(b.queue.tasks) > 0 {
 			t.Errorf("got error %v and %d tasks, want an error and none", err, len(b.queue.tasks))
 		}
 	})

@@ -28,23 +28,37 @@ type fakeStore struct {
 	orphans []ledger.Run
 	lost    bool
 
-	mu       sync.Mutex
-	claims   map[int64]ledger.Claim
-	until    map[int64]time.Time // of claims that are held
-	done     map[int64]bool
-	epoch    string
-	opened   map[time.Time]bool
-	tries    int // to open a run
-	runs     []ledger.Run
-	leases   []ledger.Lease
-	ended    []ledger.RunState
-	requests []ledger.ClaimRequest
-	steps    []string
-	most     int // claims at a time
+	// counting, where it is set, holds counting up until it is closed.
+	counting chan struct{}
+	// ownerUntil is the end of the lease of whoever feeds the run.
+	ownerUntil time.Time
+
+	mu        sync.Mutex
+	unbounded []string // calls without a deadline
+	counts    int
+	resumed   []int64
+	claims    map[int64]ledger.Claim
+	until     map[int64]time.Time // of claims that are held
+	done      map[int64]bool
+	epoch     string
+	opened    map[time.Time]bool
+	tries     int // to open a run
+	runs      []ledger.Run
+	leases    []ledger.Lease
+	ended     []ledger.RunState
+	requests  []ledger.ClaimRequest
+	steps     []string
+	most      int // claims at a time
 }
 
-// begin locks the store for a method, unless it is to fail.
-func (s *fakeStore) begin(method string) error {
+// begin locks the store for a method, unless it is to fail. It notes calls without a
+// deadline, which could take for ever.
+func (s *fakeStore) begin(ctx context.Context, method string) error {
+	if _, bounded := ctx.Deadline(); !bounded {
+		s.mu.Lock()
+		s.unbounded = append(s.unbounded, method)
+		s.mu.Unlock()
+	}
 	if s.fail != nil {
 		if err := s.fail(method); err != nil {
 			return err
@@ -54,8 +68,8 @@ func (s *fakeStore) begin(method string) error {
 	return nil
 }
 
-func (s *fakeStore) OpenRun(_ context.Context, run ledger.Run, owner ledger.Lease, _ time.Time) (ledger.Run, error) {
-	if err := s.begin("OpenRun"); err != nil {
+func (s *fakeStore) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, _ time.Time) (ledger.Run, error) {
+	if err := s.begin(ctx, "OpenRun"); err != nil {
 		return ledger.Run{}, err
 	}
 	defer s.mu.Unlock()
@@ -73,8 +87,8 @@ func (s *fakeStore) OpenRun(_ context.Context, run ledger.Run, owner ledger.Leas
 	return run, nil
 }
 
-func (s *fakeStore) TakeOverRun(context.Context, ledger.Lease, time.Time) (ledger.Run, error) {
-	if err := s.begin("TakeOverRun"); err != nil {
+func (s *fakeStore) TakeOverRun(ctx context.Context, _ ledger.Lease, _ time.Time, _ ...ledger.RunKind) (ledger.Run, error) {
+	if err := s.begin(ctx, "TakeOverRun"); err != nil {
 		return ledger.Run{}, err
 	}
 	defer s.mu.Unlock()
@@ -86,8 +100,8 @@ func (s *fakeStore) TakeOverRun(context.Context, ledger.Lease, time.Time) (ledge
 	return run, nil
 }
 
-func (s *fakeStore) KeepRun(_ context.Context, _ int64, owner ledger.Lease) (bool, error) {
-	if err := s.begin("KeepRun"); err != nil {
+func (s *fakeStore) KeepRun(ctx context.Context, _ int64, owner ledger.Lease) (bool, error) {
+	if err := s.begin(ctx, "KeepRun"); err != nil {
 		return false, err
 	}
 	defer s.mu.Unlock()
@@ -95,36 +109,70 @@ func (s *fakeStore) KeepRun(_ context.Context, _ int64, owner ledger.Lease) (boo
 	return !s.lost, nil
 }
 
-func (s *fakeStore) EndRun(_ context.Context, _ int64, state ledger.RunState, _ time.Time) error {
-	if err := s.begin("EndRun"); err != nil {
-		return err
+func (s *fakeStore) EndRun(ctx context.Context, _ int64, state ledger.RunState, _ time.Time) (bool, error) {
+	if err := s.begin(ctx, "EndRun"); err != nil {
+		return false, err
 	}
 	defer s.mu.Unlock()
 	s.ended = append(s.ended, state)
+	return true, nil
+}
+
+func (s *fakeStore) CountRun(ctx context.Context, _ ledger.Run, _ time.Time) error {
+	if s.counting != nil {
+		select {
+		case <-s.counting:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if err := s.begin(ctx, "CountRun"); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	s.counts++
 	return nil
 }
 
-func (s *fakeStore) HasWork(context.Context, ledger.Run, time.Time) (bool, error) {
-	if err := s.begin("HasWork"); err != nil {
+func (s *fakeStore) ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, _ time.Time) (ledger.Run, error) {
+	if err := s.begin(ctx, "ResumeRun"); err != nil {
+		return ledger.Run{}, err
+	}
+	defer s.mu.Unlock()
+	s.lost = false
+	s.resumed = append(s.resumed, id)
+	return ledger.Run{ID: id, Deadline: deadline}, nil
+}
+
+func (s *fakeStore) HasWork(ctx context.Context, _ ledger.Run, _ time.Time) (bool, error) {
+	if err := s.begin(ctx, "HasWork"); err != nil {
 		return false, err
 	}
 	defer s.mu.Unlock()
 	return len(s.done) < len(s.receipts), nil
 }
 
-func (s *fakeStore) RunTotals(context.Context, int64) (ledger.RunTotals, error) {
-	if err := s.begin("RunTotals"); err != nil {
+func (s *fakeStore) RunTotals(ctx context.Context, _ int64) (ledger.RunTotals, error) {
+	if err := s.begin(ctx, "RunTotals"); err != nil {
 		return ledger.RunTotals{}, err
 	}
 	defer s.mu.Unlock()
-	return ledger.RunTotals{Due: int64(len(s.receipts)), Done: int64(len(s.done))}, nil
+	due := int64(len(s.receipts))
+	totals := ledger.RunTotals{Run: ledger.Run{Deadline: time.Now().Add(time.Hour)}, Due: &due, Succeeded: int64(len(s.done)), Done: int64(len(s.done)), State: ledger.RunRunning, OwnerUntil: s.ownerUntil}
+	if len(s.ended) > 0 {
+		totals.State = s.ended[len(s.ended)-1]
+	}
+	return totals, nil
 }
 
-func (s *fakeStore) Claim(_ context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
-	if err := s.begin("Claim"); err != nil {
+func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
+	if err := s.begin(ctx, "Claim"); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
+	if s.lost {
+		return nil, ledger.ErrLostRun
+	}
 	if s.claims == nil {
 		s.claims, s.until = make(map[int64]ledger.Claim), make(map[int64]time.Time)
 	}
@@ -145,8 +193,8 @@ func (s *fakeStore) Claim(_ context.Context, r ledger.ClaimRequest) ([]ledger.Cl
 	return claims, nil
 }
 
-func (s *fakeStore) ClaimedCount(context.Context) (ledger.Held, error) {
-	if err := s.begin("ClaimedCount"); err != nil {
+func (s *fakeStore) ClaimedCount(ctx context.Context) (ledger.Held, error) {
+	if err := s.begin(ctx, "ClaimedCount"); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
@@ -157,16 +205,16 @@ func (s *fakeStore) ClaimedCount(context.Context) (ledger.Held, error) {
 	return held, nil
 }
 
-func (s *fakeStore) ReleaseExpired(_ context.Context, now time.Time) (int64, error) {
-	if err := s.begin("ReleaseExpired"); err != nil {
+func (s *fakeStore) ReleaseExpired(ctx context.Context, now time.Time) (int64, error) {
+	if err := s.begin(ctx, "ReleaseExpired"); err != nil {
 		return 0, err
 	}
 	defer s.mu.Unlock()
 	return s.release(func(until time.Time) bool { return until.Before(now) }), nil
 }
 
-func (s *fakeStore) ClaimsBefore(_ context.Context, made time.Time, lease time.Duration, _ int) (claims []ledger.Claim, err error) {
-	if err := s.begin("ClaimsBefore"); err != nil {
+func (s *fakeStore) ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, _ int) (claims []ledger.Claim, err error) {
+	if err := s.begin(ctx, "ClaimsBefore"); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
@@ -178,8 +226,8 @@ func (s *fakeStore) ClaimsBefore(_ context.Context, made time.Time, lease time.D
 	return claims, nil
 }
 
-func (s *fakeStore) FollowEpoch(_ context.Context, epoch string) (int64, bool, error) {
-	if err := s.begin("FollowEpoch"); err != nil {
+func (s *fakeStore) FollowEpoch(ctx context.Context, epoch string) (int64, bool, error) {
+	if err := s.begin(ctx, "FollowEpoch"); err != nil {
 		return 0, false, err
 	}
 	defer s.mu.Unlock()
@@ -198,6 +246,13 @@ func (s *fakeStore) release(over func(time.Time) bool) (released int64) {
 		}
 	}
 	return released
+}
+
+// lose has another owner take the run, or not.
+func (s *fakeStore) lose(lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost = lost
 }
 
 // finish is the outcome of a task: nothing where its claim was lost.
@@ -222,10 +277,21 @@ type fakeQueue struct {
 	mu    sync.Mutex
 	epoch string
 	tasks []jobs.Verify
+
+	unbounded []string // calls without a deadline
+}
+
+func (q *fakeQueue) bounded(ctx context.Context, method string) {
+	if _, bounded := ctx.Deadline(); !bounded {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.unbounded = append(q.unbounded, method)
+	}
 }
 
 // Missing are tasks that were never enqueued.
-func (q *fakeQueue) Missing(_ context.Context, tasks []jobs.Verify) (missing []jobs.Verify, err error) {
+func (q *fakeQueue) Missing(ctx context.Context, tasks []jobs.Verify) (missing []jobs.Verify, err error) {
+	q.bounded(ctx, "Missing")
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, v := range tasks {
@@ -254,6 +320,7 @@ func (p *fakePresence) Run(ctx context.Context) error {
 }
 
 func (q *fakeQueue) Enqueue(ctx context.Context, tasks []jobs.Verify) error {
+	q.bounded(ctx, "Enqueue")
 	q.store.mu.Lock()
 	for _, v := range tasks {
 		q.store.steps = append(q.store.steps, fmt.Sprintf("enqueue %d:%d", v.ReceiptID, v.Generation))
@@ -268,7 +335,8 @@ func (q *fakeQueue) Enqueue(ctx context.Context, tasks []jobs.Verify) error {
 	return q.work(ctx, tasks)
 }
 
-func (q *fakeQueue) Epoch(context.Context) (string, error) {
+func (q *fakeQueue) Epoch(ctx context.Context) (string, error) {
+	q.bounded(ctx, "Epoch")
 	if q.store.fail != nil {
 		if err := q.store.fail("Epoch"); err != nil {
 			return "", err
@@ -280,7 +348,7 @@ func (q *fakeQueue) Epoch(context.Context) (string, error) {
 }
 
 // atOnce does tasks as they come.
-func (q *fakeQueue) atOnce(_ context.Context, tasks []jobs.Verify) error {
+func (q *fakeQueue) atOnce(ctx context.Context, tasks []jobs.Verify) error {
 	for _, v := range tasks {
 		q.store.finish(v)
 	}
@@ -295,7 +363,7 @@ type logLines struct {
 
 func (l *logLines) Enabled(context.Context, slog.Level) bool { return true }
 
-func (l *logLines) Handle(_ context.Context, r slog.Record) error {
+func (l *logLines) Handle(ctx context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.lines == nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"revalidator/internal/claim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
@@ -15,8 +17,9 @@ import (
 // FeedConfig says how a run is fed.
 type FeedConfig struct {
 	// Tick is the time between two looks at the queue, 200 ms by default; Look
-	// that between two looks for a run to feed, 1 s.
-	Tick, Look time.Duration
+	// that between two looks for a run to feed, 1 s; Tidy that between two looks
+	// for claims that nobody works on any more, 1 s.
+	Tick, Look, Tidy time.Duration
 	// Ahead is how much work to keep queued for each app, at its rate: 1 min.
 	Ahead time.Duration
 	// Depth is how many receipts may be claimed at a time, over all apps and
@@ -25,7 +28,8 @@ type FeedConfig struct {
 	// ClaimLease is how long a worker has for a receipt, from the claim on,
 	// the time on the queue included: 15 min.
 	ClaimLease time.Duration
-	// OwnerLease is how long a run waits for a scheduler that died: 30 s.
+	// OwnerLease is how long a run waits for a scheduler that died: 30 s. It is
+	// renewed three times in that time.
 	OwnerLease time.Duration
 	// LargeBytes is the size from which a receipt travels in the queue for
 	// large ones: 256 KiB.
@@ -35,6 +39,7 @@ type FeedConfig struct {
 func (c *FeedConfig) fill() {
 	setDefault(&c.Tick, 200*time.Millisecond)
 	setDefault(&c.Look, time.Second)
+	setDefault(&c.Tidy, time.Second)
 	setDefault(&c.Ahead, time.Minute)
 	setDefault(&c.Depth, 5000)
 	setDefault(&c.ClaimLease, 15*time.Minute)
@@ -42,65 +47,139 @@ func (c *FeedConfig) fill() {
 	setDefault(&c.LargeBytes, 256<<10)
 }
 
-// ErrRunLost is a run that another scheduler took over or that was cancelled.
-var ErrRunLost = errors.New("the run has ended or has another owner")
+// The deadlines of calls: of all of one round together, and of counting, which
+// goes on beside them.
+const (
+	roundTimeout = 2 * time.Minute
+	countTimeout = time.Hour
+)
+
+// feed is a run that is fed.
+type feed struct {
+	run ledger.Run
+	// counted is closed when it is known how many receipts belong to the run, and
+	// no sooner may it end.
+	counted chan struct{}
+	tidied  time.Time
+}
 
 // Feed keeps the queue filled for a run that this scheduler owns, until nothing
 // of the run is left, its window is over, or ctx ends; then it returns the
 // totals. A run that is left unfinished is taken over by another scheduler. Its
-// error is jobs.ErrNotOwner where the queue belongs to another installation.
+// error is ledger.ErrLostRun where the run was ended or taken over by others, and
+// jobs.ErrNotOwner where the queue belongs to another installation.
 //
 // Claims are committed before their tasks are enqueued. A process that dies in
 // between leaves claims that run out, never a task without a claim.
 func (s *Scheduler) Feed(ctx context.Context, run ledger.Run) (ledger.RunTotals, error) {
-	loop := fmt.Sprintf("feed run %d", run.ID)
+	var totals ledger.RunTotals
+	f := &feed{run: run, counted: make(chan struct{})}
+	err := s.whileKept(ctx, run.ID, func(ctx context.Context) error {
+		beside, end := context.WithCancel(ctx)
+		var counting errgroup.Group
+		counting.Go(func() error { s.count(beside, f); return nil })
+		defer func() { end(); _ = counting.Wait() }()
+		state, err := s.feed(ctx, f)
+		if err != nil {
+			return err
+		}
+		totals, err = s.end(ctx, run, state)
+		return err
+	})
+	return totals, err
+}
+
+// feed tops the queue up until the run is over, and returns how that ended.
+func (s *Scheduler) feed(ctx context.Context, f *feed) (ledger.RunState, error) {
+	loop := fmt.Sprintf("feed run %d", f.run.ID)
 	defer s.loops.End(loop)
 	for {
 		s.loops.Beat(loop)
 		if err := ctx.Err(); err != nil {
-			return ledger.RunTotals{}, err
+			return "", err
 		}
-		done, err := s.feedOnce(ctx, run)
+		state, err := s.feedOnce(ctx, f)
 		switch {
-		case errors.Is(err, ErrRunLost), errors.Is(err, jobs.ErrNotOwner):
-			return ledger.RunTotals{}, err
+		case errors.Is(err, ledger.ErrLostRun), errors.Is(err, jobs.ErrNotOwner), err == nil && state != ledger.RunRunning:
+			return state, err
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
-			s.cfg.Logger.Error("feed the queue", "run_id", run.ID, "error", err)
+			s.cfg.Logger.Error("feed the queue", "run_id", f.run.ID, "error", err)
 			wait(ctx, s.cfg.Feed.Look)
 			continue
-		case done:
-			return s.end(ctx, run)
 		}
 		wait(ctx, s.cfg.Feed.Tick)
 	}
 }
 
-// feedOnce tops the queue up and reports whether the run is done.
-func (s *Scheduler) feedOnce(ctx context.Context, run ledger.Run) (done bool, err error) {
+// feedOnce tops the queue up and tells where the run stands.
+func (s *Scheduler) feedOnce(ctx context.Context, f *feed) (ledger.RunState, error) {
+	round, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
 	now := s.cfg.Now()
-	kept, err := s.cfg.Store.KeepRun(ctx, run.ID, s.lease(now))
-	if err != nil {
-		return false, err
+	if !now.Before(f.run.Deadline) {
+		return ledger.RunCutOff, nil
 	}
-	if !kept {
-		return false, ErrRunLost
-	}
-	if !now.Before(run.Deadline) {
-		return true, nil
-	}
-	if err := s.tidy(ctx, now); err != nil {
-		return false, err
+	if now.Sub(f.tidied).Abs() >= s.cfg.Feed.Tidy {
+		if err := s.tidy(round, now); err != nil {
+			return "", err
+		}
+		f.tidied = now
 	}
 	if s.cfg.Presence != nil && s.cfg.Presence.Contested() {
-		return false, nil // which is logged there
+		return ledger.RunRunning, nil // which is logged there
 	}
-	claimed, err := s.fill(ctx, run)
+	counted := isClosed(f.counted) // before the look, because counting may find more
+	claimed, err := s.fill(round, f.run)
 	if err != nil || claimed > 0 {
-		return false, err
+		return ledger.RunRunning, err
 	}
-	left, err := s.hasWork(ctx, run, now)
-	return err == nil && claim.RunIsOver(claimed, left), err
+	left, err := s.hasWork(round, f.run, now)
+	switch {
+	case err != nil || !claim.RunIsOver(claimed, left):
+		return ledger.RunRunning, err
+	case counted:
+		return ledger.RunFinished, nil
+	}
+	select {
+	case <-f.counted:
+		return s.feedOnce(ctx, f)
+	case <-round.Done():
+		return ledger.RunRunning, nil
+	}
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// count finds out how many receipts belong to a run, while it is fed.
+func (s *Scheduler) count(ctx context.Context, f *feed) {
+	for ctx.Err() == nil {
+		err := s.countOnce(ctx, f.run)
+		if err == nil {
+			close(f.counted)
+			return
+		}
+		if ctx.Err() == nil && !errors.Is(err, ledger.ErrLostRun) {
+			s.cfg.Logger.Error("count what is due", "run_id", f.run.ID, "error", err)
+		}
+		wait(ctx, s.cfg.Feed.Look)
+	}
+}
+
+func (s *Scheduler) countOnce(ctx context.Context, run ledger.Run) error {
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	if run.Kind == ledger.RunBackfill {
+		return s.cfg.Store.ChooseItems(ctx, run.ID, s.cfg.Now())
+	}
+	return s.cfg.Store.CountRun(ctx, run, s.cfg.Now())
 }
 
 // enqueueTimeout is how long the tasks of claims may take to the queue.
@@ -150,7 +229,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held,
 	}
 	now := s.cfg.Now()
 	request := ledger.ClaimRequest{
-		RunID: run.ID, Cutoff: run.Cutoff,
+		RunID: run.ID, Owner: s.cfg.Owner, DueAfter: run.DueAfter, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease), Due: s.cfg.Dates(),
 		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Shares: shares,
 	}
@@ -171,7 +250,7 @@ func (s *Scheduler) shares(ctx context.Context) (map[string]float64, error) {
 
 func (s *Scheduler) hasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
 	if run.Kind == ledger.RunBackfill {
-		return s.cfg.Store.HasItems(ctx, run, now)
+		return s.cfg.Store.HasItems(ctx, run)
 	}
 	return s.cfg.Store.HasWork(ctx, run, now)
 }
@@ -187,21 +266,33 @@ func (s *Scheduler) tasks(runID int64, claims []ledger.Claim) []jobs.Verify {
 	return tasks
 }
 
-func (s *Scheduler) end(ctx context.Context, run ledger.Run) (ledger.RunTotals, error) {
-	var err error
-	if run.Kind == ledger.RunBackfill {
-		err = s.cfg.Store.EndBackfill(ctx, run, s.cfg.Now())
+// end ends a run, unless somebody else has. A backfill that is through may have
+// receipts of paused apps left.
+func (s *Scheduler) end(ctx context.Context, run ledger.Run, state ledger.RunState) (ledger.RunTotals, error) {
+	// Also where the keeper finds it ended, or a person leaves, just then.
+	told, cancelTold := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
+	defer cancelTold()
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	end := func() (bool, error) { return s.cfg.Store.EndRun(ctx, run.ID, state, s.cfg.Now()) }
+	if run.Kind == ledger.RunBackfill && state == ledger.RunFinished {
+		end = func() (bool, error) { return s.cfg.Store.EndBackfill(ctx, run, s.cfg.Now()) }
+	}
+	if ended, err := end(); err != nil {
+		return ledger.RunTotals{}, err
+	} else if !ended {
+		return ledger.RunTotals{}, ledger.ErrLostRun
+	}
+	totals, err := s.cfg.Store.RunTotals(told, run.ID)
+	if err != nil {
+		return ledger.RunTotals{}, err
+	}
+	log := s.cfg.Logger.With("run_id", run.ID, "due", totals.Counted(), "succeeded", totals.Succeeded, "failed", totals.Failed,
+		"released", totals.Released, "changed", totals.Changed, "calls", totals.Calls)
+	if state == ledger.RunCutOff {
+		log.Warn("run cut off: its window is over, and what was not done stays due")
 	} else {
-		err = s.cfg.Store.EndRun(ctx, run.ID, ledger.RunFinished, s.cfg.Now())
+		log.Info("run finished")
 	}
-	if err != nil {
-		return ledger.RunTotals{}, err
-	}
-	totals, err := s.cfg.Store.RunTotals(ctx, run.ID)
-	if err != nil {
-		return ledger.RunTotals{}, err
-	}
-	s.cfg.Logger.Info("run finished", "run_id", run.ID, "due", totals.Due, "done", totals.Done,
-		"changed", totals.Changed, "failed", totals.Failed, "calls", totals.Calls)
 	return totals, nil
 }

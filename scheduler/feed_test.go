@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
@@ -21,20 +22,20 @@ var errAway = errors.New("server is away")
 
 func TestFeedDoesARun(t *testing.T) {
 	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
-		if totals := b.mustFeed(t); totals.Due != 3 || totals.Done != 3 {
+		if totals := b.mustFeed(t); totals.Counted() != 3 || totals.Done != 3 {
 			t.Errorf("totals: %+v, want 3 due and done", totals)
 		}
 		want := []string{"claim 1:1", "claim 2:1", "claim 3:1", "enqueue 1:1", "enqueue 2:1", "enqueue 3:1"}
-		if diff := cmp.Diff(want, b.store.steps); diff != "" {
+		if diff := gocmp.Diff(want, b.store.steps); diff != "" {
 			t.Errorf("claims must be there before their tasks (-want +got)\n%s", diff)
 		}
-		if diff := cmp.Diff([]ledger.RunState{ledger.RunFinished}, b.store.ended); diff != "" {
+		if diff := gocmp.Diff([]ledger.RunState{ledger.RunFinished}, b.store.ended); diff != "" {
 			t.Errorf("ends of the run (-want +got)\n%s", diff)
 		}
 		if got := b.elapsed(); got != b.cfg.Feed.Tick {
 			t.Errorf("took %v, want one tick", got)
 		}
-		if diff := cmp.Diff([]string{"run finished"}, b.log.at(slog.LevelInfo)); diff != "" {
+		if diff := gocmp.Diff([]string{"run finished"}, b.log.at(slog.LevelInfo)); diff != "" {
 			t.Errorf("log (-want +got)\n%s", diff)
 		}
 	})
@@ -64,7 +65,7 @@ func TestRequests(t *testing.T) {
 		wantRun := ledger.Run{
 			ID: 1, Kind: ledger.RunManual, ScheduledFor: b.started, Cutoff: b.started, Deadline: b.started.Add(6 * time.Hour),
 		}
-		if diff := cmp.Diff(wantRun, run); diff != "" {
+		if diff := gocmp.Diff(wantRun, run); diff != "" {
 			t.Errorf("run (-want +got)\n%s", diff)
 		}
 		if _, err := b.Feed(t.Context(), run); err != nil {
@@ -72,9 +73,9 @@ func TestRequests(t *testing.T) {
 		}
 		first := b.store.requests[0]
 		want := ledger.ClaimRequest{
-			RunID: 1, Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
+			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
 		}
-		if diff := cmp.Diff(want, first); diff != "" {
+		if diff := gocmp.Diff(want, first); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
 		}
 		wantTasks := []jobs.Verify{
@@ -82,11 +83,11 @@ func TestRequests(t *testing.T) {
 			{ReceiptID: 2, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true},
 			{ReceiptID: 3, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true, Allowance: ledger.Allowance(5 << 20)},
 		}
-		if diff := cmp.Diff(wantTasks, b.queue.tasks); diff != "" {
+		if diff := gocmp.Diff(wantTasks, b.queue.tasks); diff != "" {
 			t.Errorf("tasks (-want +got)\n%s", diff)
 		}
 		wantLease := ledger.Lease{Owner: "test", Until: b.started.Add(10 * time.Second)}
-		if diff := cmp.Diff([]ledger.Lease{wantLease, wantLease}, b.store.leases[:2]); diff != "" {
+		if diff := gocmp.Diff([]ledger.Lease{wantLease, wantLease}, b.store.leases[:2]); diff != "" {
 			t.Errorf("leases on opening and keeping the run (-want +got)\n%s", diff)
 		}
 	})
@@ -105,7 +106,7 @@ func TestSharesAreHandedOn(t *testing.T) {
 	shares := map[string]float64{"com.example.reader/Production": 0.25, "com.example.reader/Sandbox": 0}
 	inBubble(t, 1, func(c *Config) { c.Budgets = budgets{shares: shares} }, func(t *testing.T, b bubble) {
 		b.mustFeed(t)
-		if diff := cmp.Diff(shares, b.store.requests[0].Shares); diff != "" {
+		if diff := gocmp.Diff(shares, b.store.requests[0].Shares); diff != "" {
 			t.Errorf("shares (-want +got)\n%s", diff)
 		}
 	})
@@ -143,7 +144,7 @@ func TestDeadlineEndsARun(t *testing.T) {
 		if got := b.elapsed(); got != time.Hour {
 			t.Errorf("took %v, want the window of an hour", got)
 		}
-		if diff := cmp.Diff([]ledger.RunState{ledger.RunFinished}, b.store.ended); diff != "" {
+		if diff := gocmp.Diff([]ledger.RunState{ledger.RunCutOff}, b.store.ended); diff != "" {
 			t.Errorf("ends of the run (-want +got)\n%s", diff)
 		}
 	})
@@ -160,8 +161,9 @@ func TestOwnerKeepsItsLease(t *testing.T) {
 			}
 			end = lease.Until
 		}
-		if want := b.started.Add(time.Minute + b.cfg.Feed.OwnerLease); !end.Equal(want) {
-			t.Errorf("last lease until %v, want %v", end, want)
+		// On opening, and every 10 s of the minute; at its end or not.
+		if n, want := len(b.store.leases), b.started.Add(50*time.Second+b.cfg.Feed.OwnerLease); end.Before(want) || n < 7 || n > 8 {
+			t.Errorf("%d leases, the last until %v; want 7, and %v", n, end, want)
 		}
 	})
 }
@@ -171,11 +173,11 @@ func TestOwnerKeepsItsLease(t *testing.T) {
 func TestLostRunIsLeftAlone(t *testing.T) {
 	inBubble(t, 10, func(c *Config) { c.Feed.Depth = 1 }, func(t *testing.T, b bubble) {
 		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
-			b.store.lost = len(b.queue.tasks) == 3
+			b.store.lose(len(b.queue.tasks) == 3)
 			return b.queue.atOnce(ctx, tasks)
 		}
-		if _, err := b.Feed(t.Context(), b.mustOpen(t)); !errors.Is(err, ErrRunLost) {
-			t.Errorf("error: got %v, want %v", err, ErrRunLost)
+		if _, err := b.Feed(t.Context(), b.mustOpen(t)); !errors.Is(err, ledger.ErrLostRun) {
+			t.Errorf("error: got %v, want %v", err, ledger.ErrLostRun)
 		}
 		if len(b.queue.tasks) != 3 || b.store.ended != nil {
 			t.Errorf("%d tasks, ends %v; want no claim and no end after the loss", len(b.queue.tasks), b.store.ended)
@@ -186,9 +188,10 @@ func TestLostRunIsLeftAlone(t *testing.T) {
 // TestFeedOutlivesFaults lets each thing that a feed needs fail three times in
 // the middle of a run.
 func TestFeedOutlivesFaults(t *testing.T) {
-	for _, method := range []string{"KeepRun", "Epoch", "FollowEpoch", "ReleaseExpired", "ClaimedCount", "Claim", "HasWork"} {
+	for _, method := range []string{"KeepRun", "CountRun", "Epoch", "FollowEpoch", "ReleaseExpired", "ClaimedCount", "Claim", "HasWork"} {
 		t.Run(method, func(t *testing.T) {
-			inBubble(t, 4, func(c *Config) { c.Feed.Depth = 2 }, func(t *testing.T, b bubble) {
+			// Long enough for all of them to be called four times.
+			inBubble(t, 40, func(c *Config) { c.Feed.Depth, c.Feed.OwnerLease = 1, 3*time.Second }, func(t *testing.T, b bubble) {
 				calls := 0
 				b.store.fail = func(called string) error {
 					if called != method {
@@ -199,10 +202,11 @@ func TestFeedOutlivesFaults(t *testing.T) {
 					}
 					return fmt.Errorf("%s: %w", called, errAway)
 				}
-				if totals := b.mustFeed(t); totals.Done != 4 {
-					t.Errorf("totals: %+v, want 4 done", totals)
+				if totals := b.mustFeed(t); totals.Done != 40 {
+					t.Errorf("totals: %+v, want 40 done", totals)
 				}
-				if diff := cmp.Diff(slices.Repeat([]string{"feed the queue"}, 3), b.log.at(slog.LevelError)); diff != "" {
+				said := cmp.Or(map[string]string{"KeepRun": "keep the run", "CountRun": "count what is due"}[method], "feed the queue")
+				if diff := gocmp.Diff(slices.Repeat([]string{said}, 3), b.log.at(slog.LevelError)); diff != "" {
 					t.Errorf("errors logged (-want +got)\n%s", diff)
 				}
 			})
@@ -245,16 +249,16 @@ func TestEnqueueErrorCostsALease(t *testing.T) {
 			"claim 1:1", "claim 2:1", "enqueue 1:1", "enqueue 2:1",
 			"claim 1:2", "claim 2:2", "enqueue 1:2", "enqueue 2:2",
 		}
-		if diff := cmp.Diff(want, b.store.steps); diff != "" {
+		if diff := gocmp.Diff(want, b.store.steps); diff != "" {
 			t.Errorf("steps (-want +got)\n%s", diff)
 		}
-		if got := b.elapsed(); got < time.Minute || got > time.Minute+3*b.cfg.Feed.Tick {
+		if got := b.elapsed(); got < time.Minute || got > time.Minute+b.cfg.Feed.Tidy+2*b.cfg.Feed.Tick {
 			t.Errorf("took %v, want the lease of a minute", got)
 		}
-		if diff := cmp.Diff([]string{"feed the queue"}, b.log.at(slog.LevelError)); diff != "" {
+		if diff := gocmp.Diff([]string{"feed the queue"}, b.log.at(slog.LevelError)); diff != "" {
 			t.Errorf("errors logged (-want +got)\n%s", diff)
 		}
-		if diff := cmp.Diff([]string{"claims ran out"}, b.log.at(slog.LevelWarn)); diff != "" {
+		if diff := gocmp.Diff([]string{"claims ran out"}, b.log.at(slog.LevelWarn)); diff != "" {
 			t.Errorf("warnings logged (-want +got)\n%s", diff)
 		}
 	})
@@ -271,10 +275,10 @@ func TestNewEpochReleasesClaims(t *testing.T) {
 			return b.queue.atOnce(ctx, tasks)
 		}
 		b.mustFeed(t)
-		if got := b.elapsed(); got != 2*b.cfg.Feed.Tick {
-			t.Errorf("took %v, want two ticks: nobody waits for a lease", got)
+		if got := b.elapsed(); got > b.cfg.Feed.Tidy+2*b.cfg.Feed.Tick {
+			t.Errorf("took %v, want about a second: nobody waits for a lease", got)
 		}
-		if diff := cmp.Diff([]string{"queue is another one than before, claims released"}, b.log.at(slog.LevelWarn)); diff != "" {
+		if diff := gocmp.Diff([]string{"queue is another one than before, claims released"}, b.log.at(slog.LevelWarn)); diff != "" {
 			t.Errorf("warnings logged (-want +got)\n%s", diff)
 		}
 	})
@@ -324,6 +328,103 @@ func TestFeedLeavesTheRunWhenItIsStopped(t *testing.T) {
 		}
 		if b.store.ended != nil || b.log.at(slog.LevelError) != nil {
 			t.Errorf("ends %v, errors %v; want the run left to the next, without a word", b.store.ended, b.log.at(slog.LevelError))
+		}
+	})
+}
+
+// TestNoCallLastsForEver has every call of a scheduler that opens a run, feeds it,
+// loses it and follows it to its end.
+func TestNoCallLastsForEver(t *testing.T) {
+	inBubble(t, 20, nightly(t), func(t *testing.T, b bubble) {
+		b.runFor(t, time.Minute)
+		run := b.mustOpen(t)
+		if _, err := b.Feed(t.Context(), run); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Follow(t.Context(), run.ID); err != nil {
+			t.Fatal(err)
+		}
+		if b.store.unbounded != nil || b.queue.unbounded != nil {
+			t.Errorf("calls without a deadline: %v, %v", b.store.unbounded, b.queue.unbounded)
+		}
+	})
+}
+
+// TestRunDoesNotWaitForItsCount feeds a run while what is due is counted, and does
+// not end it before that is known.
+func TestRunDoesNotWaitForItsCount(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
+		b.store.counting = make(chan struct{})
+		run, ended := b.mustOpen(t), make(chan error, 1)
+		go func() {
+			_, err := b.Feed(t.Context(), run)
+			ended <- err
+		}()
+		wait(t.Context(), time.Hour)
+		synctest.Wait()
+		if len(b.store.done) != 3 || b.store.ended != nil {
+			t.Errorf("%d done and ends %v after an hour of counting, want all 3 and none", len(b.store.done), b.store.ended)
+		}
+		if got, want := len(b.store.leases), 360; got < want {
+			t.Errorf("the lease was renewed %d times in this hour, want %d", got, want)
+		}
+		close(b.store.counting)
+		if err := <-ended; err != nil || len(b.store.ended) != 1 {
+			t.Errorf("got %v and ends %v, want one end", err, b.store.ended)
+		}
+	})
+}
+
+// TestTidiesEverySecond, however often the queue is filled.
+func TestTidiesEverySecond(t *testing.T) {
+	inBubble(t, 1, func(c *Config) { c.Window = time.Minute }, func(t *testing.T, b bubble) {
+		b.queue.work = nil
+		tidied := 0
+		b.store.fail = func(called string) error {
+			if called == "ReleaseExpired" {
+				tidied++
+			}
+			return nil
+		}
+		b.mustFeed(t)
+		if tidied != 60 {
+			t.Errorf("tidied %d times in a minute, want 60", tidied)
+		}
+	})
+}
+
+// TestFollowTakesOver follows a run that another process feeds, until that is gone.
+func TestFollowTakesOver(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
+		b.store.ownerUntil = b.started.Add(time.Minute)
+		totals, err := b.Follow(t.Context(), 4)
+		if err != nil || totals.State != ledger.RunFinished || totals.Done != 3 {
+			t.Errorf("got %+v, %v; want it finished with 3 done", totals, err)
+		}
+		if gocmp.Diff([]int64{4}, b.store.resumed) != "" || b.elapsed() < time.Minute || b.elapsed() > time.Minute+3*time.Second {
+			t.Errorf("took over %v after %v, want run 4 when its lease had ended", b.store.resumed, b.elapsed())
+		}
+	})
+}
+
+// TestFollowOutlivesALoss has a run taken over by others while it is fed here.
+func TestFollowOutlivesALoss(t *testing.T) {
+	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
+		b.store.ownerUntil = b.started.Add(time.Second)
+		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
+			if tasks[0].Generation == 1 {
+				b.store.lose(true)
+				_, _, err := b.store.FollowEpoch(ctx, "another")
+				return err
+			}
+			return b.queue.atOnce(ctx, tasks)
+		}
+		totals, err := b.Follow(t.Context(), 4)
+		if err != nil || totals.State != ledger.RunFinished || totals.Done != 3 {
+			t.Errorf("got %+v, %v; want it finished with 3 done", totals, err)
+		}
+		if len(b.store.resumed) != 2 {
+			t.Errorf("taken over %d times, want twice", len(b.store.resumed))
 		}
 	})
 }

@@ -28,7 +28,7 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 	if err != nil {
 		return 0, err
 	}
-	// The owner's lease has to be kept in time.
+	// The other things of a round have to be done in time.
 	enough := s.cfg.Now().Add(s.cfg.Feed.OwnerLease / 3)
 	enqueueing, ctx := errgroup.WithContext(ctx) // the first that fails ends it
 	enqueueing.SetLimit(1)

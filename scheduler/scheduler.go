@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/robfig/cron/v3"
 	"golang.org/x/sync/errgroup"
 
@@ -33,8 +34,8 @@ type Config struct {
 	// nil is none.
 	Clocks Clocks
 	// Owner names this process among the schedulers; it must differ from
-	// every other's.
-	Owner string
+	// every other's. StartedBy says to people who it is: user@host, pid.
+	Owner, StartedBy string
 	// Schedule is when nightly runs start; its zone is the zone of the times
 	// that it is asked about.
 	Schedule cron.Schedule
@@ -45,13 +46,16 @@ type Config struct {
 	// up within leastCatchUp, which a busy machine may need to see it.
 	CatchUp time.Duration
 
-	Feed FeedConfig
+	Feed        FeedConfig
+	Maintenance MaintenanceConfig
 
 	// Now is the clock of slots, leases and deadlines, which all processes must
 	// share. Dates is that of Apple's dates, by which receipts are due: Now,
 	// unless the App Store is simulated at another time.
 	Now, Dates func() time.Time
 	Logger     *slog.Logger
+	// Registerer gets the metrics; nil is nobody.
+	Registerer prometheus.Registerer
 }
 
 // Scheduler opens runs at their slots, and feeds them. Its zero value is of no
@@ -60,6 +64,7 @@ type Scheduler struct {
 	cfg    Config
 	loops  pulse.Loops
 	silent silentClaims
+	pruned *prometheus.CounterVec
 
 	mu sync.Mutex
 	// feeding are the runs that Run feeds. One of them may be found again when
@@ -86,10 +91,15 @@ func New(cfg Config) (*Scheduler, error) {
 		cfg.Dates = cfg.Now
 	}
 	cfg.Feed.fill()
+	cfg.Maintenance.fill()
 	if cfg.Feed.OwnerLease <= 2*cfg.Feed.Tick {
 		return nil, fmt.Errorf("scheduler: the owner's lease (%s) must be longer than two ticks (%s)", cfg.Feed.OwnerLease, cfg.Feed.Tick)
 	}
-	return &Scheduler{cfg: cfg, feeding: make(map[int64]bool)}, nil
+	pruned, err := newPruned(cfg.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Scheduler{cfg: cfg, pruned: pruned, feeding: make(map[int64]bool)}, nil
 }
 
 func setDefault[T comparable](field *T, value T) {
@@ -107,6 +117,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	feeds, ctx := errgroup.WithContext(ctx)
 	defer func() { _ = feeds.Wait() }()
 	feeds.Go(func() error { return s.Attend(ctx) })
+	feeds.Go(func() error { s.maintain(ctx); return nil })
 	var opened time.Time // the newest slot that is known to have a run
 	defer s.loops.End("look for runs")
 	for ctx.Err() == nil {
@@ -165,9 +176,13 @@ func (s *Scheduler) serve(ctx context.Context, run ledger.Run) error {
 	switch {
 	case errors.Is(err, jobs.ErrNotOwner):
 		return err
-	case errors.Is(err, ErrRunLost):
+	case ctx.Err() != nil:
+		if _, err := s.Leave(ctx, run.ID); err != nil {
+			s.cfg.Logger.Warn("leave the run to others", "run_id", run.ID, "error", err)
+		}
+	case errors.Is(err, ledger.ErrLostRun):
 		s.cfg.Logger.Info("run was ended or taken over by another process", "run_id", run.ID)
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		s.cfg.Logger.Error("feed run", "run_id", run.ID, "error", err)
 	}
 	return nil
@@ -177,6 +192,8 @@ func (s *Scheduler) serve(ctx context.Context, run ledger.Run) error {
 // the last slot where nobody has opened it. It tries each slot once, because
 // every try to open a run that is there costs a run's number.
 func (s *Scheduler) next(ctx context.Context, opened *time.Time) (ledger.Run, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
 	now := s.cfg.Now()
 	run, err := s.cfg.Store.TakeOverRun(ctx, s.lease(now), now)
 	if err == nil || !errors.Is(err, ledger.ErrNotFound) {
@@ -212,16 +229,63 @@ func (s *Scheduler) lastSlot(now time.Time) (time.Time, bool) {
 	return last.UTC(), !last.IsZero()
 }
 
-// Open opens a manual run now.
+// Open opens a manual run now, beside whatever is open.
 func (s *Scheduler) Open(ctx context.Context) (ledger.Run, error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
 	return s.open(ctx, ledger.RunManual, s.cfg.Now())
 }
 
+// OpenOrJoin takes over a nightly or manual run that nobody feeds, finds the one
+// that another process feeds, or opens a manual run where there is neither.
+func (s *Scheduler) OpenOrJoin(ctx context.Context) (run ledger.Run, how Joined, err error) {
+	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	defer cancel()
+	for {
+		now := s.cfg.Now()
+		run, err = s.cfg.Store.TakeOverRun(ctx, s.lease(now), now, ledger.RunNightly, ledger.RunManual)
+		if err == nil && !now.Before(run.Deadline) {
+			if _, err = s.cfg.Store.EndRun(ctx, run.ID, ledger.RunCutOff, now); err == nil {
+				continue
+			}
+		}
+		if !errors.Is(err, ledger.ErrNotFound) {
+			return run, TookOver, err
+		}
+		run, err = s.cfg.Store.FedRun(ctx, now)
+		if !errors.Is(err, ledger.ErrNotFound) {
+			return run, Attached, err
+		}
+		run, err = s.cfg.Store.OpenAlone(ctx, s.newRun(ledger.RunManual, now), s.lease(now), now)
+		if !errors.Is(err, ledger.ErrConflict) {
+			return run, Opened, err
+		}
+		// Somebody else has just opened one.
+		if wait(ctx, s.cfg.Feed.Tick); ctx.Err() != nil {
+			return ledger.Run{}, "", ctx.Err()
+		}
+	}
+}
+
+// Joined is how a process came to a run.
+type Joined string
+
+// The ways to come to a run. One that is Attached another process feeds.
+const (
+	Opened   Joined = "opened"
+	TookOver Joined = "took_over"
+	Attached Joined = "attached"
+)
+
 func (s *Scheduler) open(ctx context.Context, kind ledger.RunKind, slot time.Time) (ledger.Run, error) {
 	now := s.cfg.Now()
-	return s.cfg.Store.OpenRun(ctx, ledger.Run{
-		Kind: kind, ScheduledFor: slot.UTC(), Cutoff: s.cfg.Dates(), Deadline: now.Add(s.cfg.Window),
-	}, s.lease(now), now)
+	return s.cfg.Store.OpenRun(ctx, s.newRun(kind, slot), s.lease(now), now)
+}
+
+func (s *Scheduler) newRun(kind ledger.RunKind, slot time.Time) ledger.Run {
+	return ledger.Run{
+		Kind: kind, ScheduledFor: slot.UTC(), Cutoff: s.cfg.Dates(), Deadline: s.cfg.Now().Add(s.cfg.Window), StartedBy: s.cfg.StartedBy,
+	}
 }
 
 func (s *Scheduler) lease(now time.Time) ledger.Lease {

@@ -83,7 +83,7 @@ func (s *services) scheduler(owner string, change func(*Config)) *Scheduler {
 	s.t.Helper()
 	cfg := Config{
 		Store: s.openDB(), Queue: jobs.NewQueue(s.redis, time.Minute), Owner: owner,
-		Feed: FeedConfig{Tick: 10 * time.Millisecond, Look: 10 * time.Millisecond},
+		Feed: FeedConfig{Tick: 10 * time.Millisecond, Look: 10 * time.Millisecond, Tidy: 10 * time.Millisecond},
 		Now:  s.now, Logger: slog.New(s.log),
 	}
 	if change != nil {
@@ -167,7 +167,7 @@ func (s *services) awaitRuns(n int) []ledger.RunTotals {
 // figures are the totals of a run that tests compare.
 type figures struct{ Due, Enqueued, Done, Calls int64 }
 
-func figuresOf(t ledger.RunTotals) figures { return figures{t.Due, t.Enqueued, t.Done, t.Calls} }
+func figuresOf(t ledger.RunTotals) figures { return figures{t.Counted(), t.Enqueued, t.Done, t.Calls} }
 
 // TestSchedulersSideBySide opens one run for one slot and feeds it within the
 // depth.
@@ -227,8 +227,8 @@ func TestRunOfADeadSchedulerIsFinished(t *testing.T) {
 	if diff := cmp.Diff(figures{receipts, receipts + 20, receipts, receipts}, figuresOf(got)); diff != "" {
 		t.Errorf("totals (-want +got)\n%s", diff)
 	}
-	if _, err := dead.Feed(t.Context(), run); !errors.Is(err, ErrRunLost) {
-		t.Errorf("the dead one came back: got %v, want %v", err, ErrRunLost)
+	if _, err := dead.Feed(t.Context(), run); !errors.Is(err, ledger.ErrLostRun) {
+		t.Errorf("the dead one came back: got %v, want %v", err, ledger.ErrLostRun)
 	}
 }
 
@@ -240,7 +240,7 @@ func TestEmptiedRedisLosesNothing(t *testing.T) {
 	one := s.scheduler("one", nil)
 	run, err := one.Open(t.Context())
 	s.must(err)
-	_, err = one.feedOnce(t.Context(), run)
+	_, err = one.feedOnce(t.Context(), &feed{run: run, counted: make(chan struct{})})
 	s.must(err)
 	info, err := asynq.NewInspectorFromRedisClient(s.redis).GetQueueInfo(jobs.QueueSmall)
 	s.must(err)

@@ -130,7 +130,7 @@ func TestNewChecksItsConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := FeedConfig{
-		Tick: 200 * time.Millisecond, Look: time.Second, Ahead: time.Minute, Depth: 5000,
+		Tick: 200 * time.Millisecond, Look: time.Second, Tidy: time.Second, Ahead: time.Minute, Depth: 5000,
 		ClaimLease: 15 * time.Minute, OwnerLease: 30 * time.Second, LargeBytes: 256 << 10,
 	}
 	if s.cfg.Feed != want || s.cfg.Window != 8*time.Hour || s.cfg.Zone != time.UTC {

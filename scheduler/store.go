@@ -10,27 +10,37 @@ import (
 
 // Store is what the scheduler needs of the repository.
 type Store interface {
-	// OpenRun fails with ledger.ErrConflict where the slot is opened already.
+	// OpenRun fails with ledger.ErrConflict where the slot is opened already, and
+	// OpenAlone where any nightly or manual run is open. FedRun is the newest of
+	// these that a process feeds.
 	OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error)
-	// TakeOverRun fails with ledger.ErrNotFound where every running run has a
-	// living owner.
-	TakeOverRun(ctx context.Context, owner ledger.Lease, now time.Time) (ledger.Run, error)
+	OpenAlone(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error)
+	FedRun(ctx context.Context, now time.Time) (ledger.Run, error)
+	// TakeOverRun fails with ledger.ErrNotFound where every running run of some
+	// kinds, or of any, has a living owner; ResumeRun where one run has, or has ended
+	// for good.
+	TakeOverRun(ctx context.Context, owner ledger.Lease, now time.Time, kinds ...ledger.RunKind) (ledger.Run, error)
+	ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, now time.Time) (ledger.Run, error)
 	KeepRun(ctx context.Context, id int64, owner ledger.Lease) (kept bool, err error)
-	EndRun(ctx context.Context, id int64, state ledger.RunState, now time.Time) error
+	EndRun(ctx context.Context, id int64, state ledger.RunState, now time.Time) (changed bool, err error)
+	CountRun(ctx context.Context, run ledger.Run, now time.Time) error
 	HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error)
 	RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error)
 
-	// OpenBackfill, ClaimItems and HasItems do for a backfill what OpenRun,
-	// Claim and HasWork do for other runs.
+	// OpenBackfill, ChooseItems, ClaimItems and HasItems do for a backfill what
+	// OpenRun, CountRun, Claim and HasWork do for other runs.
 	OpenBackfill(ctx context.Context, run ledger.Run, f ledger.Filter, owner ledger.Lease, now time.Time) (ledger.Run, error)
+	ChooseItems(ctx context.Context, id int64, now time.Time) error
+	// DropEmpty removes a backfill that has chosen nothing.
+	DropEmpty(ctx context.Context, id int64) (dropped bool, err error)
 	ClaimItems(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error)
-	HasItems(ctx context.Context, run ledger.Run, now time.Time) (bool, error)
+	HasItems(ctx context.Context, run ledger.Run) (bool, error)
 	// EndBackfill keeps one to be resumed that has receipts of paused apps left.
-	EndBackfill(ctx context.Context, run ledger.Run, now time.Time) error
+	EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (changed bool, err error)
 	InterruptBackfill(ctx context.Context, id int64, owner string, now time.Time) (changed bool, err error)
-	// ResumeRun fails with ledger.ErrNotFound where there is nothing to resume.
-	ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, now time.Time) (ledger.Run, error)
 
+	// Claim and ClaimItems fail with ledger.ErrLostRun where the run has ended or
+	// has another owner.
 	Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error)
 	ClaimedCount(ctx context.Context) (ledger.Held, error)
 	ReleaseExpired(ctx context.Context, now time.Time) (int64, error)
@@ -38,6 +48,17 @@ type Store interface {
 	// not ended.
 	ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]ledger.Claim, error)
 	FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error)
+}
+
+// Pruner is what maintenance needs of the repository.
+type Pruner interface {
+	// LeadMaintenance makes this the one scheduler that deletes.
+	LeadMaintenance(ctx context.Context, owner ledger.Lease, now time.Time) (led bool, err error)
+	// PruneTime is from when age counts, where that is known.
+	PruneTime(ctx context.Context, now time.Time) (at time.Time, known bool, err error)
+	Prune(ctx context.Context, table string, before time.Time, limit int) (deleted int64, err error)
+	AbandonedBackfills(ctx context.Context, before time.Time) ([]int64, error)
+	CancelRun(ctx context.Context, id int64, now time.Time) (changed bool, err error)
 }
 
 // Budgets is what the scheduler needs of the rate limiter.

@@ -37,7 +37,8 @@ func (s *site) night() {
 	stop := s.start(s.worker())
 	s.await("the end of the night", s.idle)
 	stop()
-	must(s.t, s.db.EndRun(s.t.Context(), s.run.ID, ledger.RunFinished, s.present))
+	_, err = s.db.EndRun(s.t.Context(), s.run.ID, ledger.RunFinished, s.present)
+	must(s.t, err)
 }
 
 // allDue makes every receipt due in the next night.

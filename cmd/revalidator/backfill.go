@@ -66,7 +66,7 @@ Exit code 3 says that it is done and some receipts failed.`,
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say how many receipts that is and how long it takes, and open nothing")
 	o.feedOptions.add(c)
 	p.addOutputFlag(c)
-	c.AddCommand(p.backfillListCommand(), p.backfillResumeCommand(), p.backfillCancelCommand())
+	c.AddCommand(p.backfillListCommand(), p.resumeCommand("backfill"), p.cancelCommand("backfill"))
 	return c
 }
 
@@ -78,7 +78,7 @@ func (o *feedOptions) add(c *cobra.Command) {
 // validate reports flags that contradict each other.
 func (o feedOptions) validate() error {
 	if o.worker && o.detach {
-		return usage(errors.New("--detach leaves the backfill to others, --worker works on it here: give one of them"))
+		return usage(errors.New("--detach leaves the run to others, --worker works on it here: give one of them"))
 	}
 	return nil
 }

@@ -79,7 +79,7 @@ func backfillsText(out io.Writer, lines []backfillLine) error {
 	fmt.Fprintln(table, "RUN\tSTATE\tSTART\tSHARE\t CHOSEN\t   DONE\tCHANGED\tFAILED")
 	for _, l := range lines {
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%7s\t%7s\t%7s\t%6s\n", l.ID, l.stateText(), when(l.StartedAt),
-			percent(l.Share), count(l.Due), count(l.Done), count(l.Changed), count(l.Failed))
+			percent(l.Share), dueCount(l.Due), count(l.Done), count(l.Changed), count(l.Failed))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (l backfillLine) stateText() string {
 	if l.State == ledger.RunRunning && !l.Fed {
 		return "waiting"
 	}
-	return string(l.State)
+	return words(string(l.State))
 }
 
 // filterText is a stored filter for a person.

@@ -141,7 +141,7 @@ func TestBackfillInterrupted(t *testing.T) {
 		t.Errorf("state: got %s, want %s", got, ledger.RunInterrupted)
 	}
 	o := s.must(t, "backfill", "resume", "1", "--worker")
-	if !strings.Contains(o.stdout, "12 done") {
+	if !strings.Contains(o.stdout, "12 succeeded") {
 		t.Errorf("not all of it was done:\n%s", o.stdout)
 	}
 	checkAskedOnce(t, sim, 12)
@@ -205,7 +205,7 @@ func TestBackfillCancelled(t *testing.T) {
 	for range sim.Log(0) {
 		t.Fatal("Apple was asked for a backfill that was cancelled")
 	}
-	if o := s.must(t, "run", "--worker"); !strings.Contains(o.stdout, "6 done") {
+	if o := s.must(t, "run", "--worker"); !strings.Contains(o.stdout, "6 succeeded") {
 		t.Errorf("the receipts are not free for the next run:\n%s", o.stdout)
 	}
 }
@@ -221,7 +221,7 @@ func TestBackfillDetached(t *testing.T) {
 	scheduler, worker := s.start(t, nil, "scheduler"), s.start(t, nil, "worker")
 	scheduler.stderr.waitFor(t, "scheduler started")
 	s.must(t, "backfill", "--all", "--detach")
-	scheduler.stderr.waitFor(t, "run finished.* done=6")
+	scheduler.stderr.waitFor(t, "run finished.* succeeded=6")
 	scheduler.stop(t)
 	worker.stop(t)
 }
@@ -246,7 +246,7 @@ func TestBackfillBesidePausedApp(t *testing.T) {
 		t.Fatal(err)
 	}
 	o = s.must(t, "backfill", "resume", "1", "--worker")
-	if !strings.Contains(o.stdout, "20 done") {
+	if !strings.Contains(o.stdout, "20 succeeded") {
 		t.Errorf("not all of it was done:\n%s", o.stdout)
 	}
 	checkAskedOnce(t, sim, 20)

@@ -248,10 +248,10 @@ const stoppedQuarantine = `
 // finishedRun is a run in which receipts failed because of a proxy.
 func finishedRun(done, failed int) string {
 	return fmt.Sprintf(`
-		INSERT INTO runs (kind, scheduled_for, cutoff, deadline, started_at, finished_at, state, owner, owner_until)
-		VALUES ('manual', now(), now(), now(), now(), now(), 'finished', 'test', now());
-		INSERT INTO run_apps (run_id, bundle_id, done, failed) SELECT max(id), 'com.example.reader', %d, %d FROM runs;
-		INSERT INTO run_failures SELECT max(id), 'com.example.reader', 'proxy_refused_size', %d FROM runs`, done, failed, failed)
+		INSERT INTO runs (kind, scheduled_for, cutoff, deadline, started_at, counted_at, finished_at, state, owner, owner_until)
+		VALUES ('manual', now(), now(), now(), now(), now(), now(), 'finished', 'test', now());
+		INSERT INTO run_apps (run_id, bundle_id, due, claimed, succeeded, failed) SELECT max(id), 'com.example.reader', %d, %d, %d, %d FROM runs;
+		INSERT INTO run_failures SELECT max(id), 'com.example.reader', 'proxy_refused_size', %d FROM runs`, done, done, done-failed, failed, failed)
 }
 
 // TestDoctorTellsOfQuarantine is what somebody reads who is called at night.

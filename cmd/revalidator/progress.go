@@ -56,10 +56,10 @@ type missingWorkers struct {
 }
 
 func (m *missingWorkers) due(t ledger.RunTotals, now time.Time) bool {
-	if t.Done > m.done {
+	if t.Done > m.done || t.Due == nil {
 		m.since, m.done = now, t.Done
 	}
-	if m.told || t.Done >= t.Due || now.Sub(m.since) < patience {
+	if m.told || t.InRun != nil && *t.InRun == 0 || now.Sub(m.since) < patience {
 		return false
 	}
 	m.told = true
@@ -83,6 +83,7 @@ type receiptBar struct {
 	program *program
 	name    string
 	bar     *progressbar.ProgressBar
+	due     int64 // that the bar is over
 }
 
 func (p *program) receiptBar(id int64) *receiptBar {
@@ -90,11 +91,12 @@ func (p *program) receiptBar(id int64) *receiptBar {
 }
 
 func (b *receiptBar) show(t ledger.RunTotals) {
-	if !b.program.showsProgress() || t.Due == 0 {
+	if !b.program.showsProgress() || t.Counted() == 0 {
 		return
 	}
 	if b.bar == nil {
-		b.bar = progressbar.NewOptions64(t.Due,
+		b.due = *t.Due
+		b.bar = progressbar.NewOptions64(b.due,
 			progressbar.OptionSetWriter(b.program.stderr),
 			progressbar.OptionSetDescription(b.name),
 			progressbar.OptionSetItsString("receipts"),
@@ -104,7 +106,11 @@ func (b *receiptBar) show(t ledger.RunTotals) {
 			progressbar.OptionSetPredictTime(true),
 		)
 	}
-	_ = b.bar.Set64(min(t.Done, t.Due))
+	if b.due != *t.Due { // more may come to a run
+		b.bar.ChangeMax64(*t.Due)
+		b.due = *t.Due
+	}
+	_ = b.bar.Set64(*t.Due - *t.InRun)
 }
 
 // barWidth leaves room in 80 columns for the counts of a run of a million

@@ -7,6 +7,7 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 // figure is a number of a run, and how it differs from that of the run before.
@@ -32,8 +33,6 @@ type runReview struct {
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
 	// CallsPerSecond is the mean rate that was used.
 	CallsPerSecond float64 `json:"calls_per_second"`
-	// Left is how many receipts were due at the start and not done.
-	Left int64 `json:"left"`
 	// Before is the run that it is compared with, nil where there is none.
 	Before   *runBefore      `json:"compared_with"`
 	Totals   reviewTotals    `json:"totals"`
@@ -54,12 +53,14 @@ type runBefore struct {
 
 // reviewTotals are the figures of the run row.
 type reviewTotals struct {
-	Due     figure `json:"due"`
-	Done    figure `json:"done"`
-	Left    figure `json:"left"`
-	Changed figure `json:"changed"`
-	Failed  figure `json:"failed"`
-	Calls   figure `json:"calls"`
+	// Due and InRun are nil until they are counted.
+	Due       *figure `json:"due"`
+	Succeeded figure  `json:"succeeded"`
+	Failed    figure  `json:"failed"`
+	Released  figure  `json:"released"`
+	InRun     *figure `json:"in_run"`
+	Changed   figure  `json:"changed"`
+	Calls     figure  `json:"calls"`
 }
 
 // typeFigure is how often a type of event was found.
@@ -83,19 +84,11 @@ type productReview struct {
 
 // appReview is an app's part of the run.
 type appReview struct {
-	BundleID string `json:"bundle_id"`
-	Due      int64  `json:"due"`
-	Done     int64  `json:"done"`
-	Left     int64  `json:"left"`
-	Changed  int64  `json:"changed"`
-	Failed   int64  `json:"failed"`
-	Calls    int64  `json:"calls"`
+	repository.RunApp
 	// CallsPerSecond is the mean over the whole run, RatePerSecond what the app
 	// is allowed now in each environment.
 	CallsPerSecond float64 `json:"calls_per_second"`
 	RatePerSecond  float64 `json:"rate_per_second"`
-	// PausedReason is why the app stands still now, nil while it is at work.
-	PausedReason *string `json:"paused_reason"`
 }
 
 // newRunReview compares what is stored of a run with what is stored of the one
@@ -119,14 +112,8 @@ func newRunReview(this findings, before *findings, apps []ledger.App, now time.T
 		rates[a.BundleID] = a.RatePerSecond
 	}
 	for _, a := range this.apps {
-		review := appReview{
-			BundleID: a.BundleID, Due: a.Due, Done: a.Done, Left: leftOf(this.totals, a.Due, a.Done), Changed: a.Changed,
-			Failed: a.Failed, Calls: a.Calls, CallsPerSecond: perSecond(a.Calls, elapsed(this.totals, now)),
-			RatePerSecond: rates[a.BundleID], PausedReason: a.PausedReason,
-		}
-		r.Apps = append(r.Apps, review)
+		r.Apps = append(r.Apps, appReview{a, perSecond(a.Calls, elapsed(this.totals, now)), rates[a.BundleID]})
 	}
-	r.Left = leftOfAll(this)
 	r.Totals = compareTotals(this, before)
 	r.compareEvents(this, before)
 	r.compareFailures(this, before)
@@ -136,40 +123,27 @@ func newRunReview(this findings, before *findings, apps []ledger.App, now time.T
 // perSecond is a mean rate; a run that took no time to speak of took a second.
 func perSecond(n int64, took time.Duration) float64 { return float64(n) / max(took.Seconds(), 1) }
 
-// leftOf is how many receipts were due and not done. What a finished backfill
-// did not do was checked by other runs meanwhile.
-func leftOf(t ledger.RunTotals, due, done int64) int64 {
-	if t.Kind == ledger.RunBackfill && t.State == ledger.RunFinished {
-		return 0
-	}
-	return max(due-done, 0)
-}
-
-// leftOfAll adds up by app: one that did more than was due at the start, such
-// as what fell due anew, makes up for none of another.
-func leftOfAll(f findings) (left int64) {
-	for _, a := range f.apps {
-		left += leftOf(f.totals, a.Due, a.Done)
-	}
-	return left
-}
-
 func compareTotals(this findings, before *findings) reviewTotals {
-	of := func(n func(findings) int64) figure {
+	of := func(n func(ledger.RunTotals) int64) figure {
 		if before == nil {
-			return newFigure(n(this), nil)
+			return newFigure(n(this.totals), nil)
 		}
-		earlier := n(*before)
-		return newFigure(n(this), &earlier)
+		earlier := n(before.totals)
+		return newFigure(n(this.totals), &earlier)
 	}
-	return reviewTotals{
-		Due:     of(func(f findings) int64 { return f.totals.Due }),
-		Done:    of(func(f findings) int64 { return f.totals.Done }),
-		Left:    of(leftOfAll),
-		Changed: of(func(f findings) int64 { return f.totals.Changed }),
-		Failed:  of(func(f findings) int64 { return f.totals.Failed }),
-		Calls:   of(func(f findings) int64 { return f.totals.Calls }),
+	totals := reviewTotals{
+		Succeeded: of(func(t ledger.RunTotals) int64 { return t.Succeeded }),
+		Failed:    of(func(t ledger.RunTotals) int64 { return t.Failed }),
+		Released:  of(func(t ledger.RunTotals) int64 { return t.Released }),
+		Changed:   of(func(t ledger.RunTotals) int64 { return t.Changed }),
+		Calls:     of(func(t ledger.RunTotals) int64 { return t.Calls }),
 	}
+	if this.totals.Due != nil {
+		due := of(ledger.RunTotals.Counted)
+		inRun := of(func(t ledger.RunTotals) int64 { return t.Counted() - t.Done - t.Released })
+		totals.Due, totals.InRun = &due, &inRun
+	}
+	return totals
 }
 
 // compareEvents lists what was found by type, and by product. What was found

@@ -16,19 +16,21 @@ import (
 // reportedRuns are two nights, a manual run between them and a backfill: 4 is the
 // night that went wrong.
 const reportedRuns = `
-	INSERT INTO runs (kind, scheduled_for, cutoff, deadline, state, started_at, finished_at, owner, owner_until)
-	SELECT kind, at::timestamptz, at::timestamptz, at::timestamptz + interval '8 hours', state, at::timestamptz, at::timestamptz + took, 'test', at::timestamptz
+	INSERT INTO runs (kind, scheduled_for, cutoff, deadline, state, started_at, counted_at, finished_at, owner, owner_until, started_by)
+	SELECT kind, at::timestamptz, at::timestamptz, at::timestamptz + interval '8 hours', state, at::timestamptz,
+	       at::timestamptz + took, at::timestamptz + took, 'test', at::timestamptz, 'ann@desk, pid 4711'
 	FROM (VALUES
 		('nightly', '2026-12-01T02:00Z', 'finished', interval '20 minutes'),
 		('manual', '2026-12-01T12:00Z', 'finished', interval '3 minutes'),
 		('backfill', '2026-12-01T13:00Z', 'finished', interval '1 hour'),
-		('nightly', '2026-12-02T02:00Z', 'finished', interval '8 hours'),
+		('nightly', '2026-12-02T02:00Z', 'cut_off', interval '8 hours'),
 		('nightly', '2026-12-03T02:00Z', 'running', NULL)) r(kind, at, state, took);
-	INSERT INTO run_apps (run_id, bundle_id, due, enqueued, done, changed, failed, calls) VALUES
-		(1, 'com.example.fitness', 4000, 4000, 4000, 900, 2, 4010), (1, 'com.example.reader', 8000, 8000, 8010, 1700, 0, 8010),
-		(2, 'com.example.reader', 100, 100, 100, 3, 0, 100),
-		(3, 'com.example.reader', 100, 80, 80, 3, 0, 80),
-		(4, 'com.example.fitness', 4200, 900, 850, 120, 50, 1200), (4, 'com.example.reader', 1500000, 1440000, 1440000, 1800, 31, 1440020);
+	INSERT INTO run_apps (run_id, bundle_id, due, claimed, enqueued, succeeded, failed, released, changed, calls) VALUES
+		(1, 'com.example.fitness', 4000, 4000, 4000, 3998, 2, 0, 900, 4010), (1, 'com.example.reader', 8010, 8010, 8010, 8010, 0, 0, 1700, 8010),
+		(2, 'com.example.reader', 100, 100, 100, 100, 0, 0, 3, 100),
+		(3, 'com.example.reader', 100, 80, 80, 80, 0, 20, 3, 80),
+		(4, 'com.example.fitness', 4200, 900, 900, 800, 50, 3350, 120, 1200),
+		(4, 'com.example.reader', 1500000, 1440010, 1440010, 1439969, 31, 59990, 1800, 1440020);
 	INSERT INTO run_failures (run_id, bundle_id, class, answers) VALUES
 		(1, 'com.example.fitness', 'timeout', 12), (4, 'com.example.fitness', 'timeout', 260),
 		(4, 'com.example.reader', 'apple_unavailable', 40), (1, 'com.example.reader', 'receipt_malformed', 1);
@@ -90,10 +92,10 @@ func TestReportAfterRun(t *testing.T) {
 	var r struct {
 		ID     int64 `json:"id"`
 		Totals struct {
-			Done struct {
+			Succeeded struct {
 				Count  int64  `json:"count"`
 				Before *int64 `json:"before"`
-			} `json:"done"`
+			} `json:"succeeded"`
 		} `json:"totals"`
 		Events []struct {
 			Type  string `json:"type"`
@@ -103,7 +105,7 @@ func TestReportAfterRun(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.must(t, "report", "--json").stdout), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.ID != 1 || r.Totals.Done.Count != 10 || r.Totals.Done.Before != nil || len(r.Events) == 0 || r.Events[0].Type != "started" {
+	if r.ID != 1 || r.Totals.Succeeded.Count != 10 || r.Totals.Succeeded.Before != nil || len(r.Events) == 0 || r.Events[0].Type != "started" {
 		t.Errorf("got %+v, want 10 done in run 1, none before, and what started", r)
 	}
 }
@@ -117,7 +119,7 @@ func TestRunReviewCompares(t *testing.T) {
 	}
 	this := findings{
 		totals:   ledger.RunTotals{Run: ledger.Run{ID: 2, Kind: ledger.RunNightly}, StartedAt: start, Calls: 200},
-		apps:     []repository.RunApp{{BundleID: readerApp, Due: 100, Done: 120}, {BundleID: fitnessApp, Due: 100, Done: 60}},
+		apps:     []repository.RunApp{{BundleID: readerApp}, {BundleID: fitnessApp}},
 		products: []repository.ProductEvents{event("monthly", "renewed", 5), event("yearly", "renewed", 2), event("monthly", "expired", 1)},
 		failures: []repository.FailureCount{{Class: "timeout", Answers: 3}},
 	}
@@ -127,8 +129,8 @@ func TestRunReviewCompares(t *testing.T) {
 	}
 	now := start.Add(100 * time.Second)
 	r := newRunReview(this, &before, nil, now)
-	if r.Left != 40 || r.CallsPerSecond != 2 {
-		t.Errorf("got %d left and %v/s, want 40 and 2", r.Left, r.CallsPerSecond)
+	if r.CallsPerSecond != 2 || r.Totals.Due != nil {
+		t.Errorf("got %v/s and %v due, want 2 and none, because it is not counted", r.CallsPerSecond, r.Totals.Due)
 	}
 	wantEvents := []typeFigure{
 		{"renewed", newFigure(7, number(7))}, {"expired", newFigure(1, number(0))}, {"refunded", newFigure(0, number(4))},
@@ -149,7 +151,7 @@ func TestRunReviewCompares(t *testing.T) {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
 	alone := newRunReview(this, nil, nil, now)
-	if alone.Before != nil || alone.Events[0].Before != nil || alone.Events[0].Difference != nil || alone.Totals.Done.Before != nil {
+	if alone.Before != nil || alone.Events[0].Before != nil || alone.Events[0].Difference != nil || alone.Totals.Succeeded.Before != nil {
 		t.Errorf("without a run before there is something to compare with: %+v", alone)
 	}
 }

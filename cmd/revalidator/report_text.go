@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -34,8 +35,14 @@ func (r *runReview) head(out io.Writer) {
 	if r.State == ledger.RunRunning {
 		took = "has taken"
 	}
-	fmt.Fprintf(out, "%s run %d of %s, %s: %s %s,\n%s to Apple, %s/s.\n", r.Kind, r.ID, when(r.ScheduledFor), r.State, took,
+	fmt.Fprintf(out, "%s run %d of %s, %s: %s %s,\n%s to Apple, %s/s.\n", r.Kind, r.ID, when(r.ScheduledFor), words(string(r.State)), took,
 		duration(r.ElapsedSeconds), plural(r.Calls, "call"), decimal(r.CallsPerSecond))
+	if r.StartedBy != "" {
+		fmt.Fprintf(out, "Started by %s.\n", r.StartedBy)
+	}
+	if r.Due == nil {
+		fmt.Fprintln(out, "What is due is still being counted.")
+	}
 	if b := r.Before; b != nil {
 		fmt.Fprintf(out, "Compared with run %d of %s, which took %s at %s/s.\n", b.ID, when(b.ScheduledFor),
 			duration(b.ElapsedSeconds), decimal(b.CallsPerSecond))
@@ -65,7 +72,13 @@ func (r *runReview) totalRows() []reviewRow {
 		due = "chosen"
 	}
 	t := r.Totals
-	return []reviewRow{{due, t.Due}, {"done", t.Done}, {"left due", t.Left}, {"changed", t.Changed}, {"failed", t.Failed}, {"calls to Apple", t.Calls}}
+	rows := []reviewRow{
+		{"succeeded", t.Succeeded}, {"failed", t.Failed}, {"released unchecked", t.Released}, {"changed", t.Changed}, {"calls to Apple", t.Calls},
+	}
+	if t.Due == nil {
+		return rows
+	}
+	return slices.Concat([]reviewRow{{due, *t.Due}}, rows[:3], []reviewRow{{"still in the run", *t.InRun}}, rows[3:])
 }
 
 func rowsOf[T any](items []T, row func(T) (string, figure)) []reviewRow {
@@ -177,13 +190,14 @@ func (r *runReview) appsTable(out io.Writer) error {
 	return table.Flush()
 }
 
-// unfinished names the apps that left something due, and those that are paused.
+// unfinished names the apps that left something unchecked, and those that are
+// paused.
 func (r *runReview) unfinished(out io.Writer, o printer) {
 	var lines []string
 	for _, a := range r.Apps {
 		text := ""
-		if a.Left > 0 {
-			text = fmt.Sprintf("%s left due", count(a.Left))
+		if a.Released > 0 {
+			text = fmt.Sprintf("%s released unchecked", count(a.Released))
 		}
 		if a.PausedReason != nil {
 			if text != "" {
@@ -197,7 +211,7 @@ func (r *runReview) unfinished(out io.Writer, o printer) {
 	}
 	for i, line := range lines {
 		if i == 0 {
-			fmt.Fprintln(out, "\nLeft due, or paused:")
+			fmt.Fprintln(out, "\nReleased unchecked, or paused:")
 		}
 		fmt.Fprint(out, o.paint(yellow, indented(strings.Fields(line), 2, 80)))
 	}

@@ -14,58 +14,94 @@ import (
 )
 
 func (p *program) runCommand() *cobra.Command {
-	var withWorker bool
+	var withWorker, another bool
 	c := &cobra.Command{
-		Use:   "run [--worker] [--json]",
-		Short: "Do one run now, and show its progress until it ends",
-		Long: `Open a run over everything that is due now, feed it to the workers, show its
-progress, and print what has changed. Running workers do the asking; --worker
-adds one in this process. When a run is interrupted, a scheduler finishes it;
-where there is none, what is left of it stays due for the next run.
+		Use:   "run [--new] [--worker] [--json]",
+		Short: "Check everything that is due now, and show the progress to the end",
+		Long: `Check everything that is due now, show the progress until that is done, and
+print what has changed. Running workers do the checks; --worker adds one in this
+process.
 
-Exit code 3 says that it is done and some receipts failed.`,
-		Example: "  revalidator run\n  revalidator run --worker\n  revalidator run --quiet --json > run.json",
+A nightly or manual run that nobody feeds any more is taken over. One that
+another process feeds is followed to its end instead of opening a second one:
+its progress and its result are shown here too, and this process feeds it where
+the other one stops. --new opens another run next to it, over the receipts that
+are free: those that have become due since that one was opened.
+
+Ctrl-C leaves the run to others: a scheduler goes on with it, or the next
+'revalidator run'.
+
+Exit code 3 says that it is done and some receipts failed, 1 that it was
+cancelled, or cut off by its window (REVALIDATOR_RUN_WINDOW).`,
+		Example: "  revalidator run\n  revalidator run --worker\n  revalidator run --new --quiet --json > run.json",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			needs := []need{needDatabase, needRedis}
-			if withWorker {
-				needs = append([]need{needKeys}, needs...)
-			}
-			parts, err := p.open(c.Context(), needs...)
+			parts, err := p.open(c.Context(), feedOptions{worker: withWorker}.needs()...)
 			if err != nil {
 				return err
 			}
 			defer parts.close()
-			return p.runOnce(c.Context(), parts, withWorker)
+			return p.runOnce(c.Context(), parts, withWorker, another)
 		},
 	}
 	p.addOutputFlag(c)
 	c.Flags().BoolVar(&withWorker, "worker", false, "work in this process too")
+	c.Flags().BoolVar(&another, "new", false, "open another run, also where one is open")
+	c.AddCommand(p.resumeCommand("run"), p.cancelCommand("run"))
 	return c
 }
 
-func (p *program) runOnce(ctx context.Context, parts *parts, withWorker bool) error {
+func (p *program) runOnce(ctx context.Context, parts *parts, withWorker, another bool) error {
 	s, work, err := p.services(ctx, parts, withWorker)
 	if err != nil {
 		return err
 	}
-	run, err := s.Open(ctx)
+	run, how, err := joined(ctx, s, another)
 	if err != nil {
 		return err
 	}
-	totals, err := p.feed(ctx, parts, s, run, work)
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("run %d interrupted: workers go on with what is queued, the rest stays due for the next run", run.ID)
+	switch how {
+	case scheduler.TookOver:
+		p.note("nobody feeds %s run %d, started by %s: going on with it", run.Kind, run.ID, orUnknown(run.StartedBy))
+	case scheduler.Attached:
+		p.note("%s run %d, started by %s, is running: following it to its end;\n'revalidator run --new' opens another one", run.Kind, run.ID, orUnknown(run.StartedBy))
 	}
+	return p.goOn(ctx, parts, s, run, how != scheduler.Attached, work, feedOptions{worker: withWorker})
+}
+
+// joined opens a run or comes to an open one.
+func joined(ctx context.Context, s *scheduler.Scheduler, another bool) (ledger.Run, scheduler.Joined, error) {
+	if another {
+		run, err := s.Open(ctx)
+		return run, scheduler.Opened, err
+	}
+	return s.OpenOrJoin(ctx)
+}
+
+// orUnknown is who started a run, for a sentence.
+func orUnknown(who string) string {
+	if who == "" {
+		return "somebody"
+	}
+	return who
+}
+
+// goOn shows a run to its end and prints what it did, or leaves it to a scheduler.
+// One that is mine is fed here.
+func (p *program) goOn(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, mine bool, work func(context.Context) error, o feedOptions) error {
+	if o.detach {
+		return p.detached(ctx, parts, run.ID)
+	}
+	totals, err := p.follow(ctx, parts, s, run, mine, work)
 	if err != nil {
-		return err
+		return interrupted(ctx, s, run, err)
 	}
 	return p.summarize(ctx, parts, totals)
 }
 
-// feed feeds a run, with what watches and works beside it: both end with the
-// run, and a worker that cannot start ends it.
-func (p *program) feed(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, work func(context.Context) error) (ledger.RunTotals, error) {
+// follow feeds a run, or follows it while others do, with what watches and works
+// next to it: both end with the run, and a worker that cannot start ends it.
+func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, mine bool, work func(context.Context) error) (totals ledger.RunTotals, err error) {
 	defer parts.keepClocks(ctx)()
 	beside, end := context.WithCancel(ctx)
 	defer end()
@@ -73,7 +109,13 @@ func (p *program) feed(ctx context.Context, parts *parts, s *scheduler.Scheduler
 	group.Go(func() error { return work(beside) })
 	group.Go(func() error { return s.Attend(beside) })
 	group.Go(func() error { p.watch(beside, parts, run.ID); return nil })
-	totals, err := s.Feed(beside, run)
+	err = ledger.ErrLostRun
+	if mine {
+		totals, err = s.Feed(beside, run)
+	}
+	if errors.Is(err, ledger.ErrLostRun) {
+		totals, err = s.Follow(beside, run.ID)
+	}
 	end()
 	if stopped := group.Wait(); stopped != nil {
 		err = stopped
@@ -81,7 +123,41 @@ func (p *program) feed(ctx context.Context, parts *parts, s *scheduler.Scheduler
 	return totals, err
 }
 
-// summarize prints what a run did. Its error says that receipts failed.
+// interrupted leaves a run to others: a backfill to whoever resumes it, any other to
+// whoever feeds runs. Its error says how it goes on.
+func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, cause error) error {
+	name, resume := nameOfRun(run), fmt.Sprintf("go on with 'revalidator backfill resume %d'", run.ID)
+	if run.Kind != ledger.RunBackfill {
+		resume = "a scheduler goes on with it, or the next 'revalidator run'"
+	}
+	if ctx.Err() == nil {
+		resume = fmt.Sprintf("%v\n%s", cause, resume)
+	}
+	leave := s.Leave
+	if run.Kind == ledger.RunBackfill {
+		leave = s.InterruptBackfill
+	}
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
+	defer cancel()
+	switch mine, err := leave(leaving, run.ID); {
+	case err != nil:
+		return fmt.Errorf("%s interrupted, which could not be noted (%w): a scheduler takes it over, or %s", name, err, resume)
+	case !mine && ctx.Err() != nil:
+		return fmt.Errorf("%s goes on in another process: see 'revalidator status %d'", name, run.ID)
+	}
+	return fmt.Errorf("%s interrupted: workers finish what they have; %s", name, resume)
+}
+
+// nameOfRun names a run in a sentence.
+func nameOfRun(run ledger.Run) string {
+	if run.Kind == ledger.RunBackfill {
+		return fmt.Sprintf("backfill %d", run.ID)
+	}
+	return fmt.Sprintf("run %d", run.ID)
+}
+
+// summarize prints what a run did. Its error says that it was not done, or that
+// receipts failed.
 func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.RunTotals) error {
 	r, err := parts.runReport(ctx, totals.ID, newPaces(), parts.now())
 	if err != nil {
@@ -91,7 +167,16 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.Run
 	if err := o.print(r, func(out io.Writer) error { return r.text(out, o) }); err != nil {
 		return err
 	}
-	if totals.Failed > 0 {
+	done := fmt.Sprintf("%s of %s receipts were done", count(totals.Done), dueCount(totals.Due))
+	switch {
+	case totals.State == ledger.RunCancelled:
+		return fmt.Errorf("%s is cancelled: %s", nameOfRun(totals.Run), done)
+	case totals.State == ledger.RunCutOff:
+		return fmt.Errorf("%s is cut off, because its window is over (REVALIDATOR_RUN_WINDOW): %s, and the rest stays due for the next run", nameOfRun(totals.Run), done)
+	case totals.State == ledger.RunInterrupted:
+		return fmt.Errorf("%s is interrupted: an app is paused, which 'revalidator status' names, or somebody stopped it; then go on with 'revalidator backfill resume %d'",
+			nameOfRun(totals.Run), totals.ID)
+	case totals.Failed > 0:
 		return &exitError{exitFailures, errors.New(failedText(totals))}
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -19,27 +20,30 @@ func runText(r runReport, o printer) string {
 	if r.Progress != nil {
 		verb = "for"
 	}
-	fmt.Fprintf(&text, "%s run %d %s %s %s\n", r.Kind, r.ID, r.State, verb, duration(r.ElapsedSeconds))
+	fmt.Fprintf(&text, "%s run %d %s %s %s\n", r.Kind, r.ID, words(string(r.State)), verb, duration(r.ElapsedSeconds))
+	if r.StartedBy != "" {
+		fmt.Fprintf(&text, "started by %s\n", r.StartedBy)
+	}
 	if r.Progress != nil {
 		fmt.Fprintf(&text, "%s\n", progressText(r.runLine, o))
 	}
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(n int64, what string) { fmt.Fprintf(table, "  %d\t %s\n", n, what) }
+	row := func(n, what string) { fmt.Fprintf(table, "  %s\t %s\n", n, what) }
 	if r.Kind == ledger.RunBackfill {
-		row(r.Due, "receipts were chosen")
+		row(dueCount(r.Due), "receipts were chosen, of which")
 	} else {
-		row(r.Due, "receipts were due")
+		row(dueCount(r.Due), "receipts were due, of which")
 	}
-	row(r.Done, "done")
-	if elsewhere := r.Due - r.Done; r.Kind == ledger.RunBackfill && r.State == ledger.RunFinished && elsewhere > 0 {
-		row(elsewhere, "checked by other runs meanwhile")
-	}
-	row(r.Changed, "changed")
-	row(r.Failed, "failed")
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	row(number(r.Succeeded), "succeeded")
+	row(number(r.Failed), "failed")
+	row(number(r.Released), "released unchecked")
+	row(dueCount(r.InRun), "still in the run")
+	row(number(r.Changed), "changed")
 	if r.Quarantined > 0 {
-		row(r.Quarantined, "of these quarantined")
+		row(number(r.Quarantined), "of those that failed quarantined")
 	}
-	row(r.Calls, "calls to Apple")
+	row(number(r.Calls), "calls to Apple")
 	_ = table.Flush()
 	runAppsText(&text, r.Apps)
 	section(&text, "What changed", len(r.Events), func(i int) (int64, string) {
@@ -72,13 +76,14 @@ func runAppsText(text *strings.Builder, apps []repository.RunApp) {
 	}
 	text.WriteString("By app:\n")
 	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "  BUNDLE ID\t%7s\t%7s\t%7s\t%7s\n", "DUE", "DONE", "CHANGED", "FAILED")
+	fmt.Fprintf(table, "  BUNDLE ID\t%8s\t%9s\t%6s\t%8s\t%8s\n", "DUE", "SUCCEEDED", "FAILED", "RELEASED", "IN RUN")
 	for _, a := range apps {
 		paused := ""
 		if a.PausedReason != nil {
 			paused = "\tpaused"
 		}
-		fmt.Fprintf(table, "  %s\t%7s\t%7s\t%7s\t%7s%s\n", short(a.BundleID, 28), count(a.Due), count(a.Done), count(a.Changed), count(a.Failed), paused)
+		fmt.Fprintf(table, "  %s\t%8s\t%9s\t%6s\t%8s\t%8s%s\n", short(a.BundleID, 20), dueCount(a.Due), count(a.Succeeded),
+			count(a.Failed), count(a.Released), dueCount(a.InRun), paused)
 	}
 	_ = table.Flush()
 }
@@ -89,14 +94,28 @@ func progressText(r runLine, o printer) string {
 	if r.Progress.PerSecond != nil {
 		pace = fmt.Sprintf("%.1f/s now, %s", *r.Progress.PerSecond, pace)
 	}
-	text := fmt.Sprintf("%s of %s done, %s", count(r.Done), count(r.Due), pace)
+	text := fmt.Sprintf("%s of %s done, %s", count(r.Done), dueCount(r.Due), pace)
 	if left := r.Progress.SecondsLeft; left != nil {
 		text += ", " + duration(*left) + " left"
 	}
 	if !r.Fed {
-		text += "\n" + o.paint(yellow, "nobody feeds it: start 'revalidator scheduler', which takes it over")
+		text += "\n" + o.paint(yellow, fmt.Sprintf("nobody feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID))
 	}
 	return text
+}
+
+// equationText says where the receipts of a run are, in the terms of docs/runs.md.
+func equationText(t ledger.RunTotals) string {
+	return fmt.Sprintf("%s due = %s succeeded + %s failed + %s released + %s in the run", dueCount(t.Due), count(t.Succeeded),
+		count(t.Failed), count(t.Released), dueCount(t.InRun))
+}
+
+// dueCount is count for a number that is not known until it has been counted.
+func dueCount(n *int64) string {
+	if n == nil {
+		return "counting"
+	}
+	return count(*n)
 }
 
 // count is a number for a person: all its digits up to a million, three of them

@@ -28,11 +28,12 @@ that holds the queue of another database.`,
 				return err
 			}
 			defer parts.close()
-			s, err := parts.scheduler(jobs.KindScheduler)
+			reg := parts.registry()
+			s, err := parts.scheduler(reg, jobs.KindScheduler)
 			if err != nil {
 				return err
 			}
-			return parts.beside(c.Context(), parts.registry(), s.Alive, func(ctx context.Context) error {
+			return parts.beside(c.Context(), reg, s.Alive, func(ctx context.Context) error {
 				if err := parts.await(ctx); err != nil {
 					return err
 				}

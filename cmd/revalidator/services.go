@@ -21,7 +21,7 @@ func (p *program) services(ctx context.Context, parts *parts, withWorker bool) (
 	if err := parts.ownQueue(ctx); err != nil {
 		return nil, nil, err
 	}
-	s, err := parts.scheduler(jobs.KindRun)
+	s, err := parts.scheduler(nil, jobs.KindRun)
 	if err != nil || !withWorker {
 		return s, func(context.Context) error { return nil }, err
 	}

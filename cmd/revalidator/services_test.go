@@ -114,7 +114,7 @@ func TestNightlyRun(t *testing.T) {
 	// The slot was an hour ago.
 	s.set("REVALIDATOR_SCHEDULE", time.Now().UTC().Add(-time.Hour).Format("4 15")+" * * *")
 	scheduler, worker := s.start(t, nil, "scheduler"), s.start(t, nil, "worker")
-	scheduler.stderr.waitFor(t, "run finished.* done=6")
+	scheduler.stderr.waitFor(t, "run finished.* succeeded=6")
 	scheduler.stop(t)
 	worker.stop(t)
 	if o := s.must(t, "status"); !strings.Contains(o.stdout, "nightly") {

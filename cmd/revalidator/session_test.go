@@ -171,6 +171,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(h|m|s|ms))+\n`), "<duration>\n"},
 	{regexp.MustCompile(`(installation,? |"installation": ")[0-9a-f]{12}( \(database [^)]*\))?`), "${1}<installation>"},
 	{regexp.MustCompile(`"database": "[^"]*"`), `"database": "<database>"`},
+	{regexp.MustCompile(`[^\s"]+@\S+, pid \d+`), "<who>"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d{5}`), "127.0.0.1:<port>"},
 	{regexp.MustCompile(`fingerprint [0-9a-f]{8}`), "fingerprint <fingerprint>"},
 	{regexp.MustCompile(`/\S*/(Test[^/\s]+/)?\d{3}/`), "<folder>/"},

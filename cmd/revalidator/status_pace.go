@@ -9,7 +9,8 @@ import (
 
 // progress is how far a run is.
 type progress struct {
-	Left int64 `json:"left"`
+	// Left is how many receipts are still in the run, nil until they are counted.
+	Left *int64 `json:"left"`
 	// PerSecond is the pace of the last seconds, nil before it is measured;
 	// AveragePerSecond is that since the start.
 	PerSecond        *float64 `json:"per_second"`
@@ -64,27 +65,25 @@ func (p *paces) perSecond(id int64, bundleID string) (pace float64, known bool) 
 // progress is how far a run is that is running.
 func (p *paces) progress(t ledger.RunTotals, apps []repository.RunApp, now time.Time) *progress {
 	elapsed := max(now.Sub(t.StartedAt).Seconds(), 1)
-	result := &progress{AveragePerSecond: float64(t.Done) / elapsed}
+	result := &progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed}
 	var total, longest float64
 	stands := false
 	for _, a := range apps {
-		left := max(a.Due-a.Done, 0)
-		result.Left += left
 		pace, known := p.perSecond(t.ID, a.BundleID)
 		if known {
 			total += pace
 			result.PerSecond = &total
 		}
-		if left == 0 || a.PausedReason != nil {
+		if a.InRun == nil || *a.InRun == 0 || a.PausedReason != nil {
 			continue
 		}
 		if pace == 0 {
 			pace = float64(a.Done) / elapsed
 		}
 		stands = stands || pace == 0
-		longest = max(longest, float64(left)/max(pace, 1e-9))
+		longest = max(longest, float64(*a.InRun)/max(pace, 1e-9))
 	}
-	if result.Left > 0 && !stands && longest > 0 {
+	if t.InRun != nil && !stands && longest > 0 {
 		result.SecondsLeft = &longest
 	}
 	return result

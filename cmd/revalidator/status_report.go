@@ -214,7 +214,7 @@ func (s *parts) queues(ctx context.Context) ([]queueReport, error) {
 // silentClaims is how many of the oldest claims have no task. Where the queue is
 // another installation's, none has.
 func (s *parts) silentClaims(ctx context.Context) (int, error) {
-	scheduler, err := s.scheduler(jobs.KindRun)
+	scheduler, err := s.scheduler(nil, jobs.KindRun)
 	if err != nil {
 		return 0, err
 	}

@@ -21,13 +21,19 @@ import (
 // measured are figures that differ from run to run.
 var measured = regexp.MustCompile(`("(?:elapsed_seconds|average_per_second|seconds_left)": |finished in |running for )[\d.hms]+`)
 
+// rate is a pace that differs from run to run.
+var rate = regexp.MustCompile(`\d+\.\d/s`)
+
 // orphan opens a run over what is due, which nobody feeds.
 func (s *session) orphan(t *testing.T, db *repository.DB) {
 	t.Helper()
 	now := time.Now().UTC()
-	_, err := db.OpenRun(t.Context(), ledger.Run{
-		Kind: ledger.RunNightly, ScheduledFor: appStart, Cutoff: now, Deadline: now.Add(time.Hour),
+	run, err := db.OpenRun(t.Context(), ledger.Run{
+		Kind: ledger.RunNightly, ScheduledFor: appStart, Cutoff: now, Deadline: now.Add(time.Hour), StartedBy: "ann@desk, pid 7",
 	}, ledger.Lease{Owner: "nobody", Until: now.Add(-time.Minute)}, now)
+	if err == nil {
+		err = db.CountRun(t.Context(), run, now)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +61,7 @@ func TestStatusOfTrouble(t *testing.T) {
 	s.must(t, "status", "1", "--json")
 	checkWidth(t, results(s.transcript.String()))
 	text := measured.ReplaceAllString(s.transcript.String(), "${1}<figure>")
-	golden(t, "status.txt", regexp.MustCompile(`\d+\.\d/s`).ReplaceAllString(text, "<pace>/s"))
+	golden(t, "status.txt", rate.ReplaceAllString(text, "<pace>/s"))
 }
 
 // TestStatusOfServices looks while a scheduler and a worker are there.
@@ -149,8 +155,10 @@ func TestProgress(t *testing.T) {
 	start := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 	held := "a person said so"
 	app := func(name string, due, done int64, paused *string) repository.RunApp {
-		return repository.RunApp{BundleID: name, Due: due, Done: done, PausedReason: paused}
+		left := due - done
+		return repository.RunApp{BundleID: name, Due: &due, InRun: &left, Done: done, PausedReason: paused}
 	}
+	left := func(n int64) *int64 { return &n }
 	number := func(f float64) *float64 { return &f }
 	tests := []struct {
 		name          string
@@ -158,28 +166,34 @@ func TestProgress(t *testing.T) {
 		want          progress
 	}{
 		{"one look", nil, []repository.RunApp{app("a", 1100, 100, nil)},
-			progress{Left: 1000, AveragePerSecond: 1, SecondsLeft: number(1000)}},
+			progress{Left: left(1000), AveragePerSecond: 1, SecondsLeft: number(1000)}},
 		{"two looks", []repository.RunApp{app("a", 1100, 90, nil)}, []repository.RunApp{app("a", 1100, 100, nil)},
-			progress{Left: 1000, PerSecond: number(10), AveragePerSecond: 1, SecondsLeft: number(100)}},
+			progress{Left: left(1000), PerSecond: number(10), AveragePerSecond: 1, SecondsLeft: number(100)}},
 		{"the slowest app counts", []repository.RunApp{app("a", 1000, 400, nil), app("b", 1000, 99, nil)},
 			[]repository.RunApp{app("a", 1000, 500, nil), app("b", 1000, 100, nil)},
-			progress{Left: 1400, PerSecond: number(101), AveragePerSecond: 6, SecondsLeft: number(900)}},
+			progress{Left: left(1400), PerSecond: number(101), AveragePerSecond: 6, SecondsLeft: number(900)}},
 		{"a paused app does not", nil, []repository.RunApp{app("a", 200, 100, nil), app("b", 1000, 0, &held)},
-			progress{Left: 1100, AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"nothing has moved", nil, []repository.RunApp{app("a", 100, 0, nil)}, progress{Left: 100}},
+			progress{Left: left(1100), AveragePerSecond: 1, SecondsLeft: number(100)}},
+		{"nothing has moved", nil, []repository.RunApp{app("a", 100, 0, nil)}, progress{Left: left(100)}},
 		{"stands still now", []repository.RunApp{app("a", 200, 100, nil)}, []repository.RunApp{app("a", 200, 100, nil)},
-			progress{Left: 100, PerSecond: number(0), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"all done", nil, []repository.RunApp{app("a", 100, 100, nil)}, progress{AveragePerSecond: 1}},
-		{"done twice after a lease ran out", nil, []repository.RunApp{app("a", 90, 100, nil)}, progress{AveragePerSecond: 1}},
-		{"no apps", nil, nil, progress{}},
+			progress{Left: left(100), PerSecond: number(0), AveragePerSecond: 1, SecondsLeft: number(100)}},
+		{"all done", nil, []repository.RunApp{app("a", 100, 100, nil)}, progress{Left: left(0), AveragePerSecond: 1}},
+		{"not counted yet", nil, []repository.RunApp{{BundleID: "a", Done: 100}}, progress{AveragePerSecond: 1}},
+		{"no apps", nil, []repository.RunApp{}, progress{Left: left(0)}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			known, now := newPaces(), start.Add(100*time.Second)
 			totals := ledger.RunTotals{Run: ledger.Run{ID: 1}, StartedAt: start}
+			if test.want.Left != nil {
+				totals.InRun = left(0)
+			}
 			for _, a := range test.after {
 				totals.Done += a.Done
+				if totals.InRun != nil {
+					*totals.InRun += *a.InRun
+				}
 			}
 			if test.before != nil {
 				known.note(1, now.Add(-time.Second), test.before)

@@ -25,7 +25,10 @@ func (r *statusReport) text(out io.Writer, o printer) error {
 	}
 	for _, run := range r.Runs {
 		if run.Progress != nil {
-			fmt.Fprintf(out, "\nRun %d: %s\n", run.ID, progressText(run, o))
+			fmt.Fprintf(out, "\nRun %d, started by %s:\n%s\n", run.ID, orUnknown(run.StartedBy), progressText(run, o))
+		}
+		if run.Released > 0 || run.InRun == nil || *run.InRun > 0 {
+			fmt.Fprintf(out, "Run %d: %s\n", run.ID, equationText(run.RunTotals))
 		}
 	}
 	fmt.Fprintln(out)
@@ -114,7 +117,7 @@ func runsTable(out io.Writer, runs []runLine, now time.Time) error {
 	fmt.Fprintf(table, "RUN\tKIND\tSTART (UTC)\tSTATE\t%6s\t%6s\t%7s\t%6s\tTOOK\n", "DUE", "DONE", "CHANGED", "FAILED")
 	for _, r := range runs {
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%6s\t%6s\t%7s\t%6s\t%s\n", r.ID, r.Kind,
-			r.StartedAt.UTC().Format("01-02 15:04"), r.State, count(r.Due), count(r.Done), count(r.Changed), count(r.Failed),
+			r.StartedAt.UTC().Format("01-02 15:04"), words(string(r.State)), dueCount(r.Due), count(r.Done), count(r.Changed), count(r.Failed),
 			duration(elapsed(r.RunTotals, now).Seconds()))
 	}
 	return table.Flush()

@@ -74,7 +74,7 @@ func TestRunWithWorkers(t *testing.T) {
 	worker := s.start(t, nil, "worker")
 	worker.stderr.waitFor(t, "worker started")
 	o := s.must(t, "run")
-	if !strings.Contains(o.stdout, "40 done") {
+	if !strings.Contains(o.stdout, "40 succeeded") {
 		t.Errorf("the run did not do its 40 receipts:\n%s", o.stdout)
 	}
 	if strings.Contains(o.stderr, "no worker") {
@@ -157,7 +157,7 @@ func TestRunInterrupted(t *testing.T) {
 	if code := run.stop(t); code != exitFailure {
 		t.Errorf("exit code: got %d, want %d", code, exitFailure)
 	}
-	want := "revalidator: run 1 interrupted: workers go on with what is queued, the rest stays due for the next run\n"
+	want := "revalidator: run 1 interrupted: workers finish what they have; a scheduler goes on with it, or the next 'revalidator run'\n"
 	if got := run.stderr.text(); got != want {
 		t.Errorf("standard error: got %q, want %q", got, want)
 	}
@@ -187,7 +187,8 @@ func TestMissingWorkers(t *testing.T) {
 			t.Parallel()
 			m := missingWorkers{since: start}
 			for _, l := range test.looks {
-				if got := m.due(ledger.RunTotals{Due: 10, Done: l.done}, start.Add(l.at)); got != l.want {
+				due, left := int64(10), 10-l.done
+				if got := m.due(ledger.RunTotals{Due: &due, InRun: &left, Done: l.done}, start.Add(l.at)); got != l.want {
 					t.Errorf("after %s with %d done: got %v, want %v", l.at, l.done, got, l.want)
 				}
 			}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/user"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -286,7 +288,7 @@ func (s *parts) schedule() (cron.Schedule, error) {
 }
 
 // scheduler feeds runs as a process of a kind.
-func (s *parts) scheduler(kind jobs.Kind) (*scheduler.Scheduler, error) {
+func (s *parts) scheduler(reg prometheus.Registerer, kind jobs.Kind) (*scheduler.Scheduler, error) {
 	schedule, err := s.schedule()
 	if err != nil {
 		return nil, err
@@ -298,23 +300,41 @@ func (s *parts) scheduler(kind jobs.Kind) (*scheduler.Scheduler, error) {
 	name := processName()
 	return scheduler.New(scheduler.Config{
 		Store: s.db, Queue: s.queue(), Presence: s.presence(kind, name), Budgets: limiter, Clocks: s.db,
-		Owner:    name,
-		Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location,
+		Owner:     name,
+		StartedBy: fmt.Sprintf("%s@%s, pid %d", userName(), hostName(), os.Getpid()),
+		Schedule:  schedule, Zone: s.cfg.Schedule.TimeZone.Location,
 		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
 		Feed: scheduler.FeedConfig{
 			Ahead: s.cfg.Queue.Ahead, Depth: s.cfg.Queue.Depth,
 			ClaimLease: s.cfg.Queue.ClaimLease, OwnerLease: s.cfg.Queue.OwnerLease,
 			LargeBytes: s.cfg.Worker.LargeReceiptBytes,
 		},
+		Maintenance: scheduler.MaintenanceConfig{
+			Store: s.db, RunItems: s.cfg.Keep.RunItems, RunFailures: s.cfg.Keep.RunFailures, Runs: s.cfg.Keep.Runs, Events: s.cfg.Keep.Events,
+		},
 		Now: s.now, Dates: s.appleTime,
-		Logger: s.log,
+		Logger: s.log, Registerer: reg,
 	})
 }
 
 // processName tells this process from every other.
 func processName() string {
+	return fmt.Sprintf("%s/%d/%s", hostName(), os.Getpid(), uuid.NewString()[:8])
+}
+
+// hostName is empty where the machine does not tell.
+func hostName() string {
 	host, _ := os.Hostname()
-	return fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()[:8])
+	return host
+}
+
+// userName is the account that this process runs as. A container may have no name
+// for it.
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }
 
 // limiter keeps the budgets of the apps, which everybody who asks Apple shares.

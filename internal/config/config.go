@@ -23,6 +23,7 @@ type Config struct {
 	Apple      Apple
 	Schedule   Schedule
 	Queue      Queue
+	Keep       Keep
 	Worker     Worker
 	Quarantine Quarantine
 	Web        Web
@@ -140,6 +141,23 @@ type Queue struct {
 	// OwnerLease is how long a run stands still when its scheduler is killed.
 	// Too small a value makes schedulers take runs from each other.
 	OwnerLease time.Duration `env:"REVALIDATOR_OWNER_LEASE" envDefault:"30s" help:"After which time another scheduler takes over the run of one that is gone."`
+}
+
+// Keep is how long rows are kept of what only grows. Schedulers delete what is older,
+// in small batches. Age counts from the database's clock, or from Apple's time where
+// that is less, and nothing is deleted while the two differ.
+type Keep struct {
+	// Runs are some rows for each app and run. 'report' compares a run with the one
+	// before it, and the forecast needs none.
+	Runs time.Duration `env:"REVALIDATOR_KEEP_RUNS" envDefault:"2160h" help:"How long runs that have ended are kept with their figures, at least 24h; 0 is for ever. A backfill that was interrupted for longer is cancelled."`
+	// RunFailures are a row for each app and class of failure of a run.
+	RunFailures time.Duration `env:"REVALIDATOR_KEEP_RUN_FAILURES" envDefault:"720h" help:"How long the failures of runs are kept by class; 0 is as long as their runs."`
+	// RunItems are a row for each receipt that a backfill did not come to: of millions
+	// where it was cancelled early.
+	RunItems time.Duration `env:"REVALIDATOR_KEEP_RUN_ITEMS" envDefault:"24h" help:"How long it is kept which receipts a cancelled backfill did not come to; 0 is for ever, and keeps its run as well."`
+	// Events are the history of every subscription, and what readers come back to who
+	// were away.
+	Events time.Duration `env:"REVALIDATOR_KEEP_EVENTS" envDefault:"0" help:"How long subscription events are kept, at least 24h; 0 is for ever. Readers that are further behind miss what was deleted."`
 }
 
 // Worker is how one worker process works.

@@ -72,6 +72,10 @@ func (c Config) sizes() []error {
 		{"REVALIDATOR_CATCH_UP", int64(c.Schedule.CatchUp), 0},
 		{"REVALIDATOR_QUEUE_AHEAD", int64(c.Queue.Ahead), int64(time.Second)},
 		{"REVALIDATOR_OWNER_LEASE", int64(c.Queue.OwnerLease), int64(time.Second)},
+		{"REVALIDATOR_KEEP_RUNS", int64(c.Keep.Runs), 0},
+		{"REVALIDATOR_KEEP_RUN_FAILURES", int64(c.Keep.RunFailures), 0},
+		{"REVALIDATOR_KEEP_RUN_ITEMS", int64(c.Keep.RunItems), 0},
+		{"REVALIDATOR_KEEP_EVENTS", int64(c.Keep.Events), 0},
 		{"REVALIDATOR_CONCURRENCY", int64(c.Worker.Concurrency), 1},
 		{"REVALIDATOR_LARGE_CONCURRENCY", int64(c.Worker.LargeConcurrency), 1},
 		{"REVALIDATOR_LARGE_RECEIPT_BYTES", c.Worker.LargeReceiptBytes, 1},
@@ -96,6 +100,9 @@ func (c Config) sizes() []error {
 	return found
 }
 
+// leastKept is the shortest time that runs and events may be kept for.
+const leastKept = 24 * time.Hour
+
 // relations reports pairs of settings that do not work together.
 func (c Config) relations() []error {
 	// The longest that a receipt is on its way from the claim to its result.
@@ -119,6 +126,8 @@ func (c Config) relations() []error {
 			"REVALIDATOR_QUEUE_DEPTH must not be less than REVALIDATOR_CONCURRENCY and REVALIDATOR_LARGE_CONCURRENCY together: else workers are idle"},
 		{c.Worker.LargeReceiptBytes <= c.Apple.MaxRequestBytes,
 			"REVALIDATOR_LARGE_RECEIPT_BYTES must not be more than REVALIDATOR_MAX_REQUEST_BYTES"},
+		{c.Keep.Runs == 0 || c.Keep.Runs >= leastKept, "REVALIDATOR_KEEP_RUNS must be 0 or at least 24h: workers may still be at a run that has ended"},
+		{c.Keep.Events == 0 || c.Keep.Events >= leastKept, "REVALIDATOR_KEEP_EVENTS must be 0 or at least 24h: readers need time to come back"},
 		{c.Quarantine.StopPercent <= 100, "REVALIDATOR_QUARANTINE_STOP_PERCENT must not be more than 100"},
 	} {
 		if !relation.ok {

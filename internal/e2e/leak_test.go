@@ -106,7 +106,8 @@ func (n *night) panicked(watch func(*worker.Config)) string {
 		return err == nil && info.Completed == receipts
 	})
 	stop()
-	must(n.t, n.db.EndRun(ctx, run.ID, ledger.RunCancelled, n.now()))
+	_, err = n.db.EndRun(ctx, run.ID, ledger.RunCancelled, n.now())
+	must(n.t, err)
 	n.past.Add(int64(time.Minute)) // no two manual runs start at the same moment
 	return n.redisText() + n.pages(prometheus.NewRegistry(), "/api/queues/receipts/completed_tasks")
 }

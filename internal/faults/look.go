@@ -17,7 +17,7 @@ func (w *World) number(ctx context.Context, query string, args ...any) (n int, e
 
 // Done is how many receipts have a stored result in this night.
 func (w *World) Done(ctx context.Context) (int, error) {
-	return w.number(ctx, `SELECT coalesce(sum(done), 0) FROM run_apps WHERE run_id > $1`, w.before)
+	return w.number(ctx, `SELECT coalesce(sum(succeeded + failed), 0) FROM run_apps WHERE run_id > $1`, w.before)
 }
 
 // Progress waits until a part of the receipts is done.

@@ -127,17 +127,20 @@ func (j *Judge) ended(ctx context.Context, _ Case, v *Verdict) error {
 // totals compares the counters of the run with the rows that they count.
 func (j *Judge) totals(ctx context.Context, c Case, v *Verdict) error {
 	const query = `
-		SELECT t.state, t.due, t.enqueued, t.done, t.changed, t.failed, t.calls,
+		SELECT t.state, coalesce(t.due, -1), t.enqueued, t.done, t.changed, t.failed, t.calls, t.released, coalesce(t.in_run, -1),
 		       (SELECT count(DISTINCT (receipt_id, generation)) FROM subscription_events WHERE run_id = t.id)
 		FROM run_totals t WHERE t.id = $1`
 	var state string
-	var due, enqueued, done, changed, failed, calls, bringers int
-	err := j.db.QueryRowContext(ctx, query, c.RunID).Scan(&state, &due, &enqueued, &done, &changed, &failed, &calls, &bringers)
+	var due, enqueued, done, changed, failed, calls, released, inRun, bringers int
+	err := j.db.QueryRowContext(ctx, query, c.RunID).Scan(&state, &due, &enqueued, &done, &changed, &failed, &calls, &released, &inRun, &bringers)
 	if err != nil {
 		return fmt.Errorf("totals: %w", err)
 	}
 	if state != "finished" || due != v.Receipts || done != v.Receipts || failed != 0 {
 		v.complain("totals: run is %s with %d due, %d done, %d failed; want it finished with all %d done", state, due, done, failed, v.Receipts)
+	}
+	if due != done+released+inRun || released != 0 || inRun != 0 {
+		v.complain("totals: %d due, %d done, %d released, %d in the run; want all done", due, done, released, inRun)
 	}
 	if enqueued < done || calls < done-v.Rested || changed != bringers {
 		v.complain("totals: %d enqueued, %d calls, %d changed; want %d enqueued and called at least, and %d changed", enqueued, calls, changed, done, bringers)

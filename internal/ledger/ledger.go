@@ -21,6 +21,8 @@ var (
 	ErrConflict = errors.New("exists already")
 	// ErrLostClaim is a claim that ran out or was made anew by somebody else.
 	ErrLostClaim = errors.New("claim lost")
+	// ErrLostRun is a run that has ended, or that another process feeds.
+	ErrLostRun = errors.New("the run has ended or another process feeds it")
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")
@@ -132,8 +134,12 @@ func (h Held) Add(claims []Claim) {
 
 // ClaimRequest says which receipts a run wants to claim.
 type ClaimRequest struct {
-	RunID  int64
-	Cutoff time.Time
+	RunID int64
+	// Owner must feed the run; empty is whoever does.
+	Owner string
+	// DueAfter and Cutoff are those of the run.
+	DueAfter *time.Time
+	Cutoff   time.Time
 	// Now is when it is asked, Until when the claims run out.
 	Now, Until time.Time
 	// Due is up to when receipts are due, by the clock of Apple's dates; the
@@ -334,6 +340,9 @@ type RunState string
 const (
 	RunRunning  RunState = "running"
 	RunFinished RunState = "finished"
+	// RunCutOff is a run whose window was over before it was done. What workers
+	// had then they still finish, and it is counted; the rest was released.
+	RunCutOff RunState = "cut_off"
 	// RunInterrupted is a backfill that was stopped and can be resumed.
 	RunInterrupted RunState = "interrupted"
 	RunCancelled   RunState = "cancelled"
@@ -344,35 +353,56 @@ type Run struct {
 	ID           int64     `db:"id" json:"id"`
 	Kind         RunKind   `db:"kind" json:"kind"`
 	ScheduledFor time.Time `db:"scheduled_for" json:"scheduled_for"`
-	// Cutoff is the time at which a receipt must have been due to belong to
-	// the run; Deadline ends the run with whatever is left still due.
-	Cutoff   time.Time `db:"cutoff" json:"cutoff"`
-	Deadline time.Time `db:"deadline" json:"deadline"`
+	// DueAfter and Cutoff bound what belongs to the run: receipts that were due
+	// at Cutoff and not at DueAfter, up to which another run had them when this one
+	// was opened; nil is no bound. Deadline ends the run with whatever is left
+	// still due.
+	DueAfter *time.Time `db:"due_after" json:"due_after"`
+	Cutoff   time.Time  `db:"cutoff" json:"cutoff"`
+	Deadline time.Time  `db:"deadline" json:"deadline"`
 	// Share is how much of each app's rate the run may take, up to 1.
 	Share float64 `db:"share" json:"share"`
+	// StartedBy is who started it: user@host, pid.
+	StartedBy string `db:"started_by" json:"started_by"`
 }
 
-// RunTotals is a run with its figures, which every display of it shows.
+// RunTotals is a run with its figures, which every display of it shows. At every
+// moment Due = Succeeded + Failed + Released + InRun.
 type RunTotals struct {
 	Run
 	State RunState `db:"state" json:"state"`
 	// Filter is what a backfill is over, as JSON; nil for other runs.
 	Filter *string `db:"filter" json:"-"`
-	// OwnerUntil is when the lease of the process that feeds the run ends. In
-	// the past, nobody feeds it.
+	// Owner is the process that feeds the run, and OwnerUntil when its lease ends.
+	// In the past, nobody feeds it.
+	Owner      string     `db:"owner" json:"-"`
 	OwnerUntil time.Time  `db:"owner_until" json:"-"`
 	StartedAt  time.Time  `db:"started_at" json:"started_at"`
 	FinishedAt *time.Time `db:"finished_at" json:"finished_at"`
-	// Due is how many receipts were due at the start, Enqueued how many claims
-	// were handed to workers, Done how many receipts were concluded, Changed
-	// how many of them brought an event, Failed how many left the run without
-	// a usable answer, and Calls how many requests Apple was sent.
-	Due      int64 `db:"due" json:"due"`
-	Enqueued int64 `db:"enqueued" json:"enqueued"`
-	Done     int64 `db:"done" json:"done"`
-	Changed  int64 `db:"changed" json:"changed"`
-	// Quarantined is how many of those that failed were quarantined.
-	Failed      int64 `db:"failed" json:"failed"`
+	// Due is how many receipts belong to the run or did, InRun how many are still
+	// in it: waiting, or with the workers. Both are nil until they are counted.
+	Due   *int64 `db:"due" json:"due"`
+	InRun *int64 `db:"in_run" json:"in_run"`
+	// Succeeded is how many left the run with a usable answer, Failed how many
+	// without one, and Done is both together. Released is how many left it
+	// unchecked: another run checks them, or a later one.
+	Succeeded int64 `db:"succeeded" json:"succeeded"`
+	Failed    int64 `db:"failed" json:"failed"`
+	Done      int64 `db:"done" json:"done"`
+	Released  int64 `db:"released" json:"released"`
+	// Enqueued is how many claims were handed to workers, Changed how many of the
+	// receipts brought an event, Quarantined how many of those that failed were
+	// quarantined, and Calls how many requests Apple was sent.
+	Enqueued    int64 `db:"enqueued" json:"enqueued"`
+	Changed     int64 `db:"changed" json:"changed"`
 	Quarantined int64 `db:"quarantined" json:"quarantined"`
 	Calls       int64 `db:"calls" json:"calls"`
+}
+
+// Counted is Due, and 0 until it is counted.
+func (t RunTotals) Counted() int64 {
+	if t.Due == nil {
+		return 0
+	}
+	return *t.Due
 }

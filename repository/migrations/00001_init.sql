@@ -230,48 +230,69 @@ CREATE TABLE runs (
     scheduled_for timestamptz NOT NULL,
     filter        jsonb,
     share         double precision NOT NULL DEFAULT 1 CHECK (share > 0 AND share <= 1),
+    due_after     timestamptz,
     cutoff        timestamptz NOT NULL,
     deadline      timestamptz NOT NULL,
-    state         text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'finished', 'interrupted', 'cancelled')),
+    state         text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'finished', 'cut_off', 'interrupted', 'cancelled')),
+    started_by    text NOT NULL DEFAULT '',
     started_at    timestamptz NOT NULL,
+    counted_at    timestamptz,
     finished_at   timestamptz,
+    choice        jsonb,
+    chosen_up_to  bigint,
+    choose_up_to  bigint,
     owner         text NOT NULL,
-    owner_until   timestamptz NOT NULL,
-    UNIQUE (kind, scheduled_for)
+    owner_until   timestamptz NOT NULL
 );
-COMMENT ON COLUMN runs.cutoff IS 'A receipt belongs to the run while it was due at this time';
+COMMENT ON COLUMN runs.cutoff IS 'A receipt belongs to the run while it was due at this time, and not at due_after';
+COMMENT ON COLUMN runs.due_after IS 'What was due by then belongs to a run that was open before; NULL where there was none';
 COMMENT ON COLUMN runs.share IS 'How much of each app''s rate the run may take';
+COMMENT ON COLUMN runs.started_by IS 'Who started the run: user@host, pid';
+COMMENT ON COLUMN runs.counted_at IS 'When all that was due had been counted, which goes on while the run does; NULL until then';
+COMMENT ON COLUMN runs.choice IS 'The filter of a backfill while it chooses, up to which receipt id it has done so, and up to which it will; NULL once it has';
 COMMENT ON COLUMN runs.owner_until IS 'The lease of the scheduler that feeds the run; another takes over when it ends';
+CREATE UNIQUE INDEX runs_slot ON runs (scheduled_for) WHERE kind = 'nightly';
 CREATE INDEX runs_open ON runs (id) WHERE state = 'running';
 
 -- One row per run and app, so that a paused or slow app can be told from the
--- others; run_totals adds them up.
+-- others; run_totals adds them up. See docs/runs.md for what each figure means.
 CREATE TABLE run_apps (
     run_id      bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
     bundle_id   text NOT NULL,
-    due         bigint NOT NULL DEFAULT 0,
+    due         bigint,
+    claimed     bigint NOT NULL DEFAULT 0,
     enqueued    bigint NOT NULL DEFAULT 0,
-    done        bigint NOT NULL DEFAULT 0,
-    changed     bigint NOT NULL DEFAULT 0,
+    succeeded   bigint NOT NULL DEFAULT 0,
     failed      bigint NOT NULL DEFAULT 0,
+    released    bigint NOT NULL DEFAULT 0,
+    changed     bigint NOT NULL DEFAULT 0,
     quarantined bigint NOT NULL DEFAULT 0,
     calls       bigint NOT NULL DEFAULT 0,
     reached     bigint NOT NULL DEFAULT 0,
+    newest_reply timestamptz,
+    in_run      bigint GENERATED ALWAYS AS (due - succeeded - failed - released) STORED,
     PRIMARY KEY (run_id, bundle_id)
 ) WITH (fillfactor = 50);
 
+COMMENT ON COLUMN run_apps.due IS 'Receipts that belong to the run, or did; NULL until they are counted. Always succeeded + failed + released + in_run';
+COMMENT ON COLUMN run_apps.claimed IS 'Receipts that the run has claimed, each once; enqueued counts a claim for each try';
+COMMENT ON COLUMN run_apps.succeeded IS 'Receipts that left the run with a usable answer, or because another receipt shows the same and was checked';
+COMMENT ON COLUMN run_apps.failed IS 'Receipts that left the run without a usable answer';
+COMMENT ON COLUMN run_apps.released IS 'Receipts that left the run unchecked: another run checks them, or a later one';
+COMMENT ON COLUMN run_apps.in_run IS 'Receipts that are still in the run: waiting, or with the workers';
 COMMENT ON COLUMN run_apps.quarantined IS 'How many of those that failed were quarantined';
-COMMENT ON COLUMN run_apps.reached IS 'The last receipt id of run_items that a backfill has come to';
+COMMENT ON COLUMN run_apps.newest_reply IS 'Apple''s time of the newest reply that was believed';
+COMMENT ON COLUMN run_apps.reached IS 'The last receipt id of run_items that a backfill has looked at';
 
--- What a backfill is over, chosen when it was opened, so that the choice does
--- not change while it runs.
+-- What a backfill has not come to yet: chosen after it was opened, so that the
+-- choice does not change while it runs, and removed as it comes to them. It has no
+-- foreign key to receipts, which would cost more than the rest of the row.
 CREATE TABLE run_items (
     run_id     bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
     bundle_id  text NOT NULL,
-    receipt_id bigint NOT NULL REFERENCES receipts ON DELETE CASCADE,
+    receipt_id bigint NOT NULL,
     PRIMARY KEY (run_id, bundle_id, receipt_id)
 );
-CREATE INDEX run_items_receipt ON run_items (receipt_id);
 
 CREATE TABLE run_failures (
     run_id    bigint NOT NULL REFERENCES runs ON DELETE CASCADE,
@@ -307,6 +328,12 @@ CREATE TABLE installation (
     id       uuid NOT NULL DEFAULT gen_random_uuid()
 );
 INSERT INTO installation DEFAULT VALUES;
+-- Which scheduler deletes old rows.
+CREATE TABLE maintenance (
+    only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    owner       text NOT NULL,
+    owner_until timestamptz NOT NULL
+);
 
 -- What replies say of the time, for each of Apple's endpoints whose replies differ
 -- from the clock: there is no row while they agree.
@@ -325,12 +352,16 @@ COMMENT ON COLUMN endpoint_clocks.agreed IS 'How many probes in a row have agree
 
 -- +goose StatementBegin
 CREATE VIEW run_totals AS
-SELECT r.id, r.kind, r.scheduled_for, r.filter, r.share, r.owner_until, r.cutoff, r.deadline, r.state, r.started_at, r.finished_at,
-       coalesce(sum(a.due), 0)::bigint AS due,
+SELECT r.id, r.kind, r.scheduled_for, r.filter, r.share, r.owner, r.owner_until, r.due_after, r.cutoff, r.deadline, r.state,
+       r.started_by, r.started_at, r.finished_at,
+       CASE WHEN r.counted_at IS NOT NULL THEN coalesce(sum(a.due), 0)::bigint END AS due,
        coalesce(sum(a.enqueued), 0)::bigint AS enqueued,
-       coalesce(sum(a.done), 0)::bigint AS done,
-       coalesce(sum(a.changed), 0)::bigint AS changed,
+       coalesce(sum(a.succeeded), 0)::bigint AS succeeded,
        coalesce(sum(a.failed), 0)::bigint AS failed,
+       coalesce(sum(a.succeeded + a.failed), 0)::bigint AS done,
+       coalesce(sum(a.released), 0)::bigint AS released,
+       CASE WHEN r.counted_at IS NOT NULL THEN coalesce(sum(a.in_run), 0)::bigint END AS in_run,
+       coalesce(sum(a.changed), 0)::bigint AS changed,
        coalesce(sum(a.quarantined), 0)::bigint AS quarantined,
        coalesce(sum(a.calls), 0)::bigint AS calls
 FROM runs r LEFT JOIN run_apps a ON a.run_id = r.id
@@ -339,5 +370,5 @@ GROUP BY r.id;
 
 -- +goose Down
 DROP VIEW run_totals;
-DROP TABLE app_checks, endpoint_clocks, installation, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
+DROP TABLE app_checks, endpoint_clocks, installation, maintenance, queue_epoch, run_failures, run_items, run_apps, runs, subscription_events, purchases,
     receipt_subscriptions, subscriptions, receipt_data, receipts, shared_secrets, apps;

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"revalidator/internal/ledger"
+)
+
+// resumeCommand is 'run resume', for every kind of run, or 'backfill resume'.
+func (p *program) resumeCommand(noun string) *cobra.Command {
+	var o feedOptions
+	c := &cobra.Command{
+		Use:   "resume RUN [--worker] [--detach]",
+		Short: "Go on with a " + noun + " that was interrupted, or that nobody feeds",
+		Long: `Go on with a ` + noun + ` that was interrupted, or that nobody feeds, where it was
+left: receipts that were checked since it was started are not checked again.`,
+		Example: fmt.Sprintf("  revalidator %s resume 7\n  revalidator %s resume 7 --detach", noun, noun),
+		Args:    oneArgument("RUN, the number of the " + noun + ","),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := numberOf(noun, args[0])
+			if err != nil {
+				return err
+			}
+			if err := o.validate(); err != nil {
+				return err
+			}
+			parts, err := p.open(c.Context(), o.needs()...)
+			if err != nil {
+				return err
+			}
+			defer parts.close()
+			return p.resume(c.Context(), parts, noun, id, o)
+		},
+	}
+	o.add(c)
+	p.addOutputFlag(c)
+	return c
+}
+
+func (p *program) resume(ctx context.Context, parts *parts, noun string, id int64, o feedOptions) error {
+	totals, err := parts.totalsOf(ctx, noun, id)
+	if err != nil {
+		return err
+	}
+	s, work, err := p.services(ctx, parts, o.worker)
+	if err != nil {
+		return err
+	}
+	run, err := s.Resume(ctx, id, totals.Kind, o.detach)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return parts.cannotResume(ctx, noun, id)
+	}
+	if err != nil {
+		return err
+	}
+	return p.goOn(ctx, parts, s, run, true, work, o)
+}
+
+// cannotResume says why there is nothing to resume.
+func (s *parts) cannotResume(ctx context.Context, noun string, id int64) error {
+	totals, err := s.totalsOf(ctx, noun, id)
+	if err != nil {
+		return err
+	}
+	if totals.State != ledger.RunRunning {
+		return fmt.Errorf("%s %d is %s: there is nothing to resume", noun, id, words(string(totals.State)))
+	}
+	return fmt.Errorf("%s %d is fed by another process, or was until a moment ago; one that died is let go of within %s (REVALIDATOR_OWNER_LEASE)",
+		noun, id, s.cfg.Queue.OwnerLease)
+}
+
+// cancelCommand is 'run cancel', for every kind of run, or 'backfill cancel'.
+func (p *program) cancelCommand(noun string) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "cancel RUN",
+		Short: "End a " + noun + " for good",
+		Long: `End a ` + noun + ` for good, wherever it runs. Workers finish the receipts that they
+have in hand; what is still on the queue ends without a call to Apple. What was
+done stays, and what was due stays due for the next run.`,
+		Example: "  revalidator " + noun + " cancel 7",
+		Args:    oneArgument("RUN, the number of the " + noun + ","),
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := numberOf(noun, args[0])
+			if err != nil {
+				return err
+			}
+			parts, err := p.open(c.Context(), needDatabase)
+			if err != nil {
+				return err
+			}
+			defer parts.close()
+			return p.cancelRun(c.Context(), parts, noun, id)
+		},
+	}
+	p.addOutputFlag(c)
+	return c
+}
+
+func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id int64) error {
+	if _, err := parts.totalsOf(ctx, noun, id); err != nil {
+		return err
+	}
+	changed, err := parts.db.CancelRun(ctx, id, parts.now())
+	if err != nil {
+		return err
+	}
+	totals, err := parts.totalsOf(ctx, noun, id)
+	if err != nil {
+		return err
+	}
+	if !changed {
+		return fmt.Errorf("%s %d is %s: there is nothing to cancel", noun, id, words(string(totals.State)))
+	}
+	line := newBackfillLine(totals, parts.now())
+	return p.printer().print(line, func(out io.Writer) error {
+		_, err := fmt.Fprintf(out, "%s %d cancelled: %s of %s receipts were done\n", noun, id, count(totals.Done), dueCount(totals.Due))
+		return err
+	})
+}
+
+// totalsOf is a run with its figures, or an error that says that there is none.
+func (s *parts) totalsOf(ctx context.Context, noun string, id int64) (ledger.RunTotals, error) {
+	totals, err := s.db.RunTotals(ctx, id)
+	if errors.Is(err, ledger.ErrNotFound) || (err == nil && noun == "backfill" && totals.Kind != ledger.RunBackfill) {
+		return ledger.RunTotals{}, fmt.Errorf("there is no %s %d: see %s", noun, id, listOf(noun))
+	}
+	return totals, err
+}
+
+func numberOf(noun, text string) (int64, error) {
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 {
+		return 0, usage(fmt.Errorf("%q is no number of a %s: see %s", text, noun, listOf(noun)))
+	}
+	return id, nil
+}
+
+// listOf is the command that lists runs, or backfills.
+func listOf(noun string) string {
+	if noun == "backfill" {
+		return "'revalidator backfill list'"
+	}
+	return "'revalidator status'"
+}
