@@ -48,7 +48,7 @@ func (c *FeedConfig) fill() {
 }
 
 // The deadlines of calls: of all of one round together, and of counting, which
-// goes on beside them.
+// goes on next to them.
 const (
 	roundTimeout = 2 * time.Minute
 	countTimeout = time.Hour

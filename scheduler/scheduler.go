@@ -229,7 +229,7 @@ func (s *Scheduler) lastSlot(now time.Time) (time.Time, bool) {
 	return last.UTC(), !last.IsZero()
 }
 
-// Open opens a manual run now, beside whatever is open.
+// Open opens a manual run now, next to whatever is open.
 func (s *Scheduler) Open(ctx context.Context) (ledger.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()

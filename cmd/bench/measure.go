@@ -37,6 +37,7 @@ func parts() []part {
 		{"feed", (*bench).feed},
 		{"import", (*bench).imports},
 		{"pages", (*bench).pages},
+		{"runs", (*bench).runs},
 		{"rate", (*bench).rate},
 	}
 }
@@ -116,7 +117,7 @@ func choose(only string) ([]part, error) {
 	for _, name := range strings.Split(only, ",") {
 		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == strings.TrimSpace(name) })
 		if i < 0 {
-			return nil, fmt.Errorf("ONLY=%s: want some of small, large, feed, import, pages, rate, separated by commas", only)
+			return nil, fmt.Errorf("ONLY=%s: want some of small, large, feed, import, pages, runs, rate, separated by commas", only)
 		}
 		chosen = append(chosen, parts()[i])
 	}

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"revalidator/jobs"
@@ -39,7 +40,69 @@ func schedulerScenarios() []Scenario {
 			Name: "two schedulers", Faults: "2 schedulers and 3 workers from the start",
 			Schedulers: 2, Workers: 3, Attack: afterAStart(func(context.Context, *World) error { return nil }),
 		},
+		{
+			Name: "two operators", Faults: "'run' typed twice at the same time, without a scheduler",
+			Start:  func(w *World) error { return w.startWithOperators(2) },
+			Attack: afterAStart(func(ctx context.Context, w *World) error { return w.operatorsAreTold(ctx) }),
+		},
+		{
+			Name: "orphan run", Faults: "kill -9 of the only 'run', and 'run' once more, without a scheduler",
+			Start:     func(w *World) error { return w.startWithOperators(1) },
+			Recovered: claimsOfTheDeadAreFree,
+			Attack: afterAStart(func(ctx context.Context, w *World) error {
+				if err := w.operators[0].Kill(); err != nil {
+					return err
+				}
+				w.harm, w.operators = time.Now(), nil
+				if err := w.startOperator(); err != nil {
+					return err
+				}
+				return w.operatorsAreTold(ctx)
+			}),
+		},
 	}
+}
+
+// startWithOperators starts two workers and people who type 'run'.
+func (w *World) startWithOperators(n int) error {
+	for range 2 {
+		if err := w.StartWorker(); err != nil {
+			return err
+		}
+	}
+	for range n {
+		if err := w.startOperator(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) startOperator() error {
+	p, err := w.start(w.feederEnv, "run", "--quiet", "--json")
+	if err == nil {
+		w.operators = append(w.operators, p)
+	}
+	return err
+}
+
+// operatorsAreTold waits until every 'run' has ended, which each must do well, with
+// all receipts done: whoever did them.
+func (w *World) operatorsAreTold(ctx context.Context) error {
+	for _, p := range w.operators {
+		select {
+		case <-p.Ended():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err := p.Err(); err != nil {
+			return &brokenPromise{fmt.Sprintf("%s ended with %v", p.name, err)}
+		}
+		if want := fmt.Sprintf(`"succeeded": %d,`, w.suite.receipts); !p.said(want) {
+			return &brokenPromise{fmt.Sprintf("%s does not tell of %s", p.name, want)}
+		}
+	}
+	return nil
 }
 
 func (w *World) replaceSchedulers(ctx context.Context, times int, pause time.Duration, end func() error) error {

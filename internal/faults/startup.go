@@ -116,6 +116,12 @@ func (p *process) says(ctx context.Context, words string) error {
 	})
 }
 
+// said is whether a program has written something.
+func (p *process) said(words string) bool {
+	text, err := os.ReadFile(p.log)
+	return err == nil && strings.Contains(string(text), words)
+}
+
 // answers waits until a page of a program answers with a status.
 func (p *process) answers(ctx context.Context, page string, want int) error {
 	return await(ctx, fmt.Sprintf("%s of %s answers %d", page, p.name, want), pagePatience, func(ctx context.Context) (bool, error) {

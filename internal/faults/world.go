@@ -50,6 +50,7 @@ type World struct {
 	before int
 
 	workers, schedulers []*process
+	operators           []*process // who typed 'run'
 	everything          []*process
 	inFlight            int
 	trouble             time.Time     // when that of the App Store began
