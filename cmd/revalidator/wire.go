@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,8 @@ type parts struct {
 	// installation is of db, nil until it is read.
 	installation atomic.Pointer[ledger.Installation]
 	clocks
+	// scrapes are reads of the stores for metrics that go on.
+	scrapes sync.WaitGroup
 }
 
 // need names a part that a command cannot do without.
@@ -266,6 +269,7 @@ func (s *parts) close() {
 	if s.redis != nil {
 		_ = s.redis.Close()
 	}
+	s.scrapes.Wait()
 }
 
 // taskGrace is what a task may take beside the call to Apple: waiting for the
