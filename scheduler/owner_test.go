@@ -17,7 +17,7 @@ var errForeign error = &jobs.OwnerError{Owner: jobs.Owner{Installation: "5e1f000
 // TestFeedEndsWhereTheQueueIsAnothers has Redis adopted by another installation in
 // the middle of a run.
 func TestFeedEndsWhereTheQueueIsAnothers(t *testing.T) {
-	inBubble(t, 4, func(c *Config) { c.Feed.Depth, c.Feed.Tidy = 2, c.Feed.Tick }, func(t *testing.T, b bubble) {
+	inBubble(t, 4, func(c *Config) { c.Feed.Depth, c.Feed.Tidy = 2, time.Nanosecond }, func(t *testing.T, b bubble) {
 		b.store.fail = func(method string) error {
 			if method == "Epoch" && len(b.queue.tasks) > 0 {
 				return errForeign
