@@ -12,9 +12,9 @@ import (
 // already, and Postgres's own.
 func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 	const query = `
-		INSERT INTO apps (bundle_id, name, rate_per_second, burst, grace_days, resubscribe_days, sweep_days, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst,
+		INSERT INTO apps (bundle_id, name, rate_per_second, burst, source, grace_days, resubscribe_days, sweep_days, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst, app.SourceOrDefault(),
 		app.GraceDays, app.ResubscribeDays, app.SweepDays, app.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("add app %s: %w", app.BundleID, named(err))
@@ -24,7 +24,7 @@ func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 
 // appColumns are the columns of a ledger.App, for a statement that names the
 // table apps.
-const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst,
+const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst, apps.source,
 	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_reason,
 	CASE WHEN apps.quarantine_resumed_at IS NULL THEN apps.quarantine_stopped_at END AS quarantine_stopped_at,
 	CASE WHEN apps.quarantine_resumed_at IS NULL THEN apps.quarantine_stopped_for END AS quarantine_stopped_for,

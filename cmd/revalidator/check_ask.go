@@ -215,7 +215,7 @@ func (s *parts) turn(app ledger.App) (wait func(context.Context, iap.Environment
 	var slot ratelimit.Slot
 	wait = func(ctx context.Context, e iap.Environment) (err error) {
 		for {
-			if slot, err = limiter.Wait(ctx, app.Budget(e), rate); !errors.Is(err, ratelimit.ErrLate) {
+			if slot, err = limiter.Wait(ctx, app.Budget(ledger.Endpoint{Environment: e}).String(), rate); !errors.Is(err, ratelimit.ErrLate) {
 				break
 			}
 		}
@@ -228,7 +228,7 @@ func (s *parts) turn(app ledger.App) (wait func(context.Context, iap.Environment
 		return err
 	}
 	heard = func(ctx context.Context, e iap.Environment, _ error) {
-		_, _ = limiter.Report(ctx, app.Budget(e), slot, ratelimit.Unclear, "")
+		_, _ = limiter.Report(ctx, app.Budget(ledger.Endpoint{Environment: e}).String(), slot, ratelimit.Unclear, "")
 	}
 	return wait, heard, nil
 }

@@ -12,6 +12,7 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
+	"revalidator/worker"
 )
 
 // openStories makes the apps of the stories with their secrets and receipts.
@@ -178,8 +179,7 @@ func TestWordsForAll(t *testing.T) {
 			t.Errorf("rule %s: got %q", rule, text)
 		}
 	}
-	asked := `"(\w+)", (?:retryLater|retryDaily|accuse)`
-	for _, class := range named(t, "../../worker/classify.go", asked, 15) {
+	for _, class := range worker.FailureClasses() {
 		if text := failureText(class); text == words(class)+"." {
 			t.Errorf("class %s: got %q", class, text)
 		}

@@ -3,7 +3,7 @@
 CREATE TABLE apps (
     bundle_id         text PRIMARY KEY,
     name              text NOT NULL DEFAULT '',
-    validation_method text NOT NULL DEFAULT 'verify_receipt' CHECK (validation_method IN ('verify_receipt')),
+    source            text NOT NULL DEFAULT 'verify_receipt' CHECK (source IN ('verify_receipt')),
     rate_per_second   double precision NOT NULL DEFAULT 10 CHECK (rate_per_second > 0),
     burst             integer NOT NULL DEFAULT 1 CHECK (burst > 0),
     paused_at         timestamptz,
@@ -20,6 +20,7 @@ CREATE TABLE apps (
     CHECK ((quarantine_stopped_at IS NULL) = (quarantine_stopped_for IS NULL)),
     CHECK (quarantine_resumed_at IS NULL OR quarantine_stopped_at IS NOT NULL)
 );
+COMMENT ON COLUMN apps.source IS 'What is asked about the receipts of the app';
 COMMENT ON COLUMN apps.rate_per_second IS 'Calls to Apple per second, for each environment, over all workers together';
 COMMENT ON COLUMN apps.secret_probed_at IS 'When a worker last tried the secrets of the paused app; keeps the others from doing the same';
 COMMENT ON COLUMN apps.quarantine_stopped_at IS 'Since when no receipt of the app is quarantined: too many got the class of failure quarantine_stopped_for within a day';
