@@ -176,5 +176,5 @@ func appNotes(a ledger.App) (notes []string) {
 
 // pausedText says since when an app is paused, and why.
 func pausedText(a ledger.App) string {
-	return fmt.Sprintf("since %s: %s", when(*a.PausedAt), *a.PausedReason)
+	return fmt.Sprintf("since %s: %s", when(*a.PausedAt), ledger.PauseReason(a.PausedCode, a.PausedText))
 }

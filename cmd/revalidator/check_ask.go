@@ -67,7 +67,7 @@ func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s subje
 		}
 	}
 	if app != nil && app.PausedAt != nil {
-		p.note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, *app.PausedReason)
+		p.note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, ledger.PauseReason(app.PausedCode, app.PausedText))
 	}
 	request := appstore.Request{
 		BundleID: bundleID, Environment: o.environment, Receipt: memory(s.receipt.Data),

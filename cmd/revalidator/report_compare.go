@@ -94,8 +94,9 @@ type appReview struct {
 	// is allowed now in each environment.
 	CallsPerSecond float64 `json:"calls_per_second"`
 	RatePerSecond  float64 `json:"rate_per_second"`
-	// PausedReason is why the app stands still now, nil while it is at work.
-	PausedReason *string `json:"paused_reason"`
+	// PausedCode and PausedText are why the app is paused now, nil while it is not.
+	PausedCode *string `json:"paused_code"`
+	PausedText *string `json:"paused_text"`
 }
 
 // newRunReview compares what is stored of a run with what is stored of the one
@@ -122,7 +123,7 @@ func newRunReview(this findings, before *findings, apps []ledger.App, now time.T
 		review := appReview{
 			BundleID: a.BundleID, Due: a.Due, Done: a.Done, Left: leftOf(this.totals, a.Due, a.Done), Changed: a.Changed,
 			Failed: a.Failed, Calls: a.Calls, CallsPerSecond: perSecond(a.Calls, elapsed(this.totals, now)),
-			RatePerSecond: rates[a.BundleID], PausedReason: a.PausedReason,
+			RatePerSecond: rates[a.BundleID], PausedCode: a.PausedCode, PausedText: a.PausedText,
 		}
 		r.Apps = append(r.Apps, review)
 	}

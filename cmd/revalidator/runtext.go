@@ -75,7 +75,7 @@ func runAppsText(text *strings.Builder, apps []repository.RunApp) {
 	fmt.Fprintf(table, "  BUNDLE ID\t%7s\t%7s\t%7s\t%7s\n", "DUE", "DONE", "CHANGED", "FAILED")
 	for _, a := range apps {
 		paused := ""
-		if a.PausedReason != nil {
+		if a.PausedCode != nil {
 			paused = "\tpaused"
 		}
 		fmt.Fprintf(table, "  %s\t%7s\t%7s\t%7s\t%7s%s\n", short(a.BundleID, 28), count(a.Due), count(a.Done), count(a.Changed), count(a.Failed), paused)

@@ -75,7 +75,7 @@ func (p *paces) progress(t ledger.RunTotals, apps []repository.RunApp, now time.
 			total += pace
 			result.PerSecond = &total
 		}
-		if left == 0 || a.PausedReason != nil {
+		if left == 0 || a.PausedCode != nil {
 			continue
 		}
 		if pace == 0 {

@@ -149,7 +149,7 @@ func TestProgress(t *testing.T) {
 	start := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 	held := "a person said so"
 	app := func(name string, due, done int64, paused *string) repository.RunApp {
-		return repository.RunApp{BundleID: name, Due: due, Done: done, PausedReason: paused}
+		return repository.RunApp{BundleID: name, Due: due, Done: done, PausedCode: paused}
 	}
 	number := func(f float64) *float64 { return &f }
 	tests := []struct {

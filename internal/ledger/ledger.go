@@ -56,8 +56,11 @@ type App struct {
 	ResubscribeDays *int `db:"resubscribe_days" json:"resubscribe_days"`
 	SweepDays       *int `db:"sweep_days" json:"sweep_days"`
 	// PausedAt is nil while the app is at work.
-	PausedAt     *time.Time `db:"paused_at" json:"paused_at"`
-	PausedReason *string    `db:"paused_reason" json:"paused_reason"`
+	PausedAt *time.Time `db:"paused_at" json:"paused_at"`
+	// PausedCode is why it is paused, and PausedText what the person wrote who paused
+	// it; see PauseReason.
+	PausedCode *string `db:"paused_code" json:"paused_code"`
+	PausedText *string `db:"paused_text" json:"paused_text"`
 	// QuarantineStoppedAt is nil while receipts of the app may be quarantined;
 	// QuarantineStoppedFor is the class of failure that too many had at once.
 	QuarantineStoppedAt  *time.Time `db:"quarantine_stopped_at" json:"quarantine_stopped_at"`
