@@ -53,6 +53,9 @@ type operations struct {
 
 	up, tasks, waiting, due, oldest, claimed, paused, stopped, unscheduled, secret, open, share, clock *prometheus.Desc
 
+	// reads are those that go on, for the owner of the stores to wait for.
+	reads *sync.WaitGroup
+
 	mu     sync.Mutex
 	readAt time.Time
 	last   []prometheus.Metric
@@ -80,7 +83,7 @@ func newOperations(s *parts) *operations {
 			}
 			return limiter.Impaired(ctx)
 		},
-		now: s.now, timeout: operationsTimeout, log: s.log,
+		now: s.now, timeout: operationsTimeout, log: s.log, reads: &s.scrapes,
 
 		up:          desc("store_up", "Whether the figures of a store could be read: 1 or 0.", "store"),
 		tasks:       desc("queue_tasks", "Tasks on a queue, by state.", "queue", "state"),
@@ -128,17 +131,18 @@ func (o *operations) read() []prometheus.Metric {
 }
 
 // beside reads a store. Not every client looks at its context; one that does
-// not ends by its own timeout, and nobody listens any more.
+// not ends by its own timeout, or when the store is closed, and nobody listens any
+// more.
 func (o *operations) beside(ctx context.Context, store string, read func(context.Context) ([]prometheus.Metric, error)) <-chan []prometheus.Metric {
 	done := make(chan []prometheus.Metric, 1)
-	go func() {
+	o.reads.Go(func() {
 		metrics, err := read(ctx)
 		if err != nil {
 			o.log.Warn("read figures for metrics", "store", store, "error", err)
 			metrics = []prometheus.Metric{gauge(o.up, 0, store)}
 		}
 		done <- metrics
-	}()
+	})
 	return done
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,6 +47,8 @@ type parts struct {
 	redis redis.UniversalClient
 	keys  *keyring.Ring
 	clocks
+	// scrapes are reads of the stores for metrics that go on.
+	scrapes sync.WaitGroup
 }
 
 // need names a part that a command cannot do without.
@@ -258,6 +261,7 @@ func (s *parts) close() {
 	if s.redis != nil {
 		_ = s.redis.Close()
 	}
+	s.scrapes.Wait()
 }
 
 // taskGrace is what a task may take beside the call to Apple: waiting for the
