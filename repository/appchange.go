@@ -45,10 +45,10 @@ func (db *DB) ChangeApp(ctx context.Context, bundleID string, change AppChange) 
 // there is no such app.
 func (db *DB) HoldApp(ctx context.Context, bundleID, reason string, at time.Time) (ledger.App, error) {
 	const query = `
-		UPDATE apps SET paused_at = coalesce(paused_at, $2), paused_reason = $3
+		UPDATE apps SET paused_at = coalesce(paused_at, $2), paused_code = $4, paused_text = $3
 		WHERE bundle_id = $1
 		RETURNING ` + appColumns
-	return db.oneApp(ctx, "pause app", query, bundleID, at, reason)
+	return db.oneApp(ctx, "pause app", query, bundleID, at, reason, ledger.PausedByPerson)
 }
 
 // App is one app, or ErrNotFound.

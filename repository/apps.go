@@ -12,9 +12,9 @@ import (
 // already, and Postgres's own.
 func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 	const query = `
-		INSERT INTO apps (bundle_id, name, rate_per_second, burst, grace_days, resubscribe_days, sweep_days, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
-	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst,
+		INSERT INTO apps (bundle_id, name, rate_per_second, burst, source, grace_days, resubscribe_days, sweep_days, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	_, err := db.db.ExecContext(ctx, query, app.BundleID, app.Name, app.RatePerSecond, app.Burst, app.SourceOrDefault(),
 		app.GraceDays, app.ResubscribeDays, app.SweepDays, app.CreatedAt)
 	if err != nil {
 		return fmt.Errorf("add app %s: %w", app.BundleID, named(err))
@@ -24,8 +24,8 @@ func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 
 // appColumns are the columns of a ledger.App, for a statement that names the
 // table apps.
-const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst,
-	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_reason,
+const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst, apps.source,
+	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_code, apps.paused_text,
 	CASE WHEN apps.quarantine_resumed_at IS NULL THEN apps.quarantine_stopped_at END AS quarantine_stopped_at,
 	CASE WHEN apps.quarantine_resumed_at IS NULL THEN apps.quarantine_stopped_for END AS quarantine_stopped_for,
 	apps.created_at`
@@ -40,19 +40,19 @@ func (db *DB) Apps(ctx context.Context) ([]ledger.App, error) {
 	return apps, nil
 }
 
-// PauseApp stops all work on an app and says why. An app that is paused already
+// PauseApp stops all work on an app and says why by a code. An app that is paused already
 // keeps its first reason; changed says whether this call paused it.
-func (db *DB) PauseApp(ctx context.Context, bundleID, reason string, at time.Time) (changed bool, err error) {
+func (db *DB) PauseApp(ctx context.Context, bundleID, code string, at time.Time) (changed bool, err error) {
 	const query = `
-		UPDATE apps SET paused_at = $2, paused_reason = $3
+		UPDATE apps SET paused_at = $2, paused_code = $3
 		WHERE bundle_id = $1 AND paused_at IS NULL`
-	return db.changed(ctx, fmt.Sprintf("pause app %s", bundleID), query, bundleID, at, reason)
+	return db.changed(ctx, fmt.Sprintf("pause app %s", bundleID), query, bundleID, at, code)
 }
 
 // ResumeApp puts a paused app back to work; changed says whether it was paused.
 func (db *DB) ResumeApp(ctx context.Context, bundleID string) (changed bool, err error) {
 	const query = `
-		UPDATE apps SET paused_at = NULL, paused_reason = NULL
+		UPDATE apps SET paused_at = NULL, paused_code = NULL, paused_text = NULL
 		WHERE bundle_id = $1 AND paused_at IS NOT NULL`
 	return db.changed(ctx, fmt.Sprintf("resume app %s", bundleID), query, bundleID)
 }

@@ -112,8 +112,8 @@ func TestBackfillByShares(t *testing.T) {
 		shares map[string]float64
 		want   int
 	}{
-		{map[string]float64{app + "/Production": 0}, 0},
-		{map[string]float64{app + "/Production": 1.0 / 60000}, 2}, // 1 a minute and a burst of 1
+		{map[string]float64{app + "/verify_receipt:Production": 0}, 0},
+		{map[string]float64{app + "/verify_receipt:Production": 1.0 / 60000}, 2}, // 1 a minute and a burst of 1
 		{nil, 3},
 	} {
 		claims, err := f.ClaimItems(t.Context(), ledger.ClaimRequest{

@@ -58,12 +58,12 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 func inForce(budgets map[string]float64) (apps, shares, held any) {
 	production, parts, sandbox := []string{}, []float64{}, []string{} // an empty array is not NULL
 	for budget, share := range budgets {
-		switch bundleID, e, size := ledger.SplitBudget(budget); {
-		case size != "": // others of the app go on
-		case e == iap.Production:
-			production, parts = append(production, bundleID), append(parts, share)
+		switch b := ledger.ParseBudget(budget); {
+		case b.Size != "" || b.Class != "": // others of the app go on
+		case b.Environment == iap.Production:
+			production, parts = append(production, b.BundleID), append(parts, share)
 		case share == 0:
-			sandbox = append(sandbox, bundleID)
+			sandbox = append(sandbox, b.BundleID)
 		}
 	}
 	return pq.Array(production), pq.Array(parts), pq.Array(sandbox)

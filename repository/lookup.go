@@ -49,9 +49,10 @@ type StoredReceipt struct {
 	// run that it has it for, or that waits to ask again.
 	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
 	RunID        *int64     `db:"run_id" json:"run_id"`
-	// AppPausedAt and AppPausedReason are nil while the app is at work.
-	AppPausedAt     *time.Time `db:"paused_at" json:"app_paused_at"`
-	AppPausedReason *string    `db:"paused_reason" json:"app_paused_reason"`
+	// AppPausedAt, AppPausedCode and AppPausedText are nil while the app is not paused.
+	AppPausedAt   *time.Time `db:"paused_at" json:"app_paused_at"`
+	AppPausedCode *string    `db:"paused_code" json:"app_paused_code"`
+	AppPausedText *string    `db:"paused_text" json:"app_paused_text"`
 	// AppQuarantineStoppedAt is nil while receipts of the app may be quarantined.
 	AppQuarantineStoppedAt *time.Time `db:"quarantine_stopped_at" json:"app_quarantine_stopped_at"`
 }
@@ -61,7 +62,7 @@ const storedReceipts = `
 	SELECT r.id, r.bundle_id, r.customer_ref, r.kind, coalesce(r.environment, '') AS environment,
 	       encode(r.sha256, 'hex') AS sha256, r.byte_size, r.state, r.created_at, r.next_check_at, r.next_check_rule,
 	       r.last_checked_at, r.last_code, r.last_error, r.consecutive_failures, r.failures_alike, r.alike_days,
-	       r.accepted_at, r.quarantined_at, r.covered_by, r.claimed_until, r.run_id, a.paused_at, a.paused_reason,
+	       r.accepted_at, r.quarantined_at, r.covered_by, r.claimed_until, r.run_id, a.paused_at, a.paused_code, a.paused_text,
 	       CASE WHEN a.quarantine_resumed_at IS NULL THEN a.quarantine_stopped_at END AS quarantine_stopped_at
 	FROM receipts r JOIN apps a USING (bundle_id)
 `

@@ -25,7 +25,7 @@ func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time
 				SELECT max(created_at) AS newest, bool_or(state = 'new') AS untried FROM shared_secrets
 				WHERE (bundle_id = a.bundle_id OR bundle_id IS NULL) AND state <> 'retired'
 			) s, LATERAL (SELECT greatest(a.paused_at, a.secret_probed_at) AS at) probed
-			WHERE a.paused_reason = ANY($2)
+			WHERE a.paused_code = ANY($2)
 			  AND (s.newest > probed.at OR (s.untried AND probed.at <= $3) OR (s.newest IS NOT NULL AND probed.at <= $4))
 			ORDER BY probed.at, a.bundle_id LIMIT 1
 			FOR UPDATE OF a SKIP LOCKED
@@ -49,8 +49,8 @@ func wantOfSecret() any {
 // secret that Apple accepts; changed is false where it does not.
 func (db *DB) ResumeForSecret(ctx context.Context, bundleID string) (changed bool, err error) {
 	const query = `
-		UPDATE apps SET paused_at = NULL, paused_reason = NULL, secret_probed_at = NULL
-		WHERE bundle_id = $1 AND paused_reason = ANY($2)`
+		UPDATE apps SET paused_at = NULL, paused_code = NULL, paused_text = NULL, secret_probed_at = NULL
+		WHERE bundle_id = $1 AND paused_code = ANY($2)`
 	return db.changed(ctx, fmt.Sprintf("resume app %s", bundleID), query, bundleID, wantOfSecret())
 }
 

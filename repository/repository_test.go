@@ -373,11 +373,11 @@ func TestClaimByShares(t *testing.T) {
 		want   int
 	}{
 		"all as configured":  {nil, 6},
-		"production held":    {map[string]float64{app + "/Production": 0}, 3},
-		"sandbox held":       {map[string]float64{app + "/Sandbox": 0, other + "/Sandbox": 0}, 5},
-		"another app held":   {map[string]float64{"com.example.unknown/Production": 0}, 6},
-		"production slowed":  {map[string]float64{app + "/Production": 1.0 / 60000}, 4}, // of 1 a minute and a burst of 1, its part of the limit
-		"the sandbox slowed": {map[string]float64{app + "/Sandbox": 0.5}, 6},
+		"production held":    {map[string]float64{app + "/verify_receipt:Production": 0}, 3},
+		"sandbox held":       {map[string]float64{app + "/verify_receipt:Sandbox": 0, other + "/verify_receipt:Sandbox": 0}, 5},
+		"another app held":   {map[string]float64{"com.example.unknown/verify_receipt:Production": 0}, 6},
+		"production slowed":  {map[string]float64{app + "/verify_receipt:Production": 1.0 / 60000}, 4}, // of 1 a minute and a burst of 1, its part of the limit
+		"the sandbox slowed": {map[string]float64{app + "/verify_receipt:Sandbox": 0.5}, 6},
 	} {
 		if got := claim(test.shares); got != test.want {
 			t.Errorf("%s: claimed %d, want %d", name, got, test.want)

@@ -159,7 +159,7 @@ func live(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]bool, error)
 }
 
 // mayGoOn is an app a that is at work, or paused for one of the reasons $4.
-const mayGoOn = `(a.paused_at IS NULL OR a.paused_reason = ANY($4::text[]))`
+const mayGoOn = `(a.paused_at IS NULL OR a.paused_code = ANY($4::text[]))`
 
 // HasWork reports whether anything that belongs to a run is due, waiting or with
 // the workers at a time. Paused apps are left out: their receipts stay due for

@@ -103,7 +103,7 @@ func TestNightlyRunStaysOpenForASecret(t *testing.T) {
 	}{
 		{ledger.PausedSecretRefused, true, false},
 		{ledger.PausedNoSecret, true, false},
-		{"looked into by hand", false, false},
+		{ledger.PausedByPerson, false, false},
 	} {
 		_, err := f.PauseApp(t.Context(), app, step.reason, noon)
 		f.must(err)

@@ -112,7 +112,7 @@ func TestClaimProbe(t *testing.T) {
 	if changed, err := f.ResumeForSecret(t.Context(), app); err != nil || !changed {
 		t.Errorf("resume: changed %t, %v", changed, err)
 	}
-	_, err = f.PauseApp(t.Context(), app, "a person said so", noon)
+	_, err = f.PauseApp(t.Context(), app, ledger.PausedByPerson, noon)
 	f.must(err)
 	check("paused by a person", 10*recheck, false)
 	if changed, err := f.ResumeForSecret(t.Context(), app); err != nil || changed {

@@ -71,14 +71,15 @@ type RunApp struct {
 	Released  int64  `db:"released" json:"released"`
 	Changed   int64  `db:"changed" json:"changed"`
 	Calls     int64  `db:"calls" json:"calls"`
-	// PausedReason is why the app stands still now, nil while it is at work.
-	PausedReason *string `db:"paused_reason" json:"paused_reason"`
+	// PausedCode and PausedText are why the app is paused now, nil while it is not.
+	PausedCode *string `db:"paused_code" json:"paused_code"`
+	PausedText *string `db:"paused_text" json:"paused_text"`
 }
 
 // RunApps lists the apps of a run by bundle id.
 func (db *DB) RunApps(ctx context.Context, id int64) ([]RunApp, error) {
 	const query = `
-		SELECT bundle_id, due, in_run, succeeded, failed, succeeded + failed AS done, released, changed, calls, paused_reason
+		SELECT bundle_id, due, in_run, succeeded, failed, succeeded + failed AS done, released, changed, calls, paused_code, paused_text
 		FROM run_apps LEFT JOIN apps USING (bundle_id)
 		WHERE run_id = $1 ORDER BY bundle_id`
 	var apps []RunApp

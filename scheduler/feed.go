@@ -224,7 +224,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held,
 	if err != nil {
 		return nil, err
 	}
-	if share, limited := shares[ledger.AllApps(iap.Production)]; limited && share == 0 {
+	if share, limited := shares[ledger.AllApps(ledger.SourceVerifyReceipt, iap.Production).String()]; limited && share == 0 {
 		return nil, nil // nobody asks: what is claimed would only be released
 	}
 	now := s.cfg.Now()

@@ -103,7 +103,7 @@ func (b budgets) Shares(context.Context) (map[string]float64, error) { return b.
 
 // TestSharesAreHandedOn to the store, which knows the rates.
 func TestSharesAreHandedOn(t *testing.T) {
-	shares := map[string]float64{"com.example.reader/Production": 0.25, "com.example.reader/Sandbox": 0}
+	shares := map[string]float64{"com.example.reader/verify_receipt:Production": 0.25, "com.example.reader/verify_receipt:Sandbox": 0}
 	inBubble(t, 1, func(c *Config) { c.Budgets = budgets{shares: shares} }, func(t *testing.T, b bubble) {
 		b.mustFeed(t)
 		if diff := gocmp.Diff(shares, b.store.requests[0].Shares); diff != "" {
@@ -114,7 +114,7 @@ func TestSharesAreHandedOn(t *testing.T) {
 
 // TestNothingIsClaimedWhileAllAreHeldBack: what is claimed would only be released.
 func TestNothingIsClaimedWhileAllAreHeldBack(t *testing.T) {
-	held := budgets{shares: map[string]float64{ledger.AllApps(iap.Production): 0}}
+	held := budgets{shares: map[string]float64{ledger.AllApps(ledger.SourceVerifyReceipt, iap.Production).String(): 0}}
 	change := func(c *Config) { c.Budgets, c.Window = held, time.Minute }
 	inBubble(t, 1, change, func(t *testing.T, b bubble) {
 		b.mustFeed(t)

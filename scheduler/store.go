@@ -64,7 +64,7 @@ type Pruner interface {
 // Budgets is what the scheduler needs of the rate limiter.
 type Budgets interface {
 	// Shares are the parts of the rates that are in force, where that is not all
-	// of it, by App.Budget or ledger.AllApps.
+	// of it, by ledger.Budget.String.
 	Shares(ctx context.Context) (map[string]float64, error)
 }
 

@@ -7,17 +7,19 @@ import (
 )
 
 // FailureClasses lists what the last result of a receipt may be called where it
-// was a failure, in the order of the table. What ends without an answer to store
+// was a failure, in the order of the tables. What ends without an answer to store
 // is not among them.
 func FailureClasses() []string {
 	var classes []string
-	for _, v := range verdicts() {
-		switch v.action {
-		case giveBack, waitForLimit, pauseApp, disregard, hold, fail:
-			continue
-		}
-		if !slices.Contains(classes, v.class) {
-			classes = append(classes, v.class)
+	for _, table := range [][]Class{(*verifyReceipt)(nil).Classes(), ownClasses()} {
+		for _, c := range table {
+			switch c.Action {
+			case Release, WaitForLimit, PauseApp, Disregard, Hold, Fail:
+				continue
+			}
+			if !slices.Contains(classes, c.Name) {
+				classes = append(classes, c.Name)
+			}
 		}
 	}
 	return append(classes, ledger.ClassShowsLess)

@@ -87,7 +87,7 @@ func believedAtOnce(class string, state iap.ReceiptState) ledger.Outcome {
 	return o
 }
 
-// verdictTests has at least one row for each line of the table in classify.go.
+// verdictTests has at least one row for each line of the tables of the worker and of verifyReceipt.
 func verdictTests() []verdictTest {
 	return []verdictTest{
 		{name: "worker stops while it waits", err: waited(context.Canceled), notSent: true, want: givenBack("", 0)},
@@ -177,7 +177,7 @@ func TestVerdicts(t *testing.T) {
 func (test verdictTest) run(t *testing.T) {
 	t.Helper()
 	p := newParts(t, nil)
-	answer := appstore.Answer{Environment: iap.Production, Calls: 1}
+	answer := Answer{Environment: iap.Production, Calls: 1}
 	if test.notSent {
 		answer.Calls = 0
 	}
@@ -188,7 +188,7 @@ func (test verdictTest) run(t *testing.T) {
 	want := test.want
 	want.ReceiptID, want.Generation, want.RunID, want.BundleID, want.At = 7, 3, 5, app, noon
 	want.Calls, want.Environment = answer.Calls, answer.Environment
-	if classify(test.err).action == disregard {
+	if classified(test.err).Action == Disregard {
 		want.Environment = "" // nothing is learned
 	}
 	if diff := cmp.Diff(want, got, noPolicy); diff != "" {
@@ -199,7 +199,7 @@ func (test verdictTest) run(t *testing.T) {
 	}
 	var blocked map[string]time.Duration
 	if test.blocked > 0 {
-		blocked = map[string]time.Duration{app + "/Production": test.blocked}
+		blocked = map[string]time.Duration{app + "/verify_receipt:Production": test.blocked}
 	}
 	if diff := cmp.Diff(blocked, p.limiter.blocked); diff != "" {
 		t.Errorf("blocked budgets (-want +got)\n%s", diff)
@@ -219,15 +219,15 @@ func TestEveryVerdictIsTested(t *testing.T) {
 	t.Parallel()
 	met := map[error]bool{}
 	for _, test := range verdictTests() {
-		met[classify(test.err).err] = true
+		met[classified(test.err).Err] = true
 	}
 	label := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
-	for _, v := range verdicts() {
-		if !met[v.err] {
-			t.Errorf("no row for %q", v.err)
+	for _, v := range allClasses() {
+		if !met[v.Err] {
+			t.Errorf("no row for %q", v.Err)
 		}
-		if !label.MatchString(v.class) {
-			t.Errorf("class %q of %q: want a label in snake case", v.class, v.err)
+		if !label.MatchString(v.Name) {
+			t.Errorf("class %q of %q: want a label in snake case", v.Name, v.Err)
 		}
 	}
 }
@@ -248,7 +248,7 @@ func TestClassifyTakesTheFirstLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := classify(test.err).class; got != test.want {
+			if got := classified(test.err).Name; got != test.want {
 				t.Errorf("class: got %s, want %s", got, test.want)
 			}
 		})
@@ -260,14 +260,14 @@ func TestUnknownErrorIsOurFault(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	fault := fmt.Errorf("read receipt: %w", io.ErrUnexpectedEOF)
-	got, err := p.conclude(t.Context(), claimed(), appstore.Answer{Calls: 1}, fault)
+	got, err := p.conclude(t.Context(), claimed(), Answer{Calls: 1}, fault)
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error: got %v, want the fault itself, for asynq to run the task again", err)
 	}
 	if diff := cmp.Diff(ledger.Outcome{}, got); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}
-	if v := classify(fault); v.class != "internal_fault" || !v.alarm {
+	if v := classified(fault); v.Name != "internal_fault" || !v.Alarm {
 		t.Errorf("verdict: %+v, want an alarm as internal_fault", v)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
@@ -221,7 +220,7 @@ func (w *Worker) disregard(o *ledger.Outcome, r ledger.Receipt, err error) {
 // wrong. It stays due as it was, because a due time of now would be wrong too:
 // the scheduler claims nothing meanwhile. It does claim where the sandbox alone
 // is held; but then it is its time that is wrong, and not ours.
-func (w *Worker) held(o *ledger.Outcome, a appstore.Answer) {
+func (w *Worker) held(o *ledger.Outcome, a Answer) {
 	if a.Environment == iap.Sandbox {
 		o.NextCheck = iap.Check{At: o.At.Add(w.spread(clockAfter)), Rule: iap.RuleWait}
 	}

@@ -9,11 +9,11 @@ import (
 
 // recordFailure says when to check again, and what to make of the receipt. The
 // subscriptions that it shows stay as they are.
-func (w *Worker) recordFailure(o *ledger.Outcome, v verdict, r ledger.Receipt) {
-	switch v.action {
-	case accuse:
-		w.accuse(o, quarantineRule(v.class), r)
-	case retryDaily:
+func (w *Worker) recordFailure(o *ledger.Outcome, c Class, r ledger.Receipt) {
+	switch c.Action {
+	case Accuse:
+		w.accuse(o, quarantineRule(c.Name), r)
+	case RetryDaily:
 		o.NextCheck = iap.Check{At: o.At.Add(aDay), Rule: iap.RuleRetry}
 	default:
 		w.retry(o, r)

@@ -110,6 +110,17 @@ func (f appStore) VerifyReceipt(ctx context.Context, r appstore.Request) (appsto
 	return f(ctx, r)
 }
 
+// answerOf is what the source makes of a reply.
+func answerOf(reply appstore.Answer) (a Answer) {
+	a.add(reply)
+	return a
+}
+
+// allClasses are the tables of the worker and of verifyReceipt.
+func allClasses() []Class { return slices.Concat(ownClasses(), (*verifyReceipt)(nil).Classes()) }
+
+func classified(err error) Class { return classify((*verifyReceipt)(nil), err) }
+
 // openKeys opens secrets that were never sealed.
 type openKeys struct{}
 

@@ -8,8 +8,6 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/appstore"
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -92,84 +90,18 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledge
 	if r.Rests {
 		return w.rests(r), nil
 	}
+	source, known := w.sources[r.App.SourceOrDefault()]
+	if !known {
+		return ledger.Outcome{}, fmt.Errorf("app %s has source %q, which this version does not know: upgrade the worker", r.App.BundleID, r.App.Source)
+	}
 	if err := w.enter(ctx, room); err != nil {
-		return w.conclude(ctx, r, appstore.Answer{Environment: r.Environment}, err)
+		return w.conclude(ctx, r, Answer{Environment: r.Environment}, err)
 	}
-	answer, err := w.ask(ctx, r, room)
+	turns := w.turns(r, room)
+	answer, err := source.Check(ctx, r, turns)
+	room.learn(err)
 	room.settle()
-	return w.conclude(ctx, r, answer, err)
-}
-
-// ask asks Apple with one secret of the ring after the other, until one is not
-// refused, each at most once.
-func (w *Worker) ask(ctx context.Context, r ledger.Receipt, room *room) (appstore.Answer, error) {
-	var answer appstore.Answer
-	turns := w.turns(r)
-	request := w.request(r, turns)
-	request.Grow = room.grow
-	trial := w.ring.trial(r.App.BundleID)
-	defer trial.end()
-	calls := 0
-	var endpoint, probed iap.Environment // of the last call
-	for {
-		s, err := w.nextSecret(ctx, trial)
-		if err != nil {
-			answer.Calls = calls
-			return answer, err
-		}
-		request.Password = s.value
-		request.Wait = func(ctx context.Context, e iap.Environment) error {
-			endpoint = e
-			probe, err := w.clocks.admit(ctx, e)
-			if err != nil {
-				return err
-			}
-			if probe {
-				probed = e
-			}
-			if err := turns.wait(ctx, e); err != nil {
-				return err
-			}
-			err = trial.admit(s.id)
-			if err != nil {
-				turns.heard(ctx, e, err) // nothing is asked
-			}
-			return err
-		}
-		answer, err = w.cfg.AppStore.VerifyReceipt(ctx, request)
-		room.learn(err)
-		calls += answer.Calls
-		answer.Calls = calls
-		request.Environment = answer.Environment
-		if at := answer.Facts.AsOf; !at.IsZero() {
-			// Before anything is learned of the reply.
-			if wrong := w.clocks.check(ctx, endpoint, at, probed == endpoint); wrong != nil {
-				return answer, wrong
-			}
-		}
-		if !errors.Is(err, errSecretChanged) && !trial.learn(ctx, s.id, saidOfSecret(answer, err)) {
-			return answer, turns.inTrouble(err)
-		}
-	}
-}
-
-// nextSecret is the next secret to try, for which it waits no longer than the
-// worker runs.
-func (w *Worker) nextSecret(ctx context.Context, t *trial) (*sharedSecret, error) {
-	ctx, cancel := w.untilStopped(ctx)
-	defer cancel()
-	return t.next(ctx)
-}
-
-func (w *Worker) request(r ledger.Receipt, t *turns) appstore.Request {
-	return appstore.Request{
-		BundleID:               r.App.BundleID,
-		Environment:            r.Environment,
-		Receipt:                w.data(r),
-		ExcludeOldTransactions: w.cfg.ExcludeOldTransactions,
-		Wait:                   t.wait,
-		Heard:                  t.heard,
-	}
+	return w.conclude(ctx, r, answer, turns.inTrouble(err))
 }
 
 // untilStopped is a context that ends when the worker is told to stop, too.

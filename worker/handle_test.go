@@ -73,7 +73,7 @@ func TestHandleSuccess(t *testing.T) {
 	if request.BundleID != app || request.Environment != iap.Production || request.Receipt.Size() != 6 || !request.ExcludeOldTransactions {
 		t.Errorf("request: %+v", request)
 	}
-	if diff := cmp.Diff([]any{app + "/Production/up to 8 KiB", ratelimit.Rate{PerSecond: 10, Burst: 2}}, waited); diff != "" {
+	if diff := cmp.Diff([]any{app + "/verify_receipt:Production/up to 8 KiB", ratelimit.Rate{PerSecond: 10, Burst: 2}}, waited); diff != "" {
 		t.Errorf("waited for (-want +got)\n%s", diff)
 	}
 }
@@ -277,9 +277,9 @@ func TestRateLimitedInTheSandbox(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	limited := &appstore.HTTPError{StatusCode: 429, RetryAfter: noon.Add(time.Minute)}
-	for environment, want := range map[iap.Environment]string{iap.Sandbox: app + "/Sandbox", "": app + "/Production"} {
+	for environment, want := range map[iap.Environment]string{iap.Sandbox: app + "/verify_receipt:Sandbox", "": app + "/verify_receipt:Production"} {
 		p.limiter.blocked = nil
-		if _, err := p.conclude(t.Context(), claimed(), appstore.Answer{Environment: environment, Calls: 2}, asked(limited)); err != nil {
+		if _, err := p.conclude(t.Context(), claimed(), Answer{Environment: environment, Calls: 2}, asked(limited)); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(map[string]time.Duration{want: time.Minute}, p.limiter.blocked); diff != "" {
@@ -292,7 +292,7 @@ func TestBlockThatFailsStillGivesBack(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	p.limiter.blockErr = errors.New("redis is away")
-	o, err := p.conclude(t.Context(), claimed(), appstore.Answer{Calls: 1}, httpStatus(429))
+	o, err := p.conclude(t.Context(), claimed(), Answer{Calls: 1}, httpStatus(429))
 	if err != nil || o.NextCheck.Rule != iap.RuleWait {
 		t.Errorf("next check by %q, error %v; want %q and none", o.NextCheck.Rule, err, iap.RuleWait)
 	}

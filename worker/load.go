@@ -1,12 +1,9 @@
 package worker
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"time"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
 )
 
@@ -47,21 +44,4 @@ func (w *Worker) load(ctx context.Context, id, generation int64) (ledger.Receipt
 	}
 	l.receipt.ReadAt = read
 	return l.receipt, err
-}
-
-// data gives the bytes of a receipt: those that came with its row, or slices.
-func (w *Worker) data(r ledger.Receipt) appstore.Receipt {
-	if r.Data != nil {
-		return inMemory(r.Data)
-	}
-	return w.cfg.Data(r.ID, r.ByteSize)
-}
-
-// inMemory is a receipt that is there already.
-type inMemory []byte
-
-func (m inMemory) Size() int64 { return int64(len(m)) }
-
-func (m inMemory) Open(context.Context) (io.ReadCloser, error) {
-	return io.NopCloser(bytes.NewReader(m)), nil
 }

@@ -3,13 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
 )
 
@@ -18,7 +16,7 @@ var (
 	// time. It is given back.
 	errNoRoom = errors.New("no memory for the receipt")
 	// errNeverRoom is a reply that would take more than all replies may together.
-	errNeverRoom = fmt.Errorf("%w: it takes more memory than all replies may (REVALIDATOR_MEMORY_BYTES)", appstore.ErrReplyTooLarge)
+	errNeverRoom = errors.New("reply too large: it takes more memory than all replies may (REVALIDATOR_MEMORY_BYTES)")
 )
 
 const (
@@ -174,9 +172,12 @@ func (r *room) leave() {
 
 // learn takes note of what a reply needs that found no room.
 func (r *room) learn(err error) {
-	var full *appstore.RoomError
+	var full interface {
+		error
+		RoomNeeded() int64
+	}
 	if errors.As(err, &full) && errors.Is(err, errNoRoom) {
-		r.remember(min(full.Bytes, r.grownBytes))
+		r.remember(min(full.RoomNeeded(), r.grownBytes))
 	}
 }
 

@@ -117,7 +117,7 @@ func TestReplyTakesAsItGrows(t *testing.T) {
 	if r.settle(); r.extra != 3<<20-coveredBytes {
 		t.Errorf("keeps %d, want what the reply holds", r.extra)
 	}
-	if err := r.grow(t.Context(), 11<<20); !errors.Is(err, appstore.ErrReplyTooLarge) {
+	if err := r.grow(t.Context(), 11<<20); !errors.Is(err, errNeverRoom) {
 		t.Errorf("more than all may: got %v", err)
 	}
 	r.leave()

@@ -10,7 +10,7 @@ import (
 )
 
 // metrics are what a worker counts. Labels are bounded: classes are those of
-// the table in classify.go.
+// the tables in source.go and verifyreceipt.go.
 type metrics struct {
 	outcomes *prometheus.CounterVec
 	calls    prometheus.Counter

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
 )
 
@@ -22,7 +21,7 @@ func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt, room *room) 
 	defer func() {
 		if cause := recover(); cause != nil {
 			w.logPanic(r.ID, panicText(cause), string(debug.Stack()))
-			o, err = w.conclude(ctx, r, appstore.Answer{}, errPanicked)
+			o, err = w.conclude(ctx, r, Answer{}, errPanicked)
 		}
 	}()
 	return w.check(ctx, r, room)

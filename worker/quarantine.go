@@ -67,7 +67,7 @@ func QuarantineRules() []QuarantineRule {
 	}
 }
 
-// quarantineRule is the line of a class, whose action is accuse.
+// quarantineRule is the line of a class, whose action is Accuse.
 func quarantineRule(class string) QuarantineRule {
 	for _, rule := range QuarantineRules() {
 		if rule.Class == class {

@@ -140,7 +140,7 @@ func TestAcceptedReceiptsNeedThreeDays(t *testing.T) {
 			r := acceptedBefore(iap.ReceiptValid)
 			for i := range 100 { // in two days
 				p.clock.now = noon.Add(time.Duration(i) * 20 * time.Minute)
-				o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, cause)
+				o, err := p.conclude(t.Context(), r, Answer{Calls: 1}, cause)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -169,13 +169,13 @@ func TestQuarantineTableIsWhole(t *testing.T) {
 	tested, accusing := map[string]bool{}, map[string]bool{}
 	for _, test := range quarantineTests() {
 		tested[test.class] = true
-		if got := classify(test.cause); got.class != test.class || got.action != accuse {
-			t.Errorf("%v: got class %s and action %d, want %s, which accuses", test.cause, got.class, got.action, test.class)
+		if got := classified(test.cause); got.Name != test.class || got.Action != Accuse {
+			t.Errorf("%v: got class %s and action %d, want %s, which accuses", test.cause, got.Name, got.Action, test.class)
 		}
 	}
-	for _, v := range verdicts() {
-		if v.action == accuse {
-			accusing[v.class] = true
+	for _, v := range allClasses() {
+		if v.Action == Accuse {
+			accusing[v.Name] = true
 		}
 	}
 	lines := map[string]bool{}
@@ -250,7 +250,7 @@ func TestInQuarantineForIt(t *testing.T) {
 		p := newParts(t, nil)
 		r := acceptedBefore(test.state)
 		r.LastFailure, r.FailuresAlike, r.AlikeDays = test.class, 90, 9
-		o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, test.cause)
+		o, err := p.conclude(t.Context(), r, Answer{Calls: 1}, test.cause)
 		if err != nil || o.Verdict != nil || o.NextCheck != quarantineRule(test.class).rest(noon) || o.Stays {
 			t.Errorf("%s: got %+v and %v", test.class, o, err)
 		}
@@ -268,7 +268,7 @@ func TestStoppedAppsAreCheckedDaily(t *testing.T) {
 		if r.App.QuarantineStoppedAt = nil; stopped {
 			r.App.QuarantineStoppedAt = &noon
 		}
-		o, err := p.conclude(t.Context(), r, appstore.Answer{Calls: 1}, status(21010))
+		o, err := p.conclude(t.Context(), r, Answer{Calls: 1}, status(21010))
 		if got := o.NextCheck.At.Sub(noon); err != nil || got != want {
 			t.Errorf("stopped is %t: next check after %v (%v), want %v", stopped, got, err, want)
 		}
@@ -298,9 +298,9 @@ func TestFiguresCountAReceiptOnceADay(t *testing.T) {
 			checked, accused := map[time.Time]int{}, map[time.Time]int{}
 			for i := range 40 {
 				p.clock.now = noon.Add(time.Duration(i/20)*aDay + time.Duration(i%20)*time.Minute)
-				cause, answer := test.causes[i%len(test.causes)], appstore.Answer{Calls: 1}
+				cause, answer := test.causes[i%len(test.causes)], Answer{Calls: 1}
 				if cause == nil {
-					answer = accepted()
+					answer = answerOf(accepted())
 				}
 				o, err := p.conclude(t.Context(), r, answer, cause)
 				if err != nil {
@@ -380,9 +380,9 @@ func TestFigures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newParts(t, nil)
-			answer := appstore.Answer{Calls: 1}
+			answer := Answer{Calls: 1}
 			if test.cause == nil {
-				answer = accepted()
+				answer = answerOf(accepted())
 			}
 			o, err := p.conclude(t.Context(), test.receipt, answer, test.cause)
 			if err != nil {

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
@@ -131,11 +130,11 @@ func (w *Worker) putOff(r ledger.Receipt, calls int, most time.Duration) ledger.
 // failure of the receipt, where it is that, or nothing.
 func (w *Worker) insteadOf(ctx context.Context, r ledger.Receipt, o ledger.Outcome, failed error) (ledger.Outcome, error) {
 	var refused *refusal
-	answer := appstore.Answer{Calls: o.Calls, Environment: o.Environment}
+	answer := Answer{Calls: o.Calls, Environment: o.Environment}
 	switch {
 	case errors.Is(failed, errPanicked):
 		w.logPanic(r.ID, failed.Error(), "")
-		return w.conclude(ctx, r, appstore.Answer{Calls: o.Calls}, errPanicked)
+		return w.conclude(ctx, r, Answer{Calls: o.Calls}, errPanicked)
 	case !errors.As(failed, &refused):
 		return ledger.Outcome{}, failed
 	case refused.isOfReceipt():

@@ -65,10 +65,10 @@ func TestDescribeStaysShort(t *testing.T) {
 	t.Parallel()
 	code := 21199
 	longest := ledger.Outcome{Asked: true, At: noon, Code: &code, NextCheck: iap.Check{At: noon.AddDate(1, 0, 0), Rule: iap.RuleBillingRetryEnd}}
-	for _, v := range verdicts() {
-		longest.Failure = v.class
+	for _, v := range allClasses() {
+		longest.Failure = v.Name
 		if n := len(describe(longest, true)); n > 200 {
-			t.Errorf("%s: %d bytes, want at most 200", v.class, n)
+			t.Errorf("%s: %d bytes, want at most 200", v.Name, n)
 		}
 	}
 	var all iap.Conclusion

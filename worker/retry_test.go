@@ -155,7 +155,7 @@ func (p parts) climb(t *testing.T, cause error, times int) []rung {
 // there is one.
 func (p parts) failOnce(t *testing.T, r *ledger.Receipt, cause error) ledger.Outcome {
 	t.Helper()
-	o, err := p.conclude(t.Context(), *r, appstore.Answer{Calls: 1}, cause)
+	o, err := p.conclude(t.Context(), *r, Answer{Calls: 1}, cause)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestOutsideARunNothingStays(t *testing.T) {
 	r := claimed()
 	r.RunID = 0
 	for _, cause := range []error{status(21005), status(21002), waited(context.Canceled), httpStatus(429)} {
-		o, err := p.conclude(t.Context(), r, appstore.Answer{}, cause)
+		o, err := p.conclude(t.Context(), r, Answer{}, cause)
 		if err != nil || o.Stays {
 			t.Errorf("%v: stays %t, error %v; want neither", cause, o.Stays, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -94,7 +95,7 @@ type SecretVerdict struct {
 // a refusal, and our own.
 func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[SecretVerdict, error] {
 	return func(yield func(SecretVerdict, error) bool) {
-		secrets, _, err := w.ring.open(ctx, app.BundleID)
+		secrets, _, err := w.secrets.open(ctx, app.BundleID)
 		if err != nil {
 			yield(SecretVerdict{}, err)
 			return
@@ -123,16 +124,22 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 	for _, r := range receipts {
 		w.loops.Beat(reviveLoop) // an app may have many secrets
 		r.App = app
-		request := w.request(r, w.turns(r))
-		request.Password = s.value
 		room := w.memory.room(r)
-		request.Grow = room.grow
-		answer, err := w.cfg.AppStore.VerifyReceipt(ctx, request)
+		turns := w.turns(r, room)
+		request := w.secrets.request(r)
+		request.Password, request.Grow = s.value, room.grow
+		request.Wait = func(ctx context.Context, e iap.Environment) error {
+			return turns.wait(ctx, ledger.Endpoint{Environment: e})
+		}
+		request.Heard = func(ctx context.Context, e iap.Environment, err error) {
+			turns.Heard(ctx, ledger.Endpoint{Environment: e}, err)
+		}
+		answer, err := w.secrets.client.VerifyReceipt(ctx, request)
 		room.leave()
 		w.metrics.calls.Add(float64(answer.Calls))
 		switch said := saidOfSecret(answer, err); said {
 		case ledger.SecretAccepted, ledger.SecretRefused:
-			w.ring.note(ctx, s.id, said)
+			w.secrets.note(ctx, s.id, said)
 			return said, nil
 		case "":
 			trouble = err

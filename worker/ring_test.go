@@ -174,7 +174,7 @@ func TestPausedOnceWithOneAlarm(t *testing.T) {
 					t.Errorf("asked %t, stays %t; want the receipt given back", o.Asked, o.Stays)
 				}
 			}
-			want := []string{"app paused: add a shared secret that Apple accepts with 'revalidator secrets add'"}
+			want := []string{"app paused"}
 			if diff := cmp.Diff(want, p.log.at(slog.LevelError)); diff != "" {
 				t.Errorf("errors logged (-want +got)\n%s", diff)
 			}
@@ -218,7 +218,7 @@ func TestAddedSecretIsTriedBeforeThePause(t *testing.T) {
 			apple := &passwords{accepts: []string{string(rune('0' + good))}}
 			p := newParts(t, func(c *Config) { c.AppStore = apple })
 			p.store.secrets = rows(states...)
-			if err := p.ring.of(app).refresh(t.Context(), p.ring.of(app).begun); err != nil {
+			if err := p.secrets.of(app).refresh(t.Context(), p.secrets.of(app).begun); err != nil {
 				t.Fatal(err)
 			}
 			p.store.secrets = rows(append(states, "new")...)

@@ -88,7 +88,7 @@ func TestWaitForTheLimiterEndsWithTheSecret(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	p.store.secrets = rows("accepted", "new")
-	first, waiting := p.ring.trial(app), p.ring.trial(app)
+	first, waiting := p.secrets.trial(app), p.secrets.trial(app)
 	s, err := waiting.next(t.Context())
 	if err != nil || s.id != 1 {
 		t.Fatalf("first secret: %v, %v", s, err)
@@ -111,7 +111,7 @@ func doubted(t *testing.T) (parts, *trial) {
 	t.Helper()
 	p := newParts(t, nil)
 	p.store.secrets = rows("accepted", "new")
-	probe := p.ring.trial(app)
+	probe := p.secrets.trial(app)
 	for _, id := range []int64{1, 2} {
 		if s, err := probe.next(t.Context()); err != nil || s.id != id {
 			t.Fatalf("got %v and %v, want secret %d", s, err, id)
@@ -137,7 +137,7 @@ func TestProbeThatIsBrokenOffLetsTheNextTry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p, probe := doubted(t)
-			next, late := p.ring.trial(app), p.ring.trial(app)
+			next, late := p.secrets.trial(app), p.secrets.trial(app)
 			end(probe)
 			for _, trial := range []*trial{next, late} {
 				if s, err := trial.next(t.Context()); err != nil || s.id != 2 {
@@ -160,7 +160,7 @@ func TestNotRefusedIsEnough(t *testing.T) {
 	p, probe := doubted(t)
 	probe.learn(t.Context(), 2, ledger.SecretNew)
 	for range 2 {
-		if err := p.ring.trial(app).admit(2); err != nil {
+		if err := p.secrets.trial(app).admit(2); err != nil {
 			t.Errorf("side by side: %v", err)
 		}
 	}
@@ -175,7 +175,7 @@ func TestLateAnswerRevivesNoDeadSecret(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	p.store.secrets = rows("accepted", "new")
-	late, first := p.ring.trial(app), p.ring.trial(app)
+	late, first := p.secrets.trial(app), p.secrets.trial(app)
 	for _, trial := range []*trial{late, first} {
 		if _, err := trial.next(t.Context()); err != nil {
 			t.Fatal(err)
@@ -186,7 +186,7 @@ func TestLateAnswerRevivesNoDeadSecret(t *testing.T) {
 	}
 	first.learn(t.Context(), 1, ledger.SecretRefused)
 	late.learn(t.Context(), 1, ledger.SecretAccepted)
-	if s, err := p.ring.trial(app).next(t.Context()); err != nil || s.id != 2 {
+	if s, err := p.secrets.trial(app).next(t.Context()); err != nil || s.id != 2 {
 		t.Errorf("got %v and %v, want the other secret", s, err)
 	}
 	if diff := cmp.Diff([]mark{{1, false}}, p.store.marks); diff != "" {
@@ -240,7 +240,7 @@ func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
 	p := newParts(t, func(c *Config) { c.Store = store })
 	var group sync.WaitGroup
 	defer group.Wait()
-	reader := p.ring.trial(app)
+	reader := p.secrets.trial(app)
 	group.Go(func() {
 		if s, err := reader.next(t.Context()); err != nil || s.id != 1 {
 			t.Errorf("got %v and %v, want secret 1", s, err)
@@ -249,14 +249,14 @@ func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
 	<-store.asked
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.ring.trial(app).next(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := p.secrets.trial(app).next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("while it is read: %v, want %v", err, context.Canceled)
 	}
 	store.answer <- struct{}{}
 	group.Wait()
 	group.Go(func() { reader.learn(t.Context(), 1, ledger.SecretAccepted) })
 	<-store.asked
-	if s, err := p.ring.trial(app).next(ctx); err != nil || s.id != 1 {
+	if s, err := p.secrets.trial(app).next(ctx); err != nil || s.id != 1 {
 		t.Errorf("while it is marked: %v and %v, want secret 1", s, err)
 	}
 	store.answer <- struct{}{}

@@ -250,7 +250,7 @@ func TestRunPausesTheApp(t *testing.T) {
 	stop()
 	apps, err := s.db.Apps(t.Context())
 	must(t, err)
-	if apps[0].PausedReason == nil || *apps[0].PausedReason != ledger.PausedSecretRefused {
+	if apps[0].PausedCode == nil || *apps[0].PausedCode != ledger.PausedSecretRefused {
 		t.Errorf("app: %+v, want it paused for its secret", apps[0])
 	}
 	if got := s.count(`SELECT count(*) FROM shared_secrets WHERE state = 'refused'`); got != 1 {

@@ -38,7 +38,7 @@ func TestRefusedSizesAreHeldBack(t *testing.T) {
 		t.Errorf("logged (-want +got)\n%s", diff)
 	}
 	p.limiter.wait = func(_ context.Context, key string, _ ratelimit.Rate) error {
-		if key != app+"/Production/8 to 16 KiB" {
+		if key != app+"/verify_receipt:Production/8 to 16 KiB" {
 			t.Errorf("booked %s", key)
 		}
 		return &ratelimit.OpenError{RetryAfter: time.Minute}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
@@ -44,11 +43,6 @@ type ClockStore interface {
 	ClockDiffered(ctx context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (c ledger.EndpointClock, wrong bool, err error)
 	ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c ledger.EndpointClock, over bool, err error)
 	ClaimClockProbe(ctx context.Context, e iap.Environment, now time.Time) (bool, error)
-}
-
-// AppStore is what a worker needs of Apple's client.
-type AppStore interface {
-	VerifyReceipt(ctx context.Context, r appstore.Request) (appstore.Answer, error)
 }
 
 // Limiter is the budget of calls that all workers share, with its breaker.

@@ -27,7 +27,7 @@ func (s *site) tasksOfAll(customers int) {
 func (s *site) passPause() {
 	s.t.Helper()
 	for _, key := range []string{"health", "limits"} {
-		key = "revalidator:rate:{Production}/" + key
+		key = "revalidator:rate:{verify_receipt:Production}/" + key
 		for field, value := range s.redis.HGetAll(s.t.Context(), key).Val() {
 			value = regexp.MustCompile(`"Until":\d{2,}`).ReplaceAllString(value, `"Until":1`)
 			value = regexp.MustCompile(`^\d{2,} (\d+ \d+ \d+ \d+)$`).ReplaceAllString(value, `1 $1`)

@@ -70,7 +70,7 @@ func TestWhatIsHeardOfApple(t *testing.T) {
 			if _, err := p.check(t.Context(), p.store.receipt, p.memory.room(p.store.receipt)); err != nil && test.why != "internal_fault" {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]report{{app + "/Production/up to 8 KiB", test.want, test.why}}, p.limiter.reports); diff != "" {
+			if diff := cmp.Diff([]report{{app + "/verify_receipt:Production/up to 8 KiB", test.want, test.why}}, p.limiter.reports); diff != "" {
 				t.Errorf("reported (-want +got)\n%s", diff)
 			}
 		})

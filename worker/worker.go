@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -27,13 +28,18 @@ import (
 
 // Config says what a Worker works with. Durations and counts have defaults.
 type Config struct {
-	Store    Store
-	AppStore AppStore
-	Limiter  Limiter
-	Keys     Keys
-	// Data gives the bytes of a receipt.
-	Data  func(id, size int64) appstore.Receipt
-	Redis redis.UniversalClient
+	Store   Store
+	Limiter Limiter
+	Redis   redis.UniversalClient
+	// AppStore is asked for apps whose source is verifyReceipt, with secrets that Keys
+	// open. Data gives the bytes of a receipt. ExcludeOldTransactions asks for the
+	// newest period of each subscription only.
+	AppStore               AppStore
+	Keys                   Keys
+	Data                   func(id, size int64) appstore.Receipt
+	ExcludeOldTransactions bool
+	// Sources are others.
+	Sources map[ledger.Source]Source
 	// Queue tells tasks of other installations; nil takes all tasks for its own.
 	// Presence says that the worker is running; nil says nothing.
 	Queue    Queue
@@ -44,9 +50,6 @@ type Config struct {
 	// Policy is when receipts are looked at, of apps without wishes of their own.
 	Policy iap.Policy
 	Retry  RetryPolicy
-	// ExcludeOldTransactions asks Apple for the newest period of each
-	// subscription only.
-	ExcludeOldTransactions bool
 
 	// Concurrency is how many small receipts are in hand at a time, most of
 	// them waiting for the limiter: 512. LargeConcurrency is the same for
@@ -84,7 +87,8 @@ type Config struct {
 // Worker serves the queues until it is stopped.
 type Worker struct {
 	cfg     Config
-	ring    *ring
+	sources map[ledger.Source]Source
+	secrets *verifyReceipt
 	loader  *batcher[ledger.ClaimKey, loaded]
 	batch   *batcher[ledger.Outcome, ledger.Saved]
 	memory  *memory
@@ -129,7 +133,7 @@ func New(cfg Config) (*Worker, error) {
 	stopping, stop := context.WithCancel(context.Background())
 	w := &Worker{
 		cfg:      cfg,
-		ring:     newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger),
+		sources:  make(map[ledger.Source]Source),
 		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
@@ -139,6 +143,11 @@ func New(cfg Config) (*Worker, error) {
 		stopping: stopping,
 		stop:     stop,
 	}
+	maps.Copy(w.sources, cfg.Sources)
+	w.secrets = &verifyReceipt{
+		ring: newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger), client: cfg.AppStore, data: cfg.Data, excludeOld: cfg.ExcludeOldTransactions,
+	}
+	w.sources[ledger.SourceVerifyReceipt] = w.secrets
 	w.batch.beat = func() { w.loops.Beat("save outcomes") }
 	return w, nil
 }

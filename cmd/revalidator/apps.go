@@ -92,7 +92,7 @@ func (p *program) addApp(ctx context.Context, app ledger.App) error {
 		return err
 	}
 	defer parts.close()
-	app.CreatedAt = parts.now()
+	app.CreatedAt, app.Source = parts.now(), ledger.SourceVerifyReceipt
 	err = parts.db.AddApp(ctx, app)
 	if errors.Is(err, ledger.ErrConflict) {
 		return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
@@ -176,5 +176,5 @@ func appNotes(a ledger.App) (notes []string) {
 
 // pausedText says since when an app is paused, and why.
 func pausedText(a ledger.App) string {
-	return fmt.Sprintf("since %s: %s", when(*a.PausedAt), *a.PausedReason)
+	return fmt.Sprintf("since %s: %s", when(*a.PausedAt), ledger.PauseReason(a.PausedCode, a.PausedText))
 }

@@ -51,7 +51,7 @@ func TestPauseOfAPersonStays(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
-	s.exec(t, `UPDATE apps SET paused_at = now(), paused_reason = 'every shared secret was refused'`)
+	s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = 'shared_secret_refused'`)
 	s.must(t, "apps", "pause", readerApp, "--reason", "sold")
 	s.must(t, "secrets", "add", "--app", readerApp, "--file", writeFile(t, "secret", someSecret))
 	if o := s.must(t, "apps", "list"); !strings.Contains(o.stdout, ": sold") {

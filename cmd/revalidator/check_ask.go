@@ -67,7 +67,7 @@ func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s subje
 		}
 	}
 	if app != nil && app.PausedAt != nil {
-		p.note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, *app.PausedReason)
+		p.note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, ledger.PauseReason(app.PausedCode, app.PausedText))
 	}
 	request := appstore.Request{
 		BundleID: bundleID, Environment: o.environment, Receipt: memory(s.receipt.Data),
@@ -215,7 +215,7 @@ func (s *parts) turn(app ledger.App) (wait func(context.Context, iap.Environment
 	var slot ratelimit.Slot
 	wait = func(ctx context.Context, e iap.Environment) (err error) {
 		for {
-			if slot, err = limiter.Wait(ctx, app.Budget(e), rate); !errors.Is(err, ratelimit.ErrLate) {
+			if slot, err = limiter.Wait(ctx, app.Budget(ledger.Endpoint{Environment: e}).String(), rate); !errors.Is(err, ratelimit.ErrLate) {
 				break
 			}
 		}
@@ -228,7 +228,7 @@ func (s *parts) turn(app ledger.App) (wait func(context.Context, iap.Environment
 		return err
 	}
 	heard = func(ctx context.Context, e iap.Environment, _ error) {
-		_, _ = limiter.Report(ctx, app.Budget(e), slot, ratelimit.Unclear, "")
+		_, _ = limiter.Report(ctx, app.Budget(ledger.Endpoint{Environment: e}).String(), slot, ratelimit.Unclear, "")
 	}
 	return wait, heard, nil
 }

@@ -105,7 +105,7 @@ func (d *doctor) appsAtWork(ctx context.Context) finding {
 	wanting := false
 	for _, a := range apps {
 		if a.PausedAt != nil {
-			paused = append(paused, fmt.Sprintf("%s (%s)", a.BundleID, *a.PausedReason))
+			paused = append(paused, fmt.Sprintf("%s (%s)", a.BundleID, ledger.PauseReason(a.PausedCode, a.PausedText)))
 			wanting = wanting || wantsSecret(a)
 		}
 	}

@@ -152,7 +152,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"paused app", func(t *testing.T, s *session) { s.must(t, "apps", "pause", readerApp, "--reason", "a move") },
 			map[string]string{"apps": "warning"}, exitOK},
 		{"app whose secret was refused", func(t *testing.T, s *session) {
-			s.exec(t, `UPDATE apps SET paused_at = now(), paused_reason = 'every shared secret was refused' WHERE bundle_id = '`+readerApp+`'`)
+			s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = 'shared_secret_refused' WHERE bundle_id = '`+readerApp+`'`)
 		}, map[string]string{"apps": "failure"}, exitFailure},
 		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, exitFailure},
 		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, exitFailure},

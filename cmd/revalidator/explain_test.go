@@ -12,6 +12,7 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
+	"revalidator/worker"
 )
 
 // openStories makes the apps of the stories with their secrets and receipts.
@@ -99,7 +100,7 @@ func TestObstacles(t *testing.T) {
 	now := appStart
 	before, after := now.Add(-time.Hour), now.Add(time.Hour)
 	accused := "account_gone"
-	noSecret, person, run := ledger.PausedNoSecret, "a person said so", int64(7)
+	noSecret, byPerson, person, run := ledger.PausedNoSecret, ledger.PausedByPerson, "a person said so", int64(7)
 	tests := []struct {
 		name    string
 		receipt repository.StoredReceipt
@@ -109,15 +110,15 @@ func TestObstacles(t *testing.T) {
 		{"quarantining stopped", repository.StoredReceipt{State: iap.ReceiptValid, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"not quarantined: "}},
 		{"quarantining stopped, and it is well", repository.StoredReceipt{State: iap.ReceiptValid, AppQuarantineStoppedAt: &before}, nil},
 		{"quarantined before that", repository.StoredReceipt{State: iap.ReceiptAccountGone, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"Apple does not find"}},
-		{"no secret", repository.StoredReceipt{AppPausedAt: &before, AppPausedReason: &noSecret}, []string{"secrets add --app"}},
-		{"paused by a person", repository.StoredReceipt{AppPausedAt: &before, AppPausedReason: &person}, []string{person}},
+		{"no secret", repository.StoredReceipt{AppPausedAt: &before, AppPausedCode: &noSecret}, []string{"secrets add --app"}},
+		{"paused by a person", repository.StoredReceipt{AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person}, []string{person}},
 		{"with a worker", repository.StoredReceipt{ClaimedUntil: &after, RunID: &run}, []string{"run 7 is asking about it now"}},
 		{"left by a worker", repository.StoredReceipt{ClaimedUntil: &before}, []string{"abandoned: a worker had it"}},
 		{"wrong app", repository.StoredReceipt{State: iap.ReceiptWrongApp}, []string{"import it for that one"}},
 		{"too large", repository.StoredReceipt{State: iap.ReceiptTooLarge}, []string{"larger than verifyReceipt takes"}},
 		{"Xcode", repository.StoredReceipt{State: iap.ReceiptXcode}, []string{"never asked about"}},
 		{"quarantined", repository.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts release"}},
-		{"malformed, paused", repository.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedReason: &person},
+		{"malformed, paused", repository.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person},
 			[]string{person, "send a fresh one"}},
 	}
 	for _, test := range tests {
@@ -178,8 +179,7 @@ func TestWordsForAll(t *testing.T) {
 			t.Errorf("rule %s: got %q", rule, text)
 		}
 	}
-	asked := `"(\w+)", (?:retryLater|retryDaily|accuse)`
-	for _, class := range named(t, "../../worker/classify.go", asked, 15) {
+	for _, class := range worker.FailureClasses() {
 		if text := failureText(class); text == words(class)+"." {
 			t.Errorf("class %s: got %q", class, text)
 		}

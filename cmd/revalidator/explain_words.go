@@ -164,7 +164,7 @@ func stateText(s iap.ReceiptState) string {
 // obstacles are what stands between a receipt and its next look.
 func obstacles(r repository.StoredReceipt, now time.Time) []string {
 	found := []string{}
-	if r.AppPausedAt != nil && r.AppPausedReason != nil {
+	if r.AppPausedAt != nil && r.AppPausedCode != nil {
 		found = append(found, pausedObstacle(r))
 	}
 	if r.AppQuarantineStoppedAt != nil && heldAgainst(r) != "" {
@@ -184,8 +184,8 @@ func obstacles(r repository.StoredReceipt, now time.Time) []string {
 }
 
 func pausedObstacle(r repository.StoredReceipt) string {
-	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, when(*r.AppPausedAt), *r.AppPausedReason)
-	switch *r.AppPausedReason {
+	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, when(*r.AppPausedAt), ledger.PauseReason(r.AppPausedCode, r.AppPausedText))
+	switch *r.AppPausedCode {
 	case ledger.PausedNoSecret, ledger.PausedSecretRefused:
 		text += " Add a shared secret that Apple accepts: 'revalidator secrets add --app " + r.BundleID + "'."
 	}

@@ -99,7 +99,8 @@ type forecastWarning struct {
 // look in this time.
 type forecastPaused struct {
 	BundleID string  `json:"bundle_id"`
-	Reason   *string `json:"paused_reason"`
+	Code     *string `json:"paused_code"`
+	Text     *string `json:"paused_text"`
 	Receipts int64   `json:"receipts"`
 }
 
@@ -114,7 +115,7 @@ func newForecastReport(options forecastOptions, now time.Time, zone *time.Locati
 	for _, a := range apps {
 		r.rates[a.BundleID] = a.RatePerSecond
 		if a.PausedAt != nil {
-			r.Paused = append(r.Paused, forecastPaused{BundleID: a.BundleID, Reason: a.PausedReason})
+			r.Paused = append(r.Paused, forecastPaused{BundleID: a.BundleID, Code: a.PausedCode, Text: a.PausedText})
 		}
 	}
 	return r

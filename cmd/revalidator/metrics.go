@@ -94,8 +94,8 @@ func newOperations(s *parts) *operations {
 		paused:      desc("paused_apps", "Apps that stand still until somebody resumes them."),
 		stopped:     desc("quarantine_stopped_apps", "Apps whose quarantining is stopped, because too many good receipts have the same failure."),
 		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 5000 of each status that expired first: always 0."),
-		open:        desc("breaker_open", "1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.", "bundle_id", "environment", "size"),
-		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "environment", "size"),
+		open:        desc("breaker_open", "1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.", "bundle_id", "source", "environment", "size"),
+		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "source", "environment", "size"),
 		clock:       desc("clock_difference_seconds", "By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.", "environment"),
 		secret:      desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
 	}
@@ -203,12 +203,13 @@ func (o *operations) readQueues(ctx context.Context) ([]prometheus.Metric, error
 		return nil, err
 	}
 	for _, s := range impaired {
-		bundleID, environment, size := ledger.SplitBudget(s.Key)
+		b := ledger.ParseBudget(s.Key)
+		labels := []string{b.BundleID, string(b.Source), string(b.Environment), b.Size}
 		if s.Share < 1 {
-			metrics = append(metrics, gauge(o.share, s.Share, bundleID, string(environment), size))
+			metrics = append(metrics, gauge(o.share, s.Share, labels...))
 		}
 		if s.Open {
-			metrics = append(metrics, gauge(o.open, 1, bundleID, string(environment), size))
+			metrics = append(metrics, gauge(o.open, 1, labels...))
 		}
 	}
 	return metrics, nil

@@ -35,8 +35,8 @@ func (s *stores) operations(t *testing.T) *operations {
 	o.announce = func(context.Context) error { return nil }
 	o.impaired = func(context.Context) ([]ratelimit.State, error) {
 		return []ratelimit.State{
-			{Key: "com.example.fitness/Sandbox", Share: 0.5},
-			{Key: "com.example.reader/Production", Share: 0.25, Open: true},
+			{Key: "com.example.fitness/verify_receipt:Sandbox", Share: 0.5},
+			{Key: "com.example.reader/verify_receipt:Production", Share: 0.25, Open: true},
 		}, nil
 	}
 	o.queue = func(name string) (*asynq.QueueInfo, error) {
@@ -52,11 +52,11 @@ func TestOperations(t *testing.T) {
 	want := `
 		# HELP revalidator_breaker_open 1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.
 		# TYPE revalidator_breaker_open gauge
-		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production",size=""} 1
+		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 1
 		# HELP revalidator_rate_share Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.
 		# TYPE revalidator_rate_share gauge
-		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox",size=""} 0.5
-		revalidator_rate_share{bundle_id="com.example.reader",environment="Production",size=""} 0.25
+		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox",size="",source="verify_receipt"} 0.5
+		revalidator_rate_share{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 0.25
 		# HELP revalidator_claimed_receipts Receipts that are with the workers.
 		# TYPE revalidator_claimed_receipts gauge
 		revalidator_claimed_receipts 5

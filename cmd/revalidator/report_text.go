@@ -199,11 +199,11 @@ func (r *runReview) unfinished(out io.Writer, o printer) {
 		if a.Released > 0 {
 			text = fmt.Sprintf("%s released unchecked", count(a.Released))
 		}
-		if a.PausedReason != nil {
+		if a.PausedCode != nil {
 			if text != "" {
 				text += ", "
 			}
-			text += "paused now: " + *a.PausedReason
+			text += "paused now: " + ledger.PauseReason(a.PausedCode, a.PausedText)
 		}
 		if text != "" {
 			lines = append(lines, a.BundleID+": "+text)

@@ -79,7 +79,7 @@ func runAppsText(text *strings.Builder, apps []repository.RunApp) {
 	fmt.Fprintf(table, "  BUNDLE ID\t%8s\t%9s\t%6s\t%8s\t%8s\n", "DUE", "SUCCEEDED", "FAILED", "RELEASED", "IN RUN")
 	for _, a := range apps {
 		paused := ""
-		if a.PausedReason != nil {
+		if a.PausedCode != nil {
 			paused = "\tpaused"
 		}
 		fmt.Fprintf(table, "  %s\t%8s\t%9s\t%6s\t%8s\t%8s%s\n", short(a.BundleID, 20), dueCount(a.Due), count(a.Succeeded),

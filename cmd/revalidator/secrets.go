@@ -129,7 +129,7 @@ func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) 
 
 // wantsSecret reports whether an app is paused for want of a good secret.
 func wantsSecret(a ledger.App) bool {
-	return a.PausedReason != nil && (*a.PausedReason == ledger.PausedNoSecret || *a.PausedReason == ledger.PausedSecretRefused)
+	return a.PausedCode != nil && (*a.PausedCode == ledger.PausedNoSecret || *a.PausedCode == ledger.PausedSecretRefused)
 }
 
 // mayAddSecret finds out what stands against a secret before it is asked for.

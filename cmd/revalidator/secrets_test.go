@@ -165,7 +165,7 @@ func TestVerifyInAnOutage(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	sim := s.openReader(t)
-	s.exec(t, `UPDATE apps SET paused_at = now(), paused_reason = '`+ledger.PausedSecretRefused+`'`)
+	s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = '`+ledger.PausedSecretRefused+`'`)
 	if err := sim.SetFaults([]applesim.Rule{{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 type budgetReport struct {
 	// BundleID is empty where calls are held back for all apps.
 	BundleID    string          `json:"bundle_id"`
+	Source      ledger.Source   `json:"source"`
 	Environment iap.Environment `json:"environment"`
 	// Size is of which requests the budget is, where it is not for all.
 	Size string `json:"size"`
@@ -45,7 +46,8 @@ func (s *parts) budgets(ctx context.Context) ([]budgetReport, error) {
 	budgets := make([]budgetReport, len(impaired))
 	for i, s := range impaired {
 		b := budgetReport{RateShare: s.Share, HeldBackFor: s.Why}
-		b.BundleID, b.Environment, b.Size = ledger.SplitBudget(s.Key)
+		budget := ledger.ParseBudget(s.Key)
+		b.BundleID, b.Source, b.Environment, b.Size = budget.BundleID, budget.Source, budget.Environment, budget.Size
 		if s.Open {
 			b.HeldBackSince, b.ProbedAt = &s.Since, &s.Until
 		}

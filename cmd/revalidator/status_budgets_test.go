@@ -28,8 +28,8 @@ func TestStatusOfDistress(t *testing.T) {
 			}
 		}
 	}
-	tell(1, fitnessApp+"/Sandbox", ratelimit.Limited)
-	tell(20, readerApp+"/Production", ratelimit.Distress)
+	tell(1, fitnessApp+"/verify_receipt:Sandbox", ratelimit.Limited)
+	tell(20, readerApp+"/verify_receipt:Production", ratelimit.Distress)
 	s.transcript.Reset()
 	s.must(t, "status")
 	s.must(t, "status", "--json")

@@ -74,7 +74,7 @@ func (p *paces) progress(t ledger.RunTotals, apps []repository.RunApp, now time.
 			total += pace
 			result.PerSecond = &total
 		}
-		if a.InRun == nil || *a.InRun == 0 || a.PausedReason != nil {
+		if a.InRun == nil || *a.InRun == 0 || a.PausedCode != nil {
 			continue
 		}
 		if pace == 0 {

@@ -156,7 +156,7 @@ func TestProgress(t *testing.T) {
 	held := "a person said so"
 	app := func(name string, due, done int64, paused *string) repository.RunApp {
 		left := due - done
-		return repository.RunApp{BundleID: name, Due: &due, InRun: &left, Done: done, PausedReason: paused}
+		return repository.RunApp{BundleID: name, Due: &due, InRun: &left, Done: done, PausedCode: paused}
 	}
 	left := func(n int64) *int64 { return &n }
 	number := func(f float64) *float64 { return &f }

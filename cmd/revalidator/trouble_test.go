@@ -228,11 +228,14 @@ func TestSecretForPausedApp(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	db := s.db(t)
-	for app, reason := range map[string]string{readerApp: ledger.PausedSecretRefused, fitnessApp: "a person said so"} {
+	for _, app := range []string{readerApp, fitnessApp} {
 		s.must(t, "apps", "add", app)
-		if _, err := db.PauseApp(t.Context(), app, reason, appStart); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if _, err := db.PauseApp(t.Context(), readerApp, ledger.PausedSecretRefused, appStart); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.HoldApp(t.Context(), fitnessApp, "a person said so", appStart); err != nil {
+		t.Fatal(err)
 	}
 	s.transcript.Reset()
 	s.must(t, "apps", "list")

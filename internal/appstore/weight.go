@@ -48,6 +48,9 @@ type RoomError struct {
 	Err error
 }
 
+// RoomNeeded is Bytes.
+func (e *RoomError) RoomNeeded() int64 { return e.Bytes }
+
 func (e *RoomError) Error() string { return fmt.Sprintf("no room for %d bytes: %v", e.Bytes, e.Err) }
 
 // Unwrap returns the error of Request.Grow.

@@ -33,8 +33,8 @@ type watchedLimiter struct {
 }
 
 func (l watchedLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error) {
-	bundleID, e, _ := ledger.SplitBudget(key)
-	l.first.note(bundleID + "/" + string(e))
+	b := ledger.ParseBudget(key)
+	l.first.note(b.BundleID + "/" + string(b.Environment))
 	return l.Limiter.Wait(ctx, key, rate)
 }
 

@@ -205,7 +205,7 @@ func (g *regeneration) mustHaveLeftTheRest(customers int) {
 
 func (g *regeneration) mustBePaused() {
 	g.t.Helper()
-	if got := g.count(`SELECT count(*) FROM apps WHERE paused_reason = '` + ledger.PausedSecretRefused + `'`); got != 1 {
+	if got := g.count(`SELECT count(*) FROM apps WHERE paused_code = '` + ledger.PausedSecretRefused + `'`); got != 1 {
 		g.t.Errorf("%d apps are paused for their secret, want 1", got)
 	}
 }

@@ -5,9 +5,9 @@
 package ledger
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"revalidator/internal/iap"
@@ -50,14 +50,19 @@ type App struct {
 	// may come at once.
 	RatePerSecond float64 `db:"rate_per_second" json:"rate_per_second"`
 	Burst         int     `db:"burst" json:"burst"`
+	// Source is what is asked about the app's receipts.
+	Source Source `db:"source" json:"source"`
 	// GraceDays, ResubscribeDays and SweepDays take the place of what the policy
 	// of looks says for all apps; nil leaves it. See Policy.
 	GraceDays       *int `db:"grace_days" json:"grace_days"`
 	ResubscribeDays *int `db:"resubscribe_days" json:"resubscribe_days"`
 	SweepDays       *int `db:"sweep_days" json:"sweep_days"`
 	// PausedAt is nil while the app is at work.
-	PausedAt     *time.Time `db:"paused_at" json:"paused_at"`
-	PausedReason *string    `db:"paused_reason" json:"paused_reason"`
+	PausedAt *time.Time `db:"paused_at" json:"paused_at"`
+	// PausedCode is why it is paused, and PausedText what the person wrote who paused
+	// it; see PauseReason.
+	PausedCode *string `db:"paused_code" json:"paused_code"`
+	PausedText *string `db:"paused_text" json:"paused_text"`
 	// QuarantineStoppedAt is nil while receipts of the app may be quarantined;
 	// QuarantineStoppedFor is the class of failure that too many had at once.
 	QuarantineStoppedAt  *time.Time `db:"quarantine_stopped_at" json:"quarantine_stopped_at"`
@@ -65,13 +70,14 @@ type App struct {
 	CreatedAt            time.Time  `db:"created_at" json:"created_at"`
 }
 
-// Budget names what the rate of the app is kept for: each environment has a
-// budget of its own.
-func (a App) Budget(e iap.Environment) string { return a.BundleID + "/" + string(e) }
+// SourceOrDefault is the source, verifyReceipt where none is given.
+func (a App) SourceOrDefault() Source { return cmp.Or(a.Source, SourceVerifyReceipt) }
 
-// SizeBudget names the budget of requests of about a size, which has a breaker of
-// its own where something before Apple refuses them: "8 to 16 KiB".
-func (a App) SizeBudget(e iap.Environment, size string) string { return a.Budget(e) + "/" + size }
+// Budget names what the rate of the app is kept for: each endpoint of its source
+// has a budget of its own.
+func (a App) Budget(at Endpoint) Budget {
+	return Budget{BundleID: a.BundleID, Source: a.SourceOrDefault(), Endpoint: at}
+}
 
 // Policy is the policy of looks for the app's receipts, made from that for all
 // apps.
@@ -87,18 +93,6 @@ func (a App) Policy(p iap.Policy) iap.Policy {
 		p = p.WithSweep(days(*a.SweepDays))
 	}
 	return p
-}
-
-// AllApps names the budget of an environment over all apps, which has a breaker
-// and no rate.
-func AllApps(e iap.Environment) string { return App{}.Budget(e) }
-
-// SplitBudget is the app and the environment that a budget is for, and the size of
-// requests where it is not for all.
-func SplitBudget(budget string) (bundleID string, e iap.Environment, size string) {
-	bundleID, rest, _ := strings.Cut(budget, "/")
-	environment, size, _ := strings.Cut(rest, "/")
-	return bundleID, iap.Environment(environment), size
 }
 
 // ClaimKey names one claim.
@@ -155,7 +149,7 @@ type ClaimRequest struct {
 	// Held is what is with the workers already, and counts against Ahead. A
 	// backfill finds it out for itself.
 	Held Held
-	// Shares are the parts of the rate that are in force, by App.Budget or AllApps, where
+	// Shares are the parts of the rate that are in force, by Budget.String, where
 	// that is not all of it; 0 is that nobody asks now. Without Production an app
 	// waits as a whole, because that is asked first.
 	Shares map[string]float64

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -47,9 +48,24 @@ func (s SecretState) Validate() error {
 // was moved elsewhere does not open.
 func (s SharedSecret) Row() string { return fmt.Sprintf("shared_secrets/%d/%s", s.ID, s.BundleID) }
 
-// Reasons for which the program itself pauses an app. A secret that Apple
-// accepts takes either of them back.
+// Why an app is paused: by a person, or by the program itself, which a secret that
+// Apple accepts takes back.
 const (
-	PausedNoSecret      = "no shared secret"
-	PausedSecretRefused = "every shared secret was refused"
+	PausedByPerson      = "person"
+	PausedNoSecret      = "no_shared_secret"
+	PausedSecretRefused = "shared_secret_refused"
 )
+
+// PauseReason is why an app is paused, for people: what the person wrote who paused
+// it, or the code in words.
+func PauseReason(code, text *string) string {
+	switch {
+	case text != nil:
+		return *text
+	case code == nil:
+		return ""
+	case *code == PausedSecretRefused:
+		return "every shared secret was refused"
+	}
+	return strings.ReplaceAll(*code, "_", " ")
+}

@@ -3,11 +3,12 @@
 CREATE TABLE apps (
     bundle_id         text PRIMARY KEY,
     name              text NOT NULL DEFAULT '',
-    validation_method text NOT NULL DEFAULT 'verify_receipt' CHECK (validation_method IN ('verify_receipt')),
+    source            text NOT NULL DEFAULT 'verify_receipt' CHECK (source IN ('verify_receipt')),
     rate_per_second   double precision NOT NULL DEFAULT 10 CHECK (rate_per_second > 0),
     burst             integer NOT NULL DEFAULT 1 CHECK (burst > 0),
     paused_at         timestamptz,
-    paused_reason     text,
+    paused_code       text CHECK (paused_code ~ '^[a-z][a-z_]*$'),
+    paused_text       text,
     secret_probed_at  timestamptz,
     quarantine_stopped_at timestamptz,
     quarantine_stopped_for text,
@@ -16,11 +17,15 @@ CREATE TABLE apps (
     resubscribe_days  integer CHECK (resubscribe_days BETWEEN 0 AND 3650),
     sweep_days        integer CHECK (sweep_days BETWEEN 1 AND 365),
     created_at        timestamptz NOT NULL,
-    CHECK ((paused_at IS NULL) = (paused_reason IS NULL)),
+    CHECK ((paused_at IS NULL) = (paused_code IS NULL)),
+    CHECK (paused_text IS NULL OR paused_code IS NOT NULL),
     CHECK ((quarantine_stopped_at IS NULL) = (quarantine_stopped_for IS NULL)),
     CHECK (quarantine_resumed_at IS NULL OR quarantine_stopped_at IS NOT NULL)
 );
+COMMENT ON COLUMN apps.source IS 'What is asked about the receipts of the app';
 COMMENT ON COLUMN apps.rate_per_second IS 'Calls to Apple per second, for each environment, over all workers together';
+COMMENT ON COLUMN apps.paused_code IS 'Why the app is paused: person, no_shared_secret, shared_secret_refused';
+COMMENT ON COLUMN apps.paused_text IS 'What the person who paused it wrote';
 COMMENT ON COLUMN apps.secret_probed_at IS 'When a worker last tried the secrets of the paused app; keeps the others from doing the same';
 COMMENT ON COLUMN apps.quarantine_stopped_at IS 'Since when no receipt of the app is quarantined: too many got the class of failure quarantine_stopped_for within a day';
 COMMENT ON COLUMN apps.quarantine_resumed_at IS 'When a person resumed quarantining for that class all the same; kept until the figures of app_checks are normal';
