@@ -127,20 +127,23 @@ func stopWorkers(times int) func(context.Context, *World) error {
 }
 
 // freeze has processes stand still for a while, as a machine may that is frozen.
-// Answers that were on their way are lost with the claims that run out meanwhile.
+// Answers that they had, or that came since, are lost with the claims that run out
+// meanwhile.
 func (w *World) freeze(ctx context.Context, d time.Duration, frozen []*process) error {
-	return w.during(ctx, func() error {
-		for _, p := range frozen {
-			if err := p.Signal(syscall.SIGSTOP); err != nil {
-				return err
-			}
+	for _, p := range frozen {
+		if err := p.Signal(syscall.SIGSTOP); err != nil {
+			return err
 		}
-		err := hold(ctx, d)
-		for _, p := range frozen {
-			err = errors.Join(err, p.Signal(syscall.SIGCONT))
-		}
-		return err
-	})
+	}
+	const onItsWay = time.Second // an answer, until it is counted
+	err := hold(ctx, onItsWay)
+	if err == nil {
+		err = errors.Join(w.lose(ctx), hold(ctx, d-onItsWay))
+	}
+	for _, p := range frozen {
+		err = errors.Join(err, p.Signal(syscall.SIGCONT))
+	}
+	return err
 }
 
 func comeAndGo(ctx context.Context, w *World) error {
