@@ -46,7 +46,7 @@ func (s *Scheduler) OpenBackfill(ctx context.Context, f ledger.Filter, share flo
 	return run, err
 }
 
-// Resume takes up a run that was interrupted or that nobody feeds, for as long as
+// Resume takes up a run that was interrupted or that no process feeds, for as long as
 // one of its kind may take, or detaches it. Its error is ledger.ErrNotFound where
 // there is no such run, or somebody feeds it.
 func (s *Scheduler) Resume(ctx context.Context, id int64, kind ledger.RunKind, detached bool) (ledger.Run, error) {

@@ -93,6 +93,6 @@ func (s *Scheduler) followOnce(ctx context.Context, id int64) (ledger.RunTotals,
 	if err != nil {
 		return totals, err
 	}
-	s.cfg.Logger.Info("run taken over: nobody fed it", "run_id", id)
+	s.cfg.Logger.Info("run taken over: no process fed it", "run_id", id)
 	return s.Feed(ctx, run)
 }

@@ -127,7 +127,7 @@ func (s *Scheduler) endAbandoned(ctx context.Context, before time.Time) error {
 		if _, err := s.cfg.Maintenance.Store.CancelRun(ctx, id, s.cfg.Now()); err != nil {
 			return err
 		}
-		s.cfg.Logger.Info("backfill cancelled: nobody has resumed it for as long as runs are kept", "run_id", id)
+		s.cfg.Logger.Info("backfill cancelled: it was not resumed for as long as runs are kept", "run_id", id)
 	}
 	return nil
 }

@@ -236,7 +236,7 @@ func (s *Scheduler) Open(ctx context.Context) (ledger.Run, error) {
 	return s.open(ctx, ledger.RunManual, s.cfg.Now())
 }
 
-// OpenOrJoin takes over a nightly or manual run that nobody feeds, finds the one
+// OpenOrJoin takes over a nightly or manual run that no process feeds, finds the one
 // that another process feeds, or opens a manual run where there is neither.
 func (s *Scheduler) OpenOrJoin(ctx context.Context) (run ledger.Run, how Joined, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)

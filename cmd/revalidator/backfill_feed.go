@@ -44,7 +44,7 @@ func (p *program) noteMissingIDs(ctx context.Context, parts *parts, id int64, gi
 	return err
 }
 
-// detached tells of a run that is open and that nobody feeds yet.
+// detached reports a run that is open and that no process feeds yet.
 func (p *program) detached(ctx context.Context, parts *parts, id int64) error {
 	totals, err := parts.db.RunTotals(ctx, id)
 	if err != nil {

@@ -39,8 +39,8 @@ func (p *program) backfillListCommand() *cobra.Command {
 		Use:   "list [--limit N] [--json]",
 		Short: "List the backfills, the newest first",
 		Long: `List the backfills, the newest first, each with the filters that chose its
-receipts. One that is waiting is open and nobody feeds it: a scheduler takes it
-up, or 'backfill resume'.`,
+receipts. One that is waiting is open and no process feeds it: a scheduler takes
+it over, or 'backfill resume'.`,
 		Example: "  revalidator backfill list\n  revalidator backfill list --limit 100 --json",
 		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -116,7 +116,7 @@ func (d *doctor) appsAtWork(ctx context.Context) finding {
 	case len(paused) > 0:
 		return doubtful("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), names(paused))
 	}
-	return sound("%d at work", len(apps))
+	return sound("%d enabled", len(apps))
 }
 
 // storedSecrets tries the keys on every secret.
@@ -251,7 +251,7 @@ func (d *doctor) orphanedRuns(ctx context.Context) finding {
 		}
 	}
 	if len(orphans) > 0 {
-		return doubtful("start 'revalidator scheduler', which takes it over", "nobody feeds run %s", names(orphans))
+		return doubtful("start 'revalidator scheduler', which takes it over", "no process feeds run %s", names(orphans))
 	}
 	return sound("%d running", running)
 }

@@ -50,9 +50,9 @@ func (d *doctor) schedulers(ctx context.Context) finding {
 	case err != nil:
 		return brokenBy(err)
 	case len(running) == 0:
-		return broken("start 'revalidator scheduler'", "none is at work: nobody opens the nightly run")
+		return broken("start 'revalidator scheduler'", "none is running: no nightly run is opened")
 	}
-	return sound("%d at work", len(running))
+	return sound("%d running", len(running))
 }
 
 // claimsHaveTasks looks for claims whose tasks are gone.

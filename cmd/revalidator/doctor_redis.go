@@ -122,7 +122,7 @@ func (d *doctor) workersAtWork(context.Context) finding {
 			return broken("start 'revalidator worker'", "none serves the queue %s: nobody asks Apple", lane)
 		}
 	}
-	return sound("%d at work", len(workers))
+	return sound("%d running", len(workers))
 }
 
 // appleDistress looks for apps of which Apple is asked less, or nothing.

@@ -50,7 +50,7 @@ database is still in use, give this one a Redis of its own instead.`,
 	return c
 }
 
-// adopted is what became of the queue.
+// adopted is the result of taking the queue over.
 type adopted struct {
 	// Former is the owner that the queue had, nil where it had none.
 	Former *jobs.Owner `json:"former"`
@@ -133,7 +133,7 @@ func (a adopted) text() string {
 	case !a.Changed:
 		return "The queue belongs to this " + a.Owner.String() + " already: nothing was changed."
 	case a.Former == nil:
-		return "The queue belonged to nobody, and now to this " + a.Owner.String() + "."
+		return "The queue had no owner. It now belongs to this " + a.Owner.String() + "."
 	}
 	return fmt.Sprintf("The queue of %s\nis now that of this %s.\n%d tasks were deleted, %d claims released.",
 		a.Former, a.Owner, a.Deleted, a.Released)

@@ -22,7 +22,7 @@ func (p *program) runCommand() *cobra.Command {
 print what has changed. Running workers do the checks; --worker adds one in this
 process.
 
-A nightly or manual run that nobody feeds any more is taken over. One that
+A nightly or manual run that no process feeds is taken over. One that
 another process feeds is followed to its end instead of opening a second one:
 its progress and its result are shown here too, and this process feeds it where
 the other one stops. --new opens another run next to it, over the receipts that
@@ -62,7 +62,7 @@ func (p *program) runOnce(ctx context.Context, parts *parts, withWorker, another
 	}
 	switch how {
 	case scheduler.TookOver:
-		p.note("nobody feeds %s run %d, started by %s: going on with it", run.Kind, run.ID, orUnknown(run.StartedBy))
+		p.note("no process feeds %s run %d, started by %s: taking it over", run.Kind, run.ID, orUnknown(run.StartedBy))
 	case scheduler.Attached:
 		p.note("%s run %d, started by %s, is running: following it to its end;\n'revalidator run --new' opens another one", run.Kind, run.ID, orUnknown(run.StartedBy))
 	}

@@ -17,9 +17,9 @@ func (p *program) resumeCommand(noun string) *cobra.Command {
 	var o feedOptions
 	c := &cobra.Command{
 		Use:   "resume RUN [--worker] [--detach]",
-		Short: "Go on with a " + noun + " that was interrupted, or that nobody feeds",
-		Long: `Go on with a ` + noun + ` that was interrupted, or that nobody feeds, where it was
-left: receipts that were checked since it was started are not checked again.`,
+		Short: "Go on with a " + noun + " that was interrupted, or has no process",
+		Long: `Go on with a ` + noun + ` that was interrupted, or that no process feeds.
+Receipts that were checked since it was started are not checked again.`,
 		Example: fmt.Sprintf("  revalidator %s resume 7\n  revalidator %s resume 7 --detach", noun, noun),
 		Args:    oneArgument("RUN, the number of the " + noun + ","),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -81,7 +81,7 @@ func (p *program) cancelCommand(noun string) *cobra.Command {
 		Use:   "cancel RUN",
 		Short: "End a " + noun + " for good",
 		Long: `End a ` + noun + ` for good, wherever it runs. Workers finish the receipts that they
-have in hand; what is still on the queue ends without a call to Apple. What was
+have claimed; what is still on the queue ends without a call to Apple. What was
 done stays, and what was due stays due for the next run.`,
 		Example: "  revalidator " + noun + " cancel 7",
 		Args:    oneArgument("RUN, the number of the " + noun + ","),

@@ -104,7 +104,7 @@ func TestRunAfterAKill(t *testing.T) {
 	if got.ID != 1 || got.Kind != ledger.RunNightly || got.Succeeded != 9 || got.State != ledger.RunFinished {
 		t.Errorf("got %+v, want the nightly run 1 finished with all 9", got)
 	}
-	if want := "nobody feeds nightly run 1, started by ann@desk, pid 7: going on with it"; !strings.Contains(o.stderr, want) {
+	if want := "no process feeds nightly run 1, started by ann@desk, pid 7: taking it over"; !strings.Contains(o.stderr, want) {
 		t.Errorf("standard error: got %q, want %q", o.stderr, want)
 	}
 }

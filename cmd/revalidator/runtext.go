@@ -99,7 +99,7 @@ func progressText(r runLine, o printer) string {
 		text += ", " + duration(*left) + " left"
 	}
 	if !r.Fed {
-		text += "\n" + o.paint(yellow, fmt.Sprintf("nobody feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID))
+		text += "\n" + o.paint(yellow, fmt.Sprintf("no process feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID))
 	}
 	return text
 }

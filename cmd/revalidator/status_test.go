@@ -24,7 +24,7 @@ var measured = regexp.MustCompile(`("(?:elapsed_seconds|average_per_second|secon
 // rate is a pace that differs from run to run.
 var rate = regexp.MustCompile(`\d+\.\d/s`)
 
-// orphan opens a run over what is due, which nobody feeds.
+// orphan opens a run over what is due, which no process feeds.
 func (s *session) orphan(t *testing.T, db *repository.DB) {
 	t.Helper()
 	now := time.Now().UTC()
@@ -69,7 +69,7 @@ func TestStatusOfServices(t *testing.T) {
 	t.Parallel()
 	s, _ := openedShop(t)
 	o := s.must(t, "status")
-	for _, want := range []string{"Workers        1 at work\n", "Schedulers     1 at work\n"} {
+	for _, want := range []string{"Workers        1 running\n", "Schedulers     1 running\n"} {
 		if !strings.Contains(o.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, o.stdout)
 		}

@@ -158,7 +158,7 @@ func serversText(n int, command string, o printer) string {
 	if n == 0 {
 		return o.paint(yellow, fmt.Sprintf("none: start one with 'revalidator %s'", command))
 	}
-	return fmt.Sprintf("%d at work", n)
+	return fmt.Sprintf("%d running", n)
 }
 
 // text says what is wrong with the secrets of an app, and what to do.

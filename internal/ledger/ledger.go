@@ -368,7 +368,7 @@ type RunTotals struct {
 	// Filter is what a backfill is over, as JSON; nil for other runs.
 	Filter *string `db:"filter" json:"-"`
 	// Owner is the process that feeds the run, and OwnerUntil when its lease ends.
-	// In the past, nobody feeds it.
+	// In the past, no process feeds it.
 	Owner      string     `db:"owner" json:"-"`
 	OwnerUntil time.Time  `db:"owner_until" json:"-"`
 	StartedAt  time.Time  `db:"started_at" json:"started_at"`
