@@ -61,6 +61,8 @@ type feed struct {
 	// no sooner may it end.
 	counted chan struct{}
 	tidied  time.Time
+	// epoch is the one of the queue that claims were last made under.
+	epoch string
 }
 
 // Feed keeps the queue filled for a run that this scheduler owns, until nothing
@@ -120,11 +122,8 @@ func (s *Scheduler) feedOnce(ctx context.Context, f *feed) (ledger.RunState, err
 	if !now.Before(f.run.Deadline) {
 		return ledger.RunCutOff, nil
 	}
-	if now.Sub(f.tidied).Abs() >= s.cfg.Feed.Tidy {
-		if err := s.tidy(round, now); err != nil {
-			return "", err
-		}
-		f.tidied = now
+	if err := s.tidy(round, f, now); err != nil {
+		return "", err
 	}
 	if s.cfg.Presence != nil && s.cfg.Presence.Contested() {
 		return ledger.RunRunning, nil // which is logged there
@@ -194,20 +193,29 @@ func (s *Scheduler) enqueue(ctx context.Context, run ledger.Run, claims []ledger
 	return s.cfg.Queue.Enqueue(ctx, s.tasks(run.ID, claims))
 }
 
-// tidy frees what nobody works on any more: claims on a queue that was emptied
-// or replaced, and claims whose lease has run out.
-func (s *Scheduler) tidy(ctx context.Context, now time.Time) error {
+// tidy frees what nobody works on any more: claims on a queue that was emptied or
+// replaced, and claims whose lease has run out. The queue is looked at in each round,
+// before anything is claimed: what is claimed under the epoch of a queue that is gone
+// is released with the rest, and checked twice.
+func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 	epoch, err := s.cfg.Queue.Epoch(ctx)
-	if err != nil {
+	isDue := now.Sub(f.tidied).Abs() >= s.cfg.Feed.Tidy
+	if err != nil || epoch == f.epoch && !isDue {
 		return err
 	}
+	// Also where the queue is as it was: the database may have been restored.
 	released, changed, err := s.cfg.Store.FollowEpoch(ctx, epoch)
 	if err != nil {
 		return err
 	}
+	f.epoch = epoch
 	if changed && released > 0 {
-		s.cfg.Logger.Warn("queue is another one than before, claims released", "claims", released)
+		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", released)
 	}
+	if !isDue {
+		return nil
+	}
+	f.tidied = now
 	expired, err := s.cfg.Store.ReleaseExpired(ctx, now)
 	if expired > 0 {
 		s.cfg.Logger.Warn("claims ran out", "claims", expired)
