@@ -25,7 +25,7 @@ binary: revalidator ## run the tests of the command line with the built program
 	REVALIDATOR_TEST_BINARY=$(CURDIR)/bin/revalidator $(GO) run ./cmd/devstack -- $(GO) test -count=1 ./cmd/revalidator
 
 model: ## visit every interleaving of the claim protocol, within bounds
-	$(GO) test -count=1 -v -run '^TestExplore$$' ./internal/model -full
+	$(GO) test -count=1 -v -run '^TestExplore$$' ./internal/dev/model -full
 
 lint: ## check format, go vet and staticcheck; silent where all is well
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/devstack/redistest"
 	"revalidator/jobs"
 )
 

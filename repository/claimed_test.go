@@ -7,9 +7,9 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // openBeside is open, with a connection that speaks SQL beside it.

@@ -7,10 +7,10 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // BenchmarkClaim claims 100 of 20,000 due receipts at a time.

@@ -6,12 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/devstack/pgtest"
+	"revalidator/internal/dev/devstack/pgtest"
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // in opens a database with one app.

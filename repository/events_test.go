@@ -12,11 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // observed is a fixture with a connection beside the repository's, to look at

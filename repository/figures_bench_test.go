@@ -7,10 +7,10 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // BenchmarkSaveFigures saves 250 checks at a time that change nothing but the

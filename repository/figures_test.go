@@ -10,10 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // ward is a database whose app has receipts that Apple accepted, with what it

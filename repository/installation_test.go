@@ -8,10 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // TestInstallation has two copies of one database, which hold the same id: they are

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/secret"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // hanging is a way to a Postgres that lets nothing of its answers through once

@@ -10,10 +10,10 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"revalidator/internal/claim"
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // TestProtocol does the same to a database and to the rules of internal/claim, in an

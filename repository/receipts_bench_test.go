@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // BenchmarkAddReceipts stores batches of 250 receipts of 8 KB.

@@ -14,13 +14,13 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/devstack/redistest"
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/jobs"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 // noon is when the clock of every test here stands still, unless a test moves

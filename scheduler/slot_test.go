@@ -12,7 +12,7 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// The Postgres of the tests ends with the program.
-		goleak.IgnoreAnyFunction("revalidator/internal/devstack.(*process).run"),
+		goleak.IgnoreAnyFunction("revalidator/internal/dev/devstack.(*process).run"),
 		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"))
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/repository/repositorytest"
+	"revalidator/internal/dev/repositorytest"
 )
 
 // oneSubscription chooses the replies of the first customer that is asked about and

@@ -19,9 +19,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"revalidator/internal/applesim"
 	"revalidator/internal/appstore"
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/applesim"
+	"revalidator/internal/dev/devstack/redistest"
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
@@ -29,14 +30,13 @@ import (
 	"revalidator/internal/secret"
 	"revalidator/jobs"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 	"revalidator/worker"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// The Postgres of the tests ends with the program.
-		goleak.IgnoreAnyFunction("revalidator/internal/devstack.(*process).run"),
+		goleak.IgnoreAnyFunction("revalidator/internal/dev/devstack.(*process).run"),
 		goleak.IgnoreAnyFunction("os/exec.(*Cmd).Start.func2"))
 }
 

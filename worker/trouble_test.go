@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ratelimit"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 )
 
 // options are the flags.

@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 )
 
 // shutdownTime is how long answers that are under way may take at the end.

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 )
 
 // imports measures the import of a file of receipts, all of them new.

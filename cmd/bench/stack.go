@@ -13,7 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/redis/go-redis/v9"
 
-	"revalidator/internal/devstack"
+	"revalidator/internal/dev/devstack"
 )
 
 // stack is a Postgres and a Redis of their own for one part of the benchmark,

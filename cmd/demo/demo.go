@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"revalidator/internal/devstack"
+	"revalidator/internal/dev/devstack"
 )
 
 // demo is one showing. Everything that it starts ends before run returns.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/devstack"
+	"revalidator/internal/dev/devstack"
 )
 
 // showing is a demo for few customers, that writes to files.

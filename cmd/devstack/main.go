@@ -4,7 +4,7 @@
 //	devstack [--durable] -- go test ./...
 //
 // Without a command it prints the URLs as export lines and waits for Ctrl-C.
-// How the servers are found and started is left to internal/devstack.
+// How the servers are found and started is left to internal/dev/devstack.
 package main
 
 import (

@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"os"
 
-	"revalidator/internal/devstack"
-	"revalidator/internal/devstack/pgtest"
+	"revalidator/internal/dev/devstack"
+	"revalidator/internal/dev/devstack/pgtest"
 )
 
 // The exit codes of devstack's own troubles, as sh and env number them.

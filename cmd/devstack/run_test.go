@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/devstack/pgtest"
+	"revalidator/internal/dev/devstack/pgtest"
 )
 
 // given stands for a running Postgres, so that most tests need not start one.

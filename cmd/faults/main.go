@@ -1,6 +1,6 @@
 // Command faults attacks whole installations of the built program, on servers of
 // its own and on loopback addresses only, and judges what became of them: see
-// internal/faults. It prints the table that docs/reliability.md shows, and exits
+// internal/dev/faults. It prints the table that docs/reliability.md shows, and exits
 // 1 where anything was lost or wrong. It is a development program.
 package main
 

@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"time"
 
-	"revalidator/internal/faults"
+	"revalidator/internal/dev/faults"
 )
 
 var errUsage = errors.New("wrong usage")

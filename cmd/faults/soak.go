@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"revalidator/internal/faults"
+	"revalidator/internal/dev/faults"
 )
 
 // runSoak does nights in a row, and says what became of them and of what they

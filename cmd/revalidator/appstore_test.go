@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 )
 
 // appStart is when the simulated App Store stands still. The program goes by its

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
 )
 

@@ -16,7 +16,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 )
 
 // browser is a window of a headless Chromium.

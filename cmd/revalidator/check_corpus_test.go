@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"revalidator/internal/applesim"
-	"revalidator/internal/corpustest"
+	"revalidator/internal/dev/applesim"
+	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
 )
 

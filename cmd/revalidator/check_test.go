@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
 )
 

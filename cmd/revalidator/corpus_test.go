@@ -17,7 +17,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/corpustest"
+	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
 )
 

@@ -18,9 +18,9 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
-	"revalidator/internal/applesim"
 	"revalidator/internal/config"
-	"revalidator/internal/devstack/pgtest"
+	"revalidator/internal/dev/applesim"
+	"revalidator/internal/dev/devstack/pgtest"
 	"revalidator/jobs"
 )
 

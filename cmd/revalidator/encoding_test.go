@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/devstack/pgtest"
-	"revalidator/repository/repositorytest"
+	"revalidator/internal/dev/devstack/pgtest"
+	"revalidator/internal/dev/repositorytest"
 )
 
 // TestMigrateRefusesOtherEncodings and says what to do.

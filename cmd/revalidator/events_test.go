@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/repository"
 )

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/repository"

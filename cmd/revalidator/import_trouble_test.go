@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/devstack"
+	"revalidator/internal/dev/devstack"
 )
 
 // TestImportRejectsOnAFullDisk cannot write down what it refuses, and must not

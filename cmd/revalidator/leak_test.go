@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 )
 
 // TestNothingSecretIsShown has every command that knows a secret or a receipt
 // say all that it can, in health and in trouble, and looks for either in what was
 // printed, logged and served. What nights leave in the stores is looked through
-// by internal/e2e.
+// by internal/dev/e2e.
 func TestNothingSecretIsShown(t *testing.T) {
 	t.Parallel()
 	const uiPassword = "correct horse battery staple"

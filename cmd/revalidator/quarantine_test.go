@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/applesim"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
 )
 

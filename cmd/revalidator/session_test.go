@@ -18,11 +18,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/devstack/redistest"
+	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/keyring"
 	"revalidator/internal/secret"
 	"revalidator/repository"
-	"revalidator/repository/repositorytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files with what the program prints")

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/applesim"
-	"revalidator/internal/devstack/pgtest"
+	"revalidator/internal/dev/applesim"
+	"revalidator/internal/dev/devstack/pgtest"
 	"revalidator/internal/ledger"
 )
 

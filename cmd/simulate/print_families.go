@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"revalidator/internal/simulation"
+	"revalidator/internal/dev/simulation"
 )
 
 // printFamilies prints what several receipts of one customer cost.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"revalidator/internal/simulation"
+	"revalidator/internal/dev/simulation"
 )
 
 const usage = `Usage: simulate [flags]

@@ -8,8 +8,8 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"revalidator/internal/dev/simulation"
 	"revalidator/internal/iap"
-	"revalidator/internal/simulation"
 )
 
 func number(n int) string { return humanize.Comma(int64(n)) }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
-	"revalidator/internal/corpustest"
+	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
 )
 

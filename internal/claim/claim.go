@@ -1,7 +1,7 @@
 // Package claim holds the rules of the claim protocol as pure functions: who may
 // check a receipt, whose result is stored, and when a run is over. Where they are
 // kept, in SQL and in Redis, it leaves to repository and jobs, which tests hold to
-// these rules; what follows from them internal/model explores.
+// these rules; what follows from them internal/dev/model explores.
 package claim
 
 import (

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/devstack/redistest"
 )
 
 // fast is a rate that no test has to wait for.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/devstack/redistest"
 )
 
 // gate lets commands to Redis through once it is open, and counts them.

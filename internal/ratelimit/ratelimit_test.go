@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"revalidator/internal/devstack/redistest"
+	"revalidator/internal/dev/devstack/redistest"
 )
 
 const key = "com.example.app/Production"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/corpustest"
+	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
 )
 
