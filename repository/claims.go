@@ -85,8 +85,12 @@ func claimArgs(r ledger.ClaimRequest) []any {
 	for _, bundleID := range holders {
 		held = append(held, int64(r.Held[bundleID]))
 	}
+	begun, since := slices.Sorted(maps.Keys(r.Since)), make([]time.Time, 0, len(r.Since))
+	for _, bundleID := range begun {
+		since = append(since, r.Since[bundleID])
+	}
 	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, stopped, leasePerByte,
-		pq.Array(holders), pq.Array(held), dueAt(r), r.DueAfter}
+		pq.Array(holders), pq.Array(held), dueAt(r), r.DueAfter, pq.Array(begun), pq.Array(since)}
 }
 
 // feeds fails with ledger.ErrLostRun unless the owner of a request feeds its run,
@@ -114,25 +118,29 @@ func dueAt(r ledger.ClaimRequest) time.Time {
 // whole table to join it with a page. They are locked by then and stay where they
 // are, so that their places find them without another index. Whether an app has
 // any is asked for in their order, which keeps to the index: the table itself may
-// begin with a million that are done.
+// begin with a million that are done. The index does so, too, until it is vacuumed:
+// the pages of a round after the first begin where the one before ended.
 const claimQuery = `
 	WITH wanted AS (
-		SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
+		SELECT a.bundle_id, coalesce(s.since, '-infinity') AS since,
+		       greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
 		FROM apps a LEFT JOIN unnest($11::text[], $12::bigint[]) AS c(bundle_id, n) USING (bundle_id)
 		     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
+		     LEFT JOIN unnest($15::text[], $16::timestamptz[]) AS s(bundle_id, since) USING (bundle_id)
 		WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND (
 			SELECT true FROM receipts
 			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL
-			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at <= $13
+			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at >= coalesce(s.since, '-infinity')
+			  AND next_check_at <= $13
 			ORDER BY next_check_at LIMIT 1)
 	), shares AS (
-		SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
+		SELECT bundle_id, since, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
 	), due AS (
 		SELECT d.ctid, d.run_id
 		FROM shares, LATERAL (
 			SELECT r.ctid, r.run_id FROM receipts r
 			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL
-			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at <= $13
+			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at >= shares.since AND next_check_at <= $13
 			  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
 			  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
 			ORDER BY next_check_at, r.id

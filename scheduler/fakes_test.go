@@ -176,7 +176,7 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 	if s.claims == nil {
 		s.claims, s.until = make(map[int64]ledger.Claim), make(map[int64]time.Time)
 	}
-	r.Held = maps.Clone(r.Held) // the caller goes on counting
+	r.Held, r.Since = maps.Clone(r.Held), maps.Clone(r.Since) // the caller goes on with them
 	s.requests = append(s.requests, r)
 	var claims []ledger.Claim
 	for i, size := range s.receipts {
@@ -184,7 +184,7 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 		if _, held := s.until[id]; held || s.done[id] || len(claims) >= r.Limit {
 			continue
 		}
-		c := ledger.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size}
+		c := ledger.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size, DueAt: dueAt(id)}
 		s.claims[id], s.until[id] = c, r.Until
 		s.steps = append(s.steps, fmt.Sprintf("claim %d:%d", id, c.Generation))
 		claims = append(claims, c)
@@ -192,6 +192,9 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 	s.most = max(s.most, len(s.until))
 	return claims, nil
 }
+
+// dueAt is when a receipt is due: the one after the other.
+func dueAt(id int64) time.Time { return time.UnixMilli(id).UTC() }
 
 func (s *fakeStore) ClaimedCount(ctx context.Context) (ledger.Held, error) {
 	if err := s.begin(ctx, "ClaimedCount"); err != nil {

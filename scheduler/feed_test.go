@@ -73,7 +73,7 @@ func TestRequests(t *testing.T) {
 		}
 		first := b.store.requests[0]
 		want := ledger.ClaimRequest{
-			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
+			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{}, Since: map[string]time.Time{},
 		}
 		if diff := gocmp.Diff(want, first); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
@@ -371,6 +371,22 @@ func TestRunDoesNotWaitForItsCount(t *testing.T) {
 		close(b.store.counting)
 		if err := <-ended; err != nil || len(b.store.ended) != 1 {
 			t.Errorf("got %v and ends %v, want one end", err, b.store.ended)
+		}
+	})
+}
+
+// TestPagesOfARoundGoOn where the one before ended, and the next round begins with
+// the oldest again, which may have been released meanwhile.
+func TestPagesOfARoundGoOn(t *testing.T) {
+	inBubble(t, 3*pageSize, func(c *Config) { c.Feed.Depth = 2 * pageSize }, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		var got []map[string]time.Time
+		for _, r := range b.store.requests[:3] {
+			got = append(got, r.Since)
+		}
+		want := []map[string]time.Time{{}, {"com.example.reader": dueAt(pageSize)}, {}}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("from when on receipts are claimed (-want +got)\n%s", diff)
 		}
 	})
 }
