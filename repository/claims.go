@@ -283,25 +283,35 @@ func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Durat
 
 // FollowEpoch makes the database follow the queue: where the queue's epoch is
 // another than the one that claims were made under, its tasks are gone, and
-// every claim is released. Of several callers one does it.
-func (db *DB) FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error) {
-	const adopt = `
-		INSERT INTO queue_epoch AS e (epoch) VALUES ($1)
-		ON CONFLICT (only_row) DO UPDATE SET epoch = excluded.epoch WHERE e.epoch <> excluded.epoch`
+// every claim is released. Of several callers one does it. The epoch is read while
+// the others wait, so that nobody follows an older one than was followed before.
+func (db *DB) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (f ledger.Followed, err error) {
+	const (
+		first  = `INSERT INTO queue_epoch (epoch) VALUES ('') ON CONFLICT DO NOTHING`
+		lock   = `SELECT epoch FROM queue_epoch FOR NO KEY UPDATE`
+		follow = `UPDATE queue_epoch SET epoch = $1`
+	)
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-		result, err := tx.ExecContext(ctx, adopt, epoch)
-		if err != nil {
+		f = ledger.Followed{}
+		if _, err := tx.ExecContext(ctx, first); err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n == 0 {
+		var followed string
+		if err := tx.GetContext(ctx, &followed, lock); err != nil {
 			return err
 		}
-		changed = true
-		released, err = release(ctx, tx, `true`)
+		if f.Epoch, err = read(ctx); err != nil || f.Epoch == followed {
+			return err
+		}
+		f.Changed = true
+		if _, err := tx.ExecContext(ctx, follow, f.Epoch); err != nil {
+			return err
+		}
+		f.Released, err = release(ctx, tx, `true`)
 		return err
 	})
 	if err != nil {
-		return 0, false, fmt.Errorf("follow queue epoch: %w", err)
+		return ledger.Followed{}, fmt.Errorf("follow queue epoch: %w", err)
 	}
-	return released, changed, nil
+	return f, nil
 }

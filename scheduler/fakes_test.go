@@ -229,16 +229,20 @@ func (s *fakeStore) ClaimsBefore(ctx context.Context, made time.Time, lease time
 	return claims, nil
 }
 
-func (s *fakeStore) FollowEpoch(ctx context.Context, epoch string) (int64, bool, error) {
+func (s *fakeStore) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (ledger.Followed, error) {
+	epoch, err := read(ctx)
+	if err != nil {
+		return ledger.Followed{}, err
+	}
 	if err := s.begin(ctx, "FollowEpoch"); err != nil {
-		return 0, false, err
+		return ledger.Followed{}, err
 	}
 	defer s.mu.Unlock()
 	if epoch == s.epoch {
-		return 0, false, nil
+		return ledger.Followed{Epoch: epoch}, nil
 	}
 	s.epoch = epoch
-	return s.release(func(time.Time) bool { return true }), true, nil
+	return ledger.Followed{Epoch: epoch, Changed: true, Released: s.release(func(time.Time) bool { return true })}, nil
 }
 
 func (s *fakeStore) release(over func(time.Time) bool) (released int64) {

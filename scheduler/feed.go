@@ -204,13 +204,13 @@ func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 		return err
 	}
 	// Also where the queue is as it was: the database may have been restored.
-	released, changed, err := s.cfg.Store.FollowEpoch(ctx, epoch)
+	followed, err := s.cfg.Store.FollowEpoch(ctx, s.cfg.Queue.Epoch)
 	if err != nil {
 		return err
 	}
-	f.epoch = epoch
-	if changed && released > 0 {
-		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", released)
+	f.epoch = followed.Epoch
+	if followed.Released > 0 {
+		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", followed.Released)
 	}
 	if !isDue {
 		return nil

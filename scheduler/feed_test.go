@@ -430,7 +430,7 @@ func TestFollowOutlivesALoss(t *testing.T) {
 		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
 			if tasks[0].Generation == 1 {
 				b.store.lose(true)
-				_, _, err := b.store.FollowEpoch(ctx, "another")
+				_, err := b.store.FollowEpoch(ctx, func(context.Context) (string, error) { return "another", nil })
 				return err
 			}
 			return b.queue.atOnce(ctx, tasks)

@@ -158,6 +158,14 @@ type ClaimRequest struct {
 	Shares map[string]float64
 }
 
+// Followed is the epoch of the queue that the database follows now, whether it is
+// another than before, and how many claims were released by that.
+type Followed struct {
+	Epoch    string
+	Changed  bool
+	Released int64
+}
+
 // slowest is the pace in bytes per second at which a request must get through,
 // with its reply; see internal/appstore.
 const slowest = 32 << 10
