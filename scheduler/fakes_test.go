@@ -28,6 +28,8 @@ type fakeStore struct {
 	orphans []ledger.Run
 	lost    bool
 
+	// taken is whether another owner has the run, of which KeepRun alone hears.
+	taken bool
 	// counting, where it is set, holds counting up until it is closed.
 	counting chan struct{}
 	// ownerUntil is the end of the lease of whoever feeds the run.
@@ -106,7 +108,7 @@ func (s *fakeStore) KeepRun(ctx context.Context, _ int64, owner ledger.Lease) (b
 	}
 	defer s.mu.Unlock()
 	s.leases = append(s.leases, owner)
-	return !s.lost, nil
+	return !s.lost && !s.taken, nil
 }
 
 func (s *fakeStore) EndRun(ctx context.Context, _ int64, state ledger.RunState, _ time.Time) (bool, error) {

@@ -375,6 +375,22 @@ func TestRunDoesNotWaitForItsCount(t *testing.T) {
 	})
 }
 
+// TestKeeperHearsOfALoss has a run taken over while nothing of it is claimed, so that
+// only who renews the lease hears of it: the feed ends by the next renewal.
+func TestKeeperHearsOfALoss(t *testing.T) {
+	inBubble(t, 0, nil, func(t *testing.T, b bubble) {
+		b.store.counting = make(chan struct{}) // the run does not end before
+		b.store.taken = true
+		_, err := b.Feed(t.Context(), b.mustOpen(t))
+		if !errors.Is(err, ledger.ErrLostRun) || b.elapsed() > b.cfg.Feed.OwnerLease/3+roundTimeout {
+			t.Errorf("got %v after %v, want ErrLostRun within a renewal", err, b.elapsed())
+		}
+		if b.store.ended != nil {
+			t.Errorf("it ended the run as %v, which is another's", b.store.ended)
+		}
+	})
+}
+
 // TestPagesOfARoundGoOn where the one before ended, and the next round begins with
 // the oldest again, which may have been released meanwhile.
 func TestPagesOfARoundGoOn(t *testing.T) {
