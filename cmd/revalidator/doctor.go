@@ -104,6 +104,7 @@ const groupTimeout = 30 * time.Second
 // examine makes all checks, those of different services side by side, and then
 // those that need both stores.
 func (d *doctor) examine(ctx context.Context) diagnosis {
+	settings := examineGroup(ctx, []doctorCheck{{"settings", d.settings, false}}, "")
 	groups := [][]doctorCheck{d.postgresChecks(), d.redisChecks(), d.appleChecks()}
 	findings := make([][]finding, len(groups))
 	var wait sync.WaitGroup
@@ -118,7 +119,20 @@ func (d *doctor) examine(ctx context.Context) diagnosis {
 	ctx, cancel := context.WithTimeout(ctx, groupTimeout)
 	defer cancel()
 	queue := examineGroup(ctx, d.queueChecks(), closedGate(groups[:2], findings))
-	return newDiagnosis(slices.Concat(findings[0], findings[1], queue, findings[2]))
+	return newDiagnosis(slices.Concat(settings, findings[0], findings[1], queue, findings[2]))
+}
+
+// settings looks for what lets others read what they should not.
+func (d *doctor) settings(context.Context) finding {
+	var problems, fixes []string
+	for _, w := range d.cfg.Weaknesses() {
+		problems = append(problems, w.Setting+": "+w.Problem)
+		fixes = append(fixes, w.Setting+": "+w.Fix)
+	}
+	if len(problems) > 0 {
+		return doubtful(strings.Join(fixes, "; "), "%s", strings.Join(problems, "; "))
+	}
+	return sound("nothing is weak")
 }
 
 // closedGate is the first check of some groups whose failure leaves others nothing

@@ -29,6 +29,12 @@ func (p *program) openService(withKeys bool) (*parts, error) {
 		return nil, usage(err)
 	}
 	s := &parts{cfg: cfg, log: p.logger(cfg.Log)}
+	if err := noCoreDumps(); err != nil {
+		s.log.Warn("core dumps stay on: they would hold secrets", "error", err)
+	}
+	for _, w := range cfg.Weaknesses() {
+		s.log.Warn("weak set-up", "setting", w.Setting, "problem", w.Problem, "fix", w.Fix)
+	}
 	if withKeys {
 		err = s.openKeys()
 	}

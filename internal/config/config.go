@@ -27,6 +27,13 @@ type Config struct {
 	Worker     Worker
 	Quarantine Quarantine
 	Web        Web
+	Files      Files
+}
+
+// Files are where secrets came from. It is no setting.
+type Files struct {
+	// Secrets are the files by the setting whose value they hold.
+	Secrets map[string]string
 }
 
 // Database is where the truth is kept.

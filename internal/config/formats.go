@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -72,10 +73,10 @@ func appleURL(text string) error {
 	if err != nil || u.Hostname() == "" || u.User != nil {
 		return errors.New("want https://host/path without user and password")
 	}
-	if u.Scheme == "https" || u.Scheme == "http" && isNearby(u.Hostname()) {
+	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return nil
 	}
-	return errors.New("want https; http is for a simulator, on this machine or by a name without dots")
+	return errors.New("want https; http is for a simulator at a loopback address, such as http://127.0.0.1:8081")
 }
 
 // simulatedClock allows a clock in the place of the database's where nothing but
@@ -88,20 +89,19 @@ func (a Apple) simulatedClock() error {
 		{"the clock", a.ClockURL}, {"REVALIDATOR_APPLE_PRODUCTION_URL", a.ProductionURL}, {"REVALIDATOR_APPLE_SANDBOX_URL", a.SandboxURL},
 	} {
 		u, err := url.Parse(address.url)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !net.ParseIP(u.Hostname()).IsLoopback() {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !isLoopback(u.Hostname()) {
 			return fmt.Errorf("a simulated clock is for development: %s must be at a loopback address, such as http://127.0.0.1:8081", address.what)
 		}
 	}
 	return nil
 }
 
-// isNearby is true for this machine and for names without dots, which lead to
-// the same container network.
-func isNearby(host string) bool {
-	if ip := net.ParseIP(host); ip != nil {
-		return ip.IsLoopback()
-	}
-	return !strings.Contains(host, ".")
+// isLoopback is true for an address that cannot leave this machine, written as one.
+// A name may lead anywhere, and so may a number that only some resolvers take for an
+// address.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Zone() == "" && ip.Unmap().IsLoopback()
 }
 
 // schedule allows what has slots of its own. "@every 8h" counts from the start

@@ -20,7 +20,8 @@ import (
 func Load(environ []string) (Config, error) {
 	variables := parseEnviron(environ)
 	problems := unknownVariables(slices.Sorted(maps.Keys(variables)))
-	problems = append(problems, readSecretFiles(variables)...)
+	files, unread := readSecretFiles(variables)
+	problems = append(problems, unread...)
 
 	var c Config
 	problems = append(problems, parseProblems(env.ParseWithOptions(&c, env.Options{Environment: variables}), variables)...)
@@ -31,6 +32,7 @@ func Load(environ []string) (Config, error) {
 	if len(problems) > 0 {
 		return Config{}, errors.Join(problems...)
 	}
+	c.Files.Secrets = files
 	return c, nil
 }
 
@@ -50,9 +52,8 @@ func parseEnviron(environ []string) map[string]string {
 const fileSuffix = "_FILE"
 
 // readSecretFiles puts the contents of the files in the place of the variables
-// that they stand for.
-func readSecretFiles(variables map[string]string) []error {
-	var problems []error
+// that they stand for, and tells which those are.
+func readSecretFiles(variables map[string]string) (files map[string]string, problems []error) {
 	for _, setting := range Settings() {
 		file := variables[setting.Env+fileSuffix]
 		if !setting.Secret || file == "" {
@@ -67,12 +68,16 @@ func readSecretFiles(variables map[string]string) []error {
 			problems = append(problems, fmt.Errorf("%s%s: %w", setting.Env, fileSuffix, err))
 			continue
 		}
+		if files == nil {
+			files = make(map[string]string)
+		}
+		files[setting.Env] = file
 		variables[setting.Env] = strings.TrimRight(string(text), "\r\n")
 		if variables[setting.Env] == "" {
 			problems = append(problems, fmt.Errorf("%s%s: %s is empty", setting.Env, fileSuffix, file))
 		}
 	}
-	return problems
+	return files, problems
 }
 
 // parseProblems says what each variable should have been, where the library

@@ -3,10 +3,13 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"math"
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"revalidator/internal/secret"
 )
@@ -15,7 +18,7 @@ import (
 // password, and on this machine alone only under a name of this machine.
 func guard(c Config, next http.Handler) http.Handler {
 	if c.User != "" {
-		next = login(c.User, c.Password, next)
+		next = login(c.User, c.Password, newAttempts(time.Now), next)
 	}
 	if host, _, err := net.SplitHostPort(c.Addr); err == nil && isLoopback(host) {
 		next = knownHosts(append([]string{host}, c.Hosts...), next)
@@ -25,16 +28,29 @@ func guard(c Config, next http.Handler) http.Handler {
 
 // login asks for a user and a password (HTTP basic). Both are hashed before
 // they are compared, so that the time of it does not even tell their lengths.
-func login(user string, password secret.Value, next http.Handler) http.Handler {
+// Who has failed several times waits before the next try is looked at.
+func login(user string, password secret.Value, failed *attempts, next http.Handler) http.Handler {
 	// A user has no colon in it.
 	want := sha256.Sum256([]byte(user + ":" + password.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		givenUser, givenPassword, _ := r.BasicAuth()
+		from, _, _ := net.SplitHostPort(r.RemoteAddr)
+		givenUser, givenPassword, tried := r.BasicAuth()
+		if wait := failed.wait(from); tried && wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+			http.Error(w, "too many failed log-ins: try again later", http.StatusTooManyRequests)
+			return
+		}
 		given := sha256.Sum256([]byte(givenUser + ":" + givenPassword))
 		if subtle.ConstantTimeCompare(given[:], want[:]) != 1 {
+			if tried {
+				failed.note(from)
+			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="revalidator", charset="UTF-8"`)
 			http.Error(w, "user and password, please", http.StatusUnauthorized)
 			return
+		}
+		if tried {
+			failed.forget(from)
 		}
 		next.ServeHTTP(w, r)
 	})

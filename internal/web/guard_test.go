@@ -45,8 +45,8 @@ func TestHostsOfAnExposedAddress(t *testing.T) {
 	t.Parallel()
 	c := config(t)
 	c.Addr, c.Redis = ":8080", unusedRedis(t)
-	c.User, c.Password = "ops", secret.New("made up")
-	got := ask(t, newServer(t, c).Handler(), "GET", "/metrics", "Host", "ops.example.com", "Authorization", "Basic b3BzOm1hZGUgdXA=")
+	c.User, c.Password = "ops", secret.New("made up long")
+	got := ask(t, newServer(t, c).Handler(), "GET", "/metrics", "Host", "ops.example.com", "Authorization", "Basic b3BzOm1hZGUgdXAgbG9uZw==")
 	if got.Code != http.StatusOK {
 		t.Errorf("got %d, want 200", got.Code)
 	}
@@ -58,7 +58,6 @@ func TestLogin(t *testing.T) {
 	c := config(t)
 	c.Addr, c.Redis = "0.0.0.0:8080", unusedRedis(t)
 	c.User, c.Password = "ops", secret.New(password)
-	handler := newServer(t, c).Handler()
 	for name, test := range map[string]struct {
 		user, password string
 		want           bool
@@ -73,6 +72,7 @@ func TestLogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			handler := newServer(t, c).Handler() // which counts the failed log-ins
 			r, _ := http.NewRequest("GET", "/", nil)
 			r.SetBasicAuth(test.user, test.password)
 			for _, path := range ofQueue() {
@@ -93,7 +93,7 @@ func TestLogin(t *testing.T) {
 func TestLoginIsAskedFor(t *testing.T) {
 	t.Parallel()
 	c := config(t)
-	c.Redis, c.User, c.Password = unusedRedis(t), "ops", secret.New("made up")
+	c.Redis, c.User, c.Password = unusedRedis(t), "ops", secret.New("made up long")
 	handler := newServer(t, c).Handler()
 	for path, want := range map[string]int{"/": 401, "/metrics": 401, "/api/queues": 401, "/healthz": 200, "/readyz": 200} {
 		if got := ask(t, handler, "GET", path).Code; got != want {

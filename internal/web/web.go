@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,14 @@ import (
 // reaches another address than a loopback one.
 var ErrExposed = errors.New("without a user and a password the pages about the queue are served on this machine only:" +
 	" set REVALIDATOR_UI_USER and REVALIDATOR_UI_PASSWORD, or use 127.0.0.1:8080")
+
+// ErrWeakPassword says that the password is too easy to guess for pages that others
+// can reach.
+var ErrWeakPassword = fmt.Errorf("REVALIDATOR_UI_PASSWORD has less than %d characters, which is too easy to guess beyond this machine:"+
+	" make one with 'openssl rand -base64 24'", leastPassword)
+
+// leastPassword is how many characters a password has at least, beyond this machine.
+const leastPassword = 12
 
 // Check asks a service for a sign of life. Its error is logged and not shown.
 type Check func(context.Context) error
@@ -84,6 +93,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.Redis != nil && c.User == "" && !isLoopback(host) {
 		return nil, fmt.Errorf("web: address %q: %w", c.Addr, ErrExposed)
+	}
+	if c.Redis != nil && !isLoopback(host) && utf8.RuneCountInString(c.Password.Reveal()) < leastPassword {
+		return nil, fmt.Errorf("web: address %q: %w", c.Addr, ErrWeakPassword)
 	}
 	// The path becomes a pattern of the router and part of a page.
 	if !cleanPath.MatchString(c.Path) {

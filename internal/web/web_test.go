@@ -80,6 +80,7 @@ func TestNewRefuses(t *testing.T) {
 		"path with a script":  {func(c *Config) { c.Path = `/"><script>` }, nil},
 		"path that climbs":    {func(c *Config) { c.Path = "/a/../b" }, nil},
 		"path of two slashes": {func(c *Config) { c.Path = "//evil.example" }, nil},
+		"a short password":    {func(c *Config) { c.Addr, c.User, c.Password = ":8080", "ops", secret.New("11 letters.") }, ErrWeakPassword},
 		"no password":         {func(c *Config) { c.User = "ops" }, nil},
 		"no user":             {func(c *Config) { c.Addr, c.Password = ":8080", secret.New("made up") }, nil},
 	} {
@@ -104,9 +105,10 @@ func TestNewAccepts(t *testing.T) {
 		"localhost":     func(c *Config) { c.Addr = "localhost:80" },
 		"a deep path":   func(c *Config) { c.Path = "/ops/revalidator-1/" },
 		"exposed, with a password": func(c *Config) {
-			c.Addr, c.User, c.Password = ":8080", "ops", secret.New("made up")
+			c.Addr, c.User, c.Password = ":8080", "ops", secret.New("made up long")
 		},
-		"only health, exposed": func(c *Config) { c.Addr, c.Redis = ":9090", nil },
+		"a short password for this machine": func(c *Config) { c.User, c.Password = "ops", secret.New("short") },
+		"only health, exposed":              func(c *Config) { c.Addr, c.Redis = ":9090", nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
