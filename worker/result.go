@@ -49,9 +49,11 @@ func found(o ledger.Outcome) string {
 	case text == "":
 		return "not asked, given back"
 	case o.Code != nil:
-		return fmt.Sprintf("%s (status %d)", text, *o.Code)
+		return fmt.Sprintf("failed, %s (status %d)", text, *o.Code)
+	case !o.Asked && o.Calls == 0:
+		return "not asked, " + text
 	}
-	return text
+	return "failed, " + text
 }
 
 // concluded tells one subscription with the end of its period, and more of them

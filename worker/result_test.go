@@ -38,14 +38,14 @@ func TestDescribe(t *testing.T) {
 		"purchases only": {ledger.Outcome{Asked: true, Conclusion: &iap.Conclusion{Purchases: make([]iap.Purchase, 3)}, NextCheck: iap.Check{Rule: iap.RuleSettled}},
 			"no subscriptions, purchases: 3; no next look: settled"},
 		"timeout": {ledger.Outcome{Asked: true, Failure: "timeout", NextCheck: after(30*time.Second, iap.RuleRetry)},
-			"timeout; asked again in 30s"},
+			"failed, timeout; asked again in 30s"},
 		"a code of Apple's": {ledger.Outcome{Asked: true, Failure: "apple_unavailable", Code: &code, NextCheck: after(3*time.Hour, iap.RuleRetry)},
-			"apple unavailable (status 21005); next look 2026-03-01 15:00 UTC by retry"},
+			"failed, apple unavailable (status 21005); next look 2026-03-01 15:00 UTC by retry"},
 		"limit": {ledger.Outcome{Failure: "limiter_busy", NextCheck: after(time.Millisecond, iap.RuleWait)},
-			"limiter busy; asked again in 1s"},
+			"not asked, limiter busy; asked again in 1s"},
 		"given back":     {ledger.Outcome{}, "not asked, given back; due as before"},
-		"paused by this": {ledger.Outcome{Failure: "shared_secret_refused", Calls: 1}, "shared secret refused; due as before"},
-		"set aside":      {ledger.Outcome{Asked: true, Failure: "wrong_app", NextCheck: iap.Check{Rule: iap.RuleSetAside}}, "wrong app; no next look: set aside"},
+		"paused by this": {ledger.Outcome{Failure: "shared_secret_refused", Calls: 1}, "failed, shared secret refused; due as before"},
+		"set aside":      {ledger.Outcome{Asked: true, Failure: "wrong_app", NextCheck: iap.Check{Rule: iap.RuleSetAside}}, "failed, wrong app; no next look: set aside"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
