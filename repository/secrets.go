@@ -78,6 +78,22 @@ func (db *DB) SharedSecret(ctx context.Context, id int64) (ledger.SharedSecret, 
 	return s, nil
 }
 
+// LastAcceptedFor lists the apps for which a secret is the only one that Apple
+// accepted last.
+func (db *DB) LastAcceptedFor(ctx context.Context, id int64) ([]string, error) {
+	const query = `
+		SELECT a.bundle_id FROM shared_secrets s JOIN apps a ON s.bundle_id = a.bundle_id OR s.bundle_id IS NULL
+		WHERE s.id = $1 AND s.state = 'accepted' AND NOT EXISTS (
+			SELECT FROM shared_secrets o
+			WHERE o.id <> s.id AND o.state = 'accepted' AND (o.bundle_id = a.bundle_id OR o.bundle_id IS NULL))
+		ORDER BY a.bundle_id`
+	var apps []string
+	if err := db.db.SelectContext(ctx, &apps, query, id); err != nil {
+		return nil, fmt.Errorf("list apps that need shared secret %d: %w", id, err)
+	}
+	return apps, nil
+}
+
 // MarkSharedSecret notes that Apple accepted or refused a secret.
 func (db *DB) MarkSharedSecret(ctx context.Context, id int64, accepted bool, at time.Time) error {
 	const query = `

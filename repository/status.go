@@ -95,15 +95,21 @@ type AppSecret struct {
 	// Newest is when the newest secret that is good for the app was added, nil
 	// where there is none.
 	Newest *time.Time `db:"newest" json:"newest_added_at"`
+	// Refused says that Apple refused all of them last. Unproven says that Apple has
+	// accepted none of them, and did accept one that is retired.
+	Refused  bool `db:"refused" json:"-"`
+	Unproven bool `db:"unproven" json:"-"`
 }
 
 // AppSecrets lists every app by bundle id with its newest secret, primary ones
 // included and retired ones not.
 func (db *DB) AppSecrets(ctx context.Context) ([]AppSecret, error) {
 	const query = `
-		SELECT a.bundle_id, max(s.created_at) AS newest
-		FROM apps a LEFT JOIN shared_secrets s
-			ON (s.bundle_id = a.bundle_id OR s.bundle_id IS NULL) AND s.state <> 'retired'
+		SELECT a.bundle_id, max(s.created_at) FILTER (WHERE s.state <> 'retired') AS newest,
+		       coalesce(bool_and(s.state = 'refused') FILTER (WHERE s.state <> 'retired'), false) AS refused,
+		       coalesce(bool_or(s.last_accepted IS NOT NULL) FILTER (WHERE s.state = 'retired'), false)
+		       AND NOT coalesce(bool_or(s.state = 'accepted'), false) AS unproven
+		FROM apps a LEFT JOIN shared_secrets s ON s.bundle_id = a.bundle_id OR s.bundle_id IS NULL
 		GROUP BY a.bundle_id ORDER BY a.bundle_id`
 	var secrets []AppSecret
 	if err := db.db.SelectContext(ctx, &secrets, query); err != nil {

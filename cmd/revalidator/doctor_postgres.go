@@ -155,13 +155,26 @@ func unreadable(keys *keyring.Ring, secrets []ledger.SharedSecret) []string {
 	return ids
 }
 
+// missingSecrets looks for apps without a secret that Apple accepts.
 func (d *doctor) missingSecrets(ctx context.Context) finding {
-	missing, err := d.warned(ctx, secretMissing)
-	switch {
-	case err != nil:
-		return brokenBy(err)
-	case len(missing) > 0:
-		return broken("run 'revalidator secrets add --app BUNDLE_ID'", "none for %s", names(missing))
+	const add = "run 'revalidator secrets add --app BUNDLE_ID'"
+	var fixes, problems []string
+	for _, about := range []struct{ warning, problem, fix string }{
+		{secretMissing, "none for ", add},
+		{secretRefused, "Apple refused every one for ", add + " with the one that App Store Connect shows"},
+		{secretUnproven, "the one that Apple accepted is retired, and no other is proven, for ", "run 'revalidator secrets verify --app BUNDLE_ID'"},
+	} {
+		apps, err := d.warned(ctx, about.warning)
+		if err != nil {
+			return brokenBy(err)
+		}
+		if len(apps) > 0 {
+			problems = append(problems, about.problem+names(apps))
+			fixes = append(fixes, about.fix)
+		}
+	}
+	if len(problems) > 0 {
+		return broken(strings.Join(fixes, "; "), "%s", strings.Join(problems, "; "))
 	}
 	return sound("one for every app")
 }

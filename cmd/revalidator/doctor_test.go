@@ -154,6 +154,14 @@ func TestDoctorFinds(t *testing.T) {
 		{"app whose secret was refused", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = 'shared_secret_refused' WHERE bundle_id = '`+readerApp+`'`)
 		}, map[string]string{"apps": "failure"}, exitFailure},
+		{"every secret refused", func(t *testing.T, s *session) {
+			s.exec(t, `UPDATE shared_secrets SET state = 'refused', last_refused = now()`)
+		}, map[string]string{"secrets": "failure"}, exitFailure},
+		{"the accepted secret retired", func(t *testing.T, s *session) {
+			s.exec(t, `UPDATE shared_secrets SET state = 'retired', last_accepted = now()`)
+			s.addSecret(t, otherSecret, "--app", readerApp)
+			s.exec(t, `UPDATE shared_secrets SET state = 'new' WHERE state <> 'retired'`)
+		}, map[string]string{"secrets": "failure"}, exitFailure},
 		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, exitFailure},
 		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, exitFailure},
 		{"old secrets", func(t *testing.T, s *session) {

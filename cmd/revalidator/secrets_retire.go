@@ -14,14 +14,29 @@ import (
 )
 
 func (p *program) secretsRetireCommand() *cobra.Command {
-	return p.secretCommand(&cobra.Command{
-		Use:   "retire ID [--json]",
+	var yes bool
+	c := p.secretCommand(&cobra.Command{
+		Use:   "retire ID [--yes] [--json]",
 		Short: "Stop using a shared secret, and keep what is known of it",
 		Long: `Take a shared secret out of use, such as the old one after a new one was
 generated in App Store Connect. Workers stop using it within seconds. To use it
-again, remove it and add it anew.`,
+again, remove it and add it again.
+
+It asks first where it is the last secret of an app that Apple accepted: without
+a proven one, nothing of that app can be checked.`,
 		Example: "  revalidator secrets list\n  revalidator secrets retire 3",
-	}, "retired", (*repository.DB).RetireSharedSecret)
+	}, "retired", func(db *repository.DB, ctx context.Context, id int64) (bool, error) {
+		apps, err := db.LastAcceptedFor(ctx, id)
+		if err == nil && len(apps) > 0 && !yes {
+			err = p.confirmed(ctx, fmt.Sprintf("Apple accepts no other secret for %s yet. Retire it all the same?", names(apps)), "retire it", "retired")
+		}
+		if err != nil {
+			return false, err
+		}
+		return db.RetireSharedSecret(ctx, id)
+	})
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask for confirmation")
+	return c
 }
 
 func (p *program) secretsRemoveCommand() *cobra.Command {

@@ -108,10 +108,28 @@ func TestSecretsAsJSON(t *testing.T) {
 		t.Error("the ciphertext is shown")
 	}
 	var changed map[string]any
-	s.decode(t, &changed, "secrets", "retire", "1", "--json")
+	s.decode(t, &changed, "secrets", "retire", "1", "--yes", "--json")
 	if changed["id"] != 1.0 || changed["result"] != "retired" {
 		t.Errorf("retire: got %v", changed)
 	}
+}
+
+// TestRetireTheLastAcceptedSecret is asked about, because nothing of its app could be
+// checked.
+func TestRetireTheLastAcceptedSecret(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.must(t, "apps", "add", readerApp)
+	for _, secret := range []string{someSecret, otherSecret} {
+		s.addSecret(t, secret, "--app", readerApp)
+	}
+	s.exec(t, `UPDATE shared_secrets SET state = 'accepted', last_accepted = now() WHERE id = 1`)
+	s.exec(t, `UPDATE shared_secrets SET state = 'new' WHERE id = 2`)
+	if o := s.run(t, "secrets", "retire", "1"); o.code != exitUsage || !strings.Contains(o.stderr, "say --yes") {
+		t.Errorf("exit code %d, want %d and to be asked:\n%s", o.code, exitUsage, o.stderr)
+	}
+	s.must(t, "secrets", "retire", "2") // which nobody needs
+	s.must(t, "secrets", "retire", "1", "--yes")
 }
 
 func (s *session) decode(t *testing.T, into any, args ...string) {

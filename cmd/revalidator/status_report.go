@@ -83,7 +83,8 @@ type workerReport struct {
 	StartedAt time.Time `json:"started_at"`
 }
 
-// secretWarning is an app without a shared secret, or whose newest is too old.
+// secretWarning is an app without a shared secret that Apple accepts, or whose newest
+// is too old.
 type secretWarning struct {
 	repository.AppSecret
 	Warning string `json:"warning"`
@@ -91,8 +92,10 @@ type secretWarning struct {
 
 // The warnings about secrets.
 const (
-	secretMissing = "missing"
-	secretOld     = "old"
+	secretMissing  = "missing"
+	secretRefused  = "refused"
+	secretUnproven = "unproven"
+	secretOld      = "old"
 )
 
 func (s *parts) status(ctx context.Context, known *paces, now time.Time) (*statusReport, error) {
@@ -265,6 +268,10 @@ func (s *parts) secretWarnings(ctx context.Context, now time.Time) ([]secretWarn
 		switch {
 		case a.Newest == nil:
 			warnings = append(warnings, secretWarning{a, secretMissing})
+		case a.Refused:
+			warnings = append(warnings, secretWarning{a, secretRefused})
+		case a.Unproven:
+			warnings = append(warnings, secretWarning{a, secretUnproven})
 		case age > 0 && a.Newest.Before(oldest):
 			warnings = append(warnings, secretWarning{a, secretOld})
 		}

@@ -163,8 +163,13 @@ func serversText(n int, command string, o printer) string {
 
 // text says what is wrong with the secrets of an app, and what to do.
 func (w secretWarning) text(now time.Time) string {
-	if w.Warning == secretMissing {
+	switch w.Warning {
+	case secretMissing:
 		return w.BundleID + " has none: see 'revalidator secrets add'"
+	case secretRefused:
+		return w.BundleID + ": Apple refused every one: see 'revalidator secrets add'"
+	case secretUnproven:
+		return w.BundleID + ": the one that Apple accepted is retired: see 'revalidator secrets verify'"
 	}
 	return fmt.Sprintf("%s: the newest was added %s", w.BundleID, whenAgo(*w.Newest, now))
 }
