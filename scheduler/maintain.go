@@ -2,10 +2,7 @@ package scheduler
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // MaintenanceConfig says which old rows are deleted, by the one scheduler of several
@@ -35,19 +32,6 @@ const maintenanceLease = roundTimeout + time.Minute
 
 // maintenance is the name of the loop.
 const maintenance = "delete old rows"
-
-func newPruned(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
-	pruned := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "revalidator_pruned_rows_total", Help: "Rows that this scheduler deleted because they were older than they are kept, by table.",
-	}, []string{"table"})
-	if reg == nil {
-		return pruned, nil
-	}
-	if err := reg.Register(pruned); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
-	}
-	return pruned, nil
-}
 
 // maintain deletes old rows until ctx ends, while this scheduler leads.
 func (s *Scheduler) maintain(ctx context.Context) {
@@ -82,7 +66,7 @@ func (s *Scheduler) pruneAll(ctx context.Context) error {
 				break
 			}
 			total += n
-			s.pruned.WithLabelValues(t.table).Add(float64(n))
+			s.metrics.pruned.WithLabelValues(t.table).Add(float64(n))
 			wait(ctx, m.Pause)
 		}
 		if total > 0 {
