@@ -44,10 +44,10 @@ func (d debian) install(ctx context.Context, tools []Tool) error {
 		return nil
 	}
 	if !d.allowed {
-		return fmt.Errorf("%s: %w; to install: %s", list(missing), ErrNotInstalled, advice(missing))
+		return fmt.Errorf("%s: %w; to install, run: %s", list(missing), ErrNotInstalled, advice(missing))
 	}
 	wanted := packages(missing)
-	fmt.Fprintf(d.output, "This machine has no %s: installing %s with apt-get. No service is started.\n", list(missing), strings.Join(wanted, ", "))
+	fmt.Fprintf(d.output, "Missing on this machine: %s. Installing %s with apt-get; no service is started.\n", list(missing), strings.Join(wanted, ", "))
 	err := withoutServices(d.policy, func() error {
 		if err := d.retry(ctx, "update"); err != nil {
 			return err
@@ -125,7 +125,7 @@ func advice(tools []Tool) string {
 	}
 	command := "apt-get install " + strings.Join(packages(tools), " ")
 	if inPath("apt-get") == "" {
-		return "what Debian installs with '" + command + "'"
+		return command + " (Debian; other systems name packages in other ways)"
 	}
 	return "sudo " + command
 }

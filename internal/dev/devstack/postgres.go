@@ -95,7 +95,7 @@ func findPostgres(ctx context.Context, cfg Config) (string, error) {
 	}
 	folder, err = downloadPostgres(ctx, cfg.logger())
 	if err != nil {
-		return "", fmt.Errorf("Postgres is %w and could not be downloaded (%v): install it with '%s'", ErrNotInstalled, err, advice([]Tool{ToolPostgres}))
+		return "", fmt.Errorf("Postgres is %w and could not be downloaded (%v); to install, run: %s", ErrNotInstalled, err, advice([]Tool{ToolPostgres}))
 	}
 	return folder, nil
 }

@@ -13,7 +13,7 @@ const (
 	ToolPostgres Tool = "Postgres"
 	ToolRedis    Tool = "Redis"
 	// ToolCompiler is for the race detector.
-	ToolCompiler Tool = "a C compiler"
+	ToolCompiler Tool = "C compiler"
 	// ToolChromium is for the tests of the web pages.
 	ToolChromium Tool = "Chromium"
 	ToolMake     Tool = "make"
