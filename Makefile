@@ -1,7 +1,6 @@
 # What a developer does by name. `make` alone lists it.
-# All of it needs Go; `make test` also needs a C compiler for the race detector, and
-# starts a Postgres and a Redis of its own from what is installed (Debian:
-# postgresql, redis-server). It says so where there is none.
+# All of it needs Go. `make demo` and `make test` get what else is missing, and say so:
+# on Debian as root they install it; elsewhere they do without, or say what to install.
 
 GO ?= go
 FUZZTIME ?= 1m
@@ -18,8 +17,8 @@ build: $(PROGRAMS) ## build the programs into bin/
 $(PROGRAMS):
 	$(GO) build -trimpath -o bin/$@ ./cmd/$@
 
-test: ## run every test beside a throw-away Postgres and Redis
-	$(GO) run ./cmd/devstack -- $(GO) test -race -shuffle=on -timeout 20m ./...
+test: ## run every test next to a throw-away Postgres and Redis
+	$(GO) run ./cmd/devstack --install -- $(GO) test -race -shuffle=on -timeout 20m ./...
 
 binary: revalidator ## run the tests of the command line with the built program
 	REVALIDATOR_TEST_BINARY=$(CURDIR)/bin/revalidator $(GO) run ./cmd/devstack -- $(GO) test -count=1 ./cmd/revalidator
