@@ -8,7 +8,7 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary model lint fuzz demo simulate bench faults soak clean
+.PHONY: help build $(PROGRAMS) test binary model lint fuzz interop demo simulate bench faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
+
+# Needs node and npm. The versions are those of the lock file.
+interop: ## compare verdicts about signed payloads with those of Apple's own library
+	cd internal/dev/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	REVALIDATOR_INTEROP=1 $(GO) test -count=1 -v ./internal/dev/interop
 
 # FAULTS=-short is a minute of it; see go run ./cmd/faults -h.
 faults: ## attack whole installations, and exit 1 where anything is lost or wrong

@@ -70,6 +70,7 @@ var allowed = map[string][]string{
 	"internal/dev/devstack":           {},
 	"internal/dev/e2e":                {},
 	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/dev/devstack", "internal/dev/judge", "jobs"},
+	"internal/dev/interop":            {},
 	"internal/dev/judge":              {"internal/dev/applesim"},
 	"internal/dev/model":              {"internal/claim"},
 	"internal/dev/devstack/pgtest":    {"internal/dev/devstack"},
