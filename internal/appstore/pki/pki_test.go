@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,5 +61,28 @@ func TestErrors(t *testing.T) {
 	}
 	if reason := pki.ReasonOf(errors.New("other")); reason != "" {
 		t.Errorf("got reason %s of another error", reason)
+	}
+}
+
+// TestReasonsAreDocumented compares the list with the manual.
+func TestReasonsAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/signatures.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "## Undetermined")
+	undetermined, disproved, _ := strings.Cut(after, "## Disproved")
+	for _, reason := range pki.Reasons() {
+		want := undetermined
+		if errors.Is(pki.Errorf(reason, ""), pki.ErrDisproved) {
+			want = disproved
+		}
+		if strings.Count(want, fmt.Sprintf("| `%s` |", reason)) != 1 {
+			t.Errorf("docs/signatures.md does not have %s once, in the table of its class", reason)
+		}
+	}
+	if rows := strings.Count(after, "\n| `"); rows != len(pki.Reasons()) {
+		t.Errorf("docs/signatures.md has %d reasons, want %d", rows, len(pki.Reasons()))
 	}
 }

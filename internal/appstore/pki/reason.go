@@ -100,12 +100,22 @@ const (
 	ReasonWrongTransaction Reason = "wrong_transaction"
 )
 
-// disproved lists the reasons of ErrDisproved.
-var disproved = []Reason{
-	ReasonUnsigned, ReasonTestEnvironment, ReasonNotCA, ReasonLeafIsCA, ReasonPathLength, ReasonKeyUsage,
-	ReasonChainSignature, ReasonLeafOID, ReasonIntermediateOID, ReasonCertificateRevoked, ReasonBadSignature,
-	ReasonDigest, ReasonNoCreationDate, ReasonWrongApp, ReasonWrongEnvironment, ReasonWrongTransaction,
-}
+// undetermined and disproved list the reasons of both classes.
+var (
+	undetermined = []Reason{
+		ReasonMalformed, ReasonTooLarge, ReasonUnsupportedKind, ReasonUnknownAlgorithm, ReasonUnknownRoot, ReasonUnknownExtension,
+		ReasonChainLength, ReasonNoCertificate, ReasonSigners, ReasonCertificateDates, ReasonSignedInFuture, ReasonNoSignedDate,
+		ReasonNoApp, ReasonUnknownEnvironment, ReasonRevocationUnknown,
+	}
+	disproved = []Reason{
+		ReasonUnsigned, ReasonTestEnvironment, ReasonNotCA, ReasonLeafIsCA, ReasonPathLength, ReasonKeyUsage,
+		ReasonChainSignature, ReasonLeafOID, ReasonIntermediateOID, ReasonCertificateRevoked, ReasonBadSignature,
+		ReasonDigest, ReasonNoCreationDate, ReasonWrongApp, ReasonWrongEnvironment, ReasonWrongTransaction,
+	}
+)
+
+// Reasons lists every Reason, those of ErrUndetermined first.
+func Reasons() []Reason { return slices.Concat(undetermined, disproved) }
 
 // Error says why something is not verified. It unwraps to ErrUndetermined or
 // ErrDisproved, by its reason.
