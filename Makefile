@@ -61,8 +61,8 @@ demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
 simulate: ## compare policies of when to look at a receipt (CHECK=1: fail where a target is missed)
 	$(GO) run ./cmd/simulate $(if $(CHECK),-check) $(SIMULATE)
 
-# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,runs,rate
-# chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
+# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,runs,rate,
+# signatures chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
 # RUNS=3 takes medians. OUT=FILE keeps the results; BASE=FILE compares with kept ones,
 # of the commit before, and fails where a row is more than 10 % worse.
 bench: ## measure this machine against a simple loop, and print a table of ratios

@@ -33,8 +33,11 @@ var allowed = map[string][]string{
 	"cmd/devstack": {"internal/dev/devstack", "internal/dev/devstack/pgtest"},
 	"cmd/demo":     {"internal/dev/devstack"},
 	"cmd/simulate": {"internal/dev/simulation", "internal/iap"},
-	"cmd/bench":    {"repository", "jobs", "internal/ledger", "internal/secret", "internal/dev/applesim", "internal/dev/devstack"},
-	"cmd/faults":   {"internal/dev/faults"},
+	"cmd/bench": {
+		"repository", "jobs", "internal/ledger", "internal/secret", "internal/appstore/signed", "internal/receipt",
+		"internal/dev/applesign", "internal/dev/applesim", "internal/dev/devstack", "internal/dev/interop",
+	},
+	"cmd/faults": {"internal/dev/faults"},
 
 	// The spine.
 	"scheduler":  {"jobs", "internal/claim", "internal/iap", "internal/ledger", "internal/pulse"},
