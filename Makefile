@@ -7,7 +7,7 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary model lint fuzz demo simulate bench faults soak clean
+.PHONY: help build $(PROGRAMS) test binary model lint fuzz interop demo simulate bench faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,9 +37,14 @@ fuzz: ## fuzz each target for FUZZTIME (1m)
 		targets=$$($(GO) test -list '^Fuzz' $$package); \
 		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
+
+# Needs node and npm. The versions are those of the lock file.
+interop: ## compare verdicts about signed payloads with those of Apple's own library
+	cd internal/dev/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	REVALIDATOR_INTEROP=1 $(GO) test -count=1 -v ./internal/dev/interop
 
 # FAULTS=-short is a minute of it; see go run ./cmd/faults -h.
 faults: ## attack whole installations, and exit 1 where anything is lost or wrong
@@ -55,8 +60,8 @@ demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
 simulate: ## compare policies of when to look at a receipt (CHECK=1: fail where a target is missed)
 	$(GO) run ./cmd/simulate $(if $(CHECK),-check) $(SIMULATE)
 
-# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,runs,rate
-# chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
+# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,runs,rate,
+# signatures chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
 # RUNS=3 takes medians. OUT=FILE keeps the results; BASE=FILE compares with kept ones,
 # of the commit before, and fails where a row is more than 10 % worse.
 bench: ## measure this machine against a simple loop, and print a table of ratios

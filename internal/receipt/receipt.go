@@ -1,7 +1,7 @@
 // Package receipt reads what a receipt's own bytes say, without asking Apple:
-// its kind, its app, its environment and its in-app purchase records. It
-// verifies no signature, so everything that it returns is a claim: whether
-// the receipt is genuine is for Apple, or for a check of the signature, to say.
+// its kind, its app, its environment and its in-app purchase records. What Read
+// returns is a claim: a Verifier tells whether Apple signed it, and only Apple
+// whether it is still true.
 package receipt
 
 import (
