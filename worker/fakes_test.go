@@ -161,7 +161,7 @@ type fakeStore struct {
 	secrets []ledger.SharedSecret
 	lost    bool // by the time of saving
 
-	loadErr, saveErr, markErr, pauseErr error
+	loadErr, saveErr, markErr, pauseErr, readOnly error
 
 	stuck  *ledger.App      // a paused app that has a secret to try
 	probes []ledger.Receipt // to try it with
@@ -176,6 +176,12 @@ type fakeStore struct {
 type mark struct {
 	ID       int64
 	Accepted bool
+}
+
+func (s *fakeStore) Writable(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readOnly
 }
 
 func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {

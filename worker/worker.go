@@ -95,6 +95,7 @@ type Worker struct {
 	metrics *metrics
 	odd     *oddities
 	clocks  *appleClocks
+	writes  *writeGate
 	// refusals is when a fault of ours was told last.
 	refusals seldom
 	// foreign is when a task of another installation was told last.
@@ -140,6 +141,7 @@ func New(cfg Config) (*Worker, error) {
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		clocks:   newAppleClocks(cfg),
+		writes:   newWriteGate(cfg.Store, cfg.Logger),
 		stopping: stopping,
 		stop:     stop,
 	}
@@ -149,6 +151,12 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.sources[ledger.SourceVerifyReceipt] = w.secrets
 	w.batch.beat = func() { w.loops.Beat("save outcomes") }
+	save := w.batch.do
+	w.batch.do = func(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+		saved, err := save(ctx, outcomes)
+		w.writes.heard(err)
+		return saved, err
+	}
 	return w, nil
 }
 
@@ -172,6 +180,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	present, ctx := errgroup.WithContext(ctx)
 	defer func() { _ = present.Wait() }()
 	defer w.share(ctx)()
+	w.writes.look(ctx) // before the first task
+	present.Go(func() error {
+		w.writes.watch(ctx, func() { w.loops.Beat("ask whether the database may be written") })
+		return nil
+	})
 
 	var running []*asynq.Server
 	defer func() { shutdown(running) }()
@@ -226,8 +239,11 @@ func (w *Worker) server(queue string, concurrency int) *asynq.Server {
 		ShutdownTimeout: w.cfg.ShutdownTimeout,
 		// An idle worker should find the first tasks of a run soon.
 		TaskCheckInterval: 200 * time.Millisecond,
-		// A worker that died is no fault of the receipt's.
-		IsFailure:      func(err error) bool { return !errors.Is(err, asynq.ErrLeaseExpired) },
+		// A worker that died, or a database that may not be written, is no fault of
+		// the receipt's: its task is not archived for it.
+		IsFailure: func(err error) bool {
+			return !errors.Is(err, asynq.ErrLeaseExpired) && !errors.Is(err, ledger.ErrNotWritable)
+		},
 		RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(n+1) * 5 * time.Second },
 		Logger:         queueLog{w.cfg.Logger},
 		LogLevel:       asynq.WarnLevel,

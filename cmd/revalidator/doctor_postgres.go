@@ -22,6 +22,7 @@ func (d *doctor) postgresChecks() []doctorCheck {
 		{"postgres_version", d.postgresVersion, false},
 		{"postgres_encoding", d.postgresEncoding, false},
 		{"postgres_clock", d.postgresClock, false},
+		{"postgres_writes", d.postgresWrites, false},
 		{"schema", d.schemaVersion, true},
 		{"apps", d.appsAtWork, false},
 		{"keys", d.storedSecrets, false},
@@ -76,6 +77,13 @@ func (d *doctor) postgresClock(ctx context.Context) finding {
 		return brokenBy(err)
 	}
 	return compareClocks("Postgres", server.Now, before, after)
+}
+
+func (d *doctor) postgresWrites(ctx context.Context) finding {
+	if err := d.db.Writable(ctx); err != nil {
+		return brokenBy(err)
+	}
+	return sound("its role may write")
 }
 
 func (d *doctor) schemaVersion(ctx context.Context) finding {

@@ -52,15 +52,24 @@ const (
 )
 
 // await waits until Postgres, with the tables of this version, and Redis are
-// there, as long as the settings say: services may be started in any order.
-func (s *parts) await(ctx context.Context) error {
+// there, as long as the settings say: services may be started in any order. Those
+// that store something wait until they may, too.
+func (s *parts) await(ctx context.Context, writes bool) error {
 	until := time.Now().Add(s.cfg.Start.Wait)
+	writable := func(ctx context.Context) error {
+		if !writes {
+			return nil
+		}
+		return s.db.Writable(ctx)
+	}
 	for _, store := range []struct {
 		name  string
 		ready func(context.Context) error
 	}{
-		{"postgres", s.reachDatabase}, {"schema", s.rightSchema}, {"redis", s.reachRedis}, {"clock", s.readClocks},
-		{"queue", s.ownQueue},
+		// Twice: a standby says more than its missing tables do, and the rights are
+		// those on the tables of this version.
+		{"postgres", s.reachDatabase}, {"writable", writable}, {"schema", s.rightSchema}, {"writable", writable},
+		{"redis", s.reachRedis}, {"clock", s.readClocks}, {"queue", s.ownQueue},
 	} {
 		if err := s.awaitStore(ctx, store.name, store.ready, until); err != nil {
 			return err
@@ -111,7 +120,7 @@ func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, alive web.
 		return stopped(ctx, service(ctx))
 	}
 	pages, err := web.New(web.Config{
-		Addr: s.cfg.Web.MetricsAddr, Alive: alive, Checks: s.checks(), Gatherer: reg, Logger: s.log,
+		Addr: s.cfg.Web.MetricsAddr, Alive: alive, Checks: s.writerChecks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {
 		return err

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -204,7 +206,14 @@ func (s *parts) connectRedis() error {
 	return nil
 }
 
-func (s *parts) reachRedis(ctx context.Context) error { return reach(ctx, "REDIS_URL", s.pingRedis) }
+func (s *parts) reachRedis(ctx context.Context) error {
+	err := reach(ctx, "REDIS_URL", s.pingRedis)
+	if errors.Is(err, errNoAnswer) && strings.HasPrefix(s.cfg.Redis.URL.Reveal(), "rediss:") {
+		// A Redis waits for the end of a line that the greeting of TLS does not have.
+		return fmt.Errorf("%w A port that does not speak TLS is silent, too: it wants redis:// in the place of rediss://", err)
+	}
+	return err
+}
 
 // reachTimeout is how long a service may take to answer for the first time.
 const reachTimeout = 5 * time.Second
@@ -227,17 +236,26 @@ func reach(ctx context.Context, setting string, ping func(context.Context) error
 	case err == nil || errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("no answer within %s", reachTimeout)
+		err = errNoAnswer
 	}
-	return fmt.Errorf("%w; is it running where %s says?", err, setting)
+	if nothingAnswered(err) {
+		return fmt.Errorf("%w; is it running where %s says?", err, setting)
+	}
+	return err
 }
 
-func (s *parts) pingRedis(ctx context.Context) error {
-	if err := s.redis.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach redis: %w", err)
-	}
-	return nil
+// nothingAnswered is an error of a server that is not there, as opposed to one that
+// says what is wrong.
+func nothingAnswered(err error) bool {
+	var op *net.OpError
+	var name *net.DNSError
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &name) || errors.Is(err, errNoAnswer)
 }
+
+// errNoAnswer is a server that was silent for reachTimeout.
+var errNoAnswer = fmt.Errorf("no answer within %s", reachTimeout)
+
+func (s *parts) pingRedis(ctx context.Context) error { return jobs.Reach(ctx, s.redis) }
 
 func redisClient(cfg config.Redis) (redis.UniversalClient, error) {
 	url := cfg.URL.Reveal()
@@ -398,6 +416,13 @@ func (s *parts) checks() map[string]web.Check {
 		"schema":   s.rightSchema,
 		"clock":    s.clockIsRight,
 	}
+}
+
+// writerChecks are the checks of those who store something.
+func (s *parts) writerChecks() map[string]web.Check {
+	checks := s.checks()
+	checks["writable"] = s.db.Writable
+	return checks
 }
 
 // isTerminal reports whether a person looks at the stream.

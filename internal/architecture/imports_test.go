@@ -221,7 +221,7 @@ func TestTopLevel(t *testing.T) {
 			got = append(got, name)
 		}
 	}
-	want := []string{"cmd", "internal", "jobs", "repository", "scheduler", "worker"}
+	want := []string{"cmd", "deploy", "internal", "jobs", "repository", "scheduler", "worker"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("folders at the top (-want +got):\n%s", diff)
 	}

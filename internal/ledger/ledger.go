@@ -26,6 +26,10 @@ var (
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")
+	// ErrNotWritable is a database that answers and may not be written: a standby,
+	// sessions that are read-only, or a role without the right. Other errors stand
+	// next to it.
+	ErrNotWritable = errors.New("database may not be written")
 	// ErrRefused is data that the database will never take as it is: too long,
 	// too large a number, a character that it does not have, a broken rule.
 	ErrRefused = errors.New("refused by the database")

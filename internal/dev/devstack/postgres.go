@@ -74,6 +74,23 @@ func (p *Postgres) Resume(ctx context.Context) error {
 	return nil
 }
 
+// Demote ends the server and starts it again as a standby, which can be read and not
+// written, as after a failover; pg_promote() makes it a primary again.
+func (p *Postgres) Demote(ctx context.Context) error {
+	// A fast shutdown: a crash would lose what was committed without fsync.
+	if err := p.server.stop(syscall.SIGINT); err != nil {
+		return fmt.Errorf("demote postgres: %w", err)
+	}
+	signal := filepath.Join(p.cluster.data(), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		return fmt.Errorf("demote postgres: %w", err)
+	}
+	if err := p.cluster.who.own(signal); err != nil {
+		return fmt.Errorf("demote postgres: %w", err)
+	}
+	return p.Resume(ctx)
+}
+
 // Own gives a folder to the account that the server runs as.
 func (p *Postgres) Own(folder string) error { return p.cluster.who.own(folder) }
 
@@ -225,10 +242,13 @@ func (c cluster) ready(context.Context) error {
 		return err
 	}
 	lines := strings.Split(string(text), "\n")
-	if len(lines) <= statusLine || strings.TrimSpace(lines[statusLine]) != "ready" {
-		return errors.New("postgres is starting")
+	if len(lines) > statusLine {
+		switch strings.TrimSpace(lines[statusLine]) {
+		case "ready", "standby":
+			return nil
+		}
 	}
-	return nil
+	return errors.New("postgres is starting")
 }
 
 // command gives the programs a folder that their user can read and no more of
