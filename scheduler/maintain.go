@@ -1,11 +1,14 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"revalidator/internal/clock"
 )
 
 // MaintenanceConfig says which old rows are deleted, by the one scheduler of several
@@ -24,9 +27,9 @@ type MaintenanceConfig struct {
 }
 
 func (c *MaintenanceConfig) fill() {
-	setDefault(&c.Every, 5*time.Minute)
-	setDefault(&c.Pause, 100*time.Millisecond)
-	setDefault(&c.Batch, 1000)
+	c.Every = cmp.Or(c.Every, 5*time.Minute)
+	c.Pause = cmp.Or(c.Pause, 100*time.Millisecond)
+	c.Batch = cmp.Or(c.Batch, 1000)
 }
 
 // maintenanceLease is how long maintenance waits for a scheduler that died. It is
@@ -59,7 +62,7 @@ func (s *Scheduler) maintain(ctx context.Context) {
 		if err := s.pruneAll(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Error(maintenance, "error", err)
 		}
-		wait(ctx, s.cfg.Maintenance.Every)
+		_ = clock.Sleep(ctx, s.cfg.Maintenance.Every)
 	}
 }
 
@@ -83,7 +86,7 @@ func (s *Scheduler) pruneAll(ctx context.Context) error {
 			}
 			total += n
 			s.pruned.WithLabelValues(t.table).Add(float64(n))
-			wait(ctx, m.Pause)
+			_ = clock.Sleep(ctx, m.Pause)
 		}
 		if total > 0 {
 			s.cfg.Logger.Info("old rows deleted", "table", t.table, "rows", total, "older_than", t.keep)

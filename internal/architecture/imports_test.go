@@ -37,8 +37,8 @@ var allowed = map[string][]string{
 	"cmd/faults":   {"internal/dev/faults"},
 
 	// The spine.
-	"scheduler":  {"jobs", "internal/claim", "internal/iap", "internal/ledger", "internal/pulse"},
-	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/pulse", "internal/ratelimit", "internal/secret"},
+	"scheduler":  {"jobs", "internal/claim", "internal/clock", "internal/iap", "internal/ledger", "internal/pulse"},
+	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
 	"repository": {"internal/claim", "internal/iap", "internal/ledger", "internal/secret"},
 	"jobs":       {"internal/claim"},
 
@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"internal/keyring":   {"internal/secret"},
 	"internal/ledger":    {"internal/iap"},
 	"internal/pulse":     {},
-	"internal/ratelimit": {},
+	"internal/ratelimit": {"internal/clock"},
 	"internal/receipt":   {"internal/iap"},
 	"internal/web":       {"internal/secret"},
 	"internal/secret":    {},
@@ -66,7 +66,7 @@ var allowed = map[string][]string{
 	"internal/architecture":           {},
 	"internal/dev/devstack":           {},
 	"internal/dev/e2e":                {},
-	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/dev/devstack", "internal/dev/judge", "jobs"},
+	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/clock", "internal/dev/devstack", "internal/dev/judge", "jobs"},
 	"internal/dev/judge":              {"internal/dev/applesim"},
 	"internal/dev/model":              {"internal/claim"},
 	"internal/dev/devstack/pgtest":    {"internal/dev/devstack"},
