@@ -65,6 +65,7 @@ var allowed = map[string][]string{
 	"internal/dev/simulation":         {"internal/iap"},
 	"internal/architecture":           {},
 	"internal/dev/devstack":           {},
+	"internal/dev/doctest":            {},
 	"internal/dev/e2e":                {},
 	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/clock", "internal/dev/devstack", "internal/dev/judge", "jobs"},
 	"internal/dev/judge":              {"internal/dev/applesim"},
