@@ -9,7 +9,7 @@ import (
 func TestDocsMetrics(t *testing.T) {
 	t.Parallel()
 	var counted doctest.Metrics
-	if _, err := newPruned(&counted); err != nil {
+	if _, err := newMetrics(&counted, func() bool { return false }); err != nil {
 		t.Fatal(err)
 	}
 	doctest.Part(t, "metrics.md", "scheduler", counted.Markdown(t))

@@ -206,13 +206,13 @@ func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 		return err
 	}
 	// Also where the queue is as it was: the database may have been restored.
-	released, changed, err := s.cfg.Store.FollowEpoch(ctx, epoch)
+	followed, err := s.cfg.Store.FollowEpoch(ctx, s.cfg.Queue.Epoch)
 	if err != nil {
 		return err
 	}
-	f.epoch = epoch
-	if changed && released > 0 {
-		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", released)
+	f.epoch = followed.Epoch
+	if followed.Released > 0 {
+		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", followed.Released)
 	}
 	if !isDue {
 		return nil
@@ -228,8 +228,9 @@ func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 	return s.reportSilent(ctx, now)
 }
 
-// claim claims receipts of a run, about limit of them at most.
-func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held, limit int) ([]ledger.Claim, error) {
+// claim claims receipts of a run, about limit of them at most, and of an app none
+// that is due before since.
+func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held, since map[string]time.Time, limit int) ([]ledger.Claim, error) {
 	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
@@ -241,7 +242,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held,
 	request := ledger.ClaimRequest{
 		RunID: run.ID, Owner: s.cfg.Owner, DueAfter: run.DueAfter, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease), Due: s.cfg.Dates(),
-		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Shares: shares,
+		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Since: since, Shares: shares,
 	}
 	if run.Kind == ledger.RunBackfill {
 		return s.cfg.Store.ClaimItems(ctx, request)

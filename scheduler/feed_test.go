@@ -74,7 +74,7 @@ func TestRequests(t *testing.T) {
 		}
 		first := b.store.requests[0]
 		want := ledger.ClaimRequest{
-			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
+			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{}, Since: map[string]time.Time{},
 		}
 		if diff := gocmp.Diff(want, first); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
@@ -376,6 +376,38 @@ func TestRunDoesNotWaitForItsCount(t *testing.T) {
 	})
 }
 
+// TestKeeperHearsOfALoss has a run taken over while nothing of it is claimed, so that
+// only who renews the lease hears of it: the feed ends by the next renewal.
+func TestKeeperHearsOfALoss(t *testing.T) {
+	inBubble(t, 0, nil, func(t *testing.T, b bubble) {
+		b.store.counting = make(chan struct{}) // the run does not end before
+		b.store.taken = true
+		_, err := b.Feed(t.Context(), b.mustOpen(t))
+		if !errors.Is(err, ledger.ErrLostRun) || b.elapsed() > b.cfg.Feed.OwnerLease/3+roundTimeout {
+			t.Errorf("got %v after %v, want ErrLostRun within a renewal", err, b.elapsed())
+		}
+		if b.store.ended != nil {
+			t.Errorf("it ended the run as %v, which is another's", b.store.ended)
+		}
+	})
+}
+
+// TestPagesOfARoundGoOn where the one before ended, and the next round begins with
+// the oldest again, which may have been released meanwhile.
+func TestPagesOfARoundGoOn(t *testing.T) {
+	inBubble(t, 3*pageSize, func(c *Config) { c.Feed.Depth = 2 * pageSize }, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		var got []map[string]time.Time
+		for _, r := range b.store.requests[:3] {
+			got = append(got, r.Since)
+		}
+		want := []map[string]time.Time{{}, {"com.example.reader": dueAt(pageSize)}, {}}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("from when on receipts are claimed (-want +got)\n%s", diff)
+		}
+	})
+}
+
 // TestTidiesEverySecond, however often the queue is filled.
 func TestTidiesEverySecond(t *testing.T) {
 	inBubble(t, 1, func(c *Config) { c.Window = time.Minute }, func(t *testing.T, b bubble) {
@@ -415,7 +447,7 @@ func TestFollowOutlivesALoss(t *testing.T) {
 		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
 			if tasks[0].Generation == 1 {
 				b.store.lose(true)
-				_, _, err := b.store.FollowEpoch(ctx, "another")
+				_, err := b.store.FollowEpoch(ctx, func(context.Context) (string, error) { return "another", nil })
 				return err
 			}
 			return b.queue.atOnce(ctx, tasks)

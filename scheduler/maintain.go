@@ -3,10 +3,7 @@ package scheduler
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"revalidator/internal/clock"
 )
@@ -38,19 +35,6 @@ const maintenanceLease = roundTimeout + time.Minute
 
 // maintenance is the name of the loop.
 const maintenance = "delete old rows"
-
-func newPruned(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
-	pruned := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "revalidator_pruned_rows_total", Help: "Rows that this scheduler deleted because they were older than they are kept, by table.",
-	}, []string{"table"})
-	if reg == nil {
-		return pruned, nil
-	}
-	if err := reg.Register(pruned); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
-	}
-	return pruned, nil
-}
 
 // maintain deletes old rows until ctx ends, while this scheduler leads.
 func (s *Scheduler) maintain(ctx context.Context) {
@@ -85,7 +69,7 @@ func (s *Scheduler) pruneAll(ctx context.Context) error {
 				break
 			}
 			total += n
-			s.pruned.WithLabelValues(t.table).Add(float64(n))
+			s.metrics.pruned.WithLabelValues(t.table).Add(float64(n))
 			_ = clock.Sleep(ctx, m.Pause)
 		}
 		if total > 0 {

@@ -63,10 +63,10 @@ type Config struct {
 // Scheduler opens runs at their slots, and feeds them. Its zero value is of no
 // use; see New.
 type Scheduler struct {
-	cfg    Config
-	loops  pulse.Loops
-	silent silentClaims
-	pruned *prometheus.CounterVec
+	cfg     Config
+	loops   pulse.Loops
+	silent  silentClaims
+	metrics metrics
 
 	mu sync.Mutex
 	// feeding are the runs that Run feeds. One of them may be found again when
@@ -97,11 +97,15 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Feed.OwnerLease <= 2*cfg.Feed.Tick {
 		return nil, fmt.Errorf("scheduler: the owner's lease (%s) must be longer than two ticks (%s)", cfg.Feed.OwnerLease, cfg.Feed.Tick)
 	}
-	pruned, err := newPruned(cfg.Registerer)
+	var contested func() bool
+	if cfg.Presence != nil {
+		contested = cfg.Presence.Contested
+	}
+	metrics, err := newMetrics(cfg.Registerer, contested)
 	if err != nil {
 		return nil, err
 	}
-	return &Scheduler{cfg: cfg, pruned: pruned, feeding: make(map[int64]bool)}, nil
+	return &Scheduler{cfg: cfg, metrics: metrics, feeding: make(map[int64]bool)}, nil
 }
 
 // Run opens and feeds runs until ctx ends, and returns when its goroutines

@@ -149,10 +149,21 @@ type ClaimRequest struct {
 	// Held is what is with the workers already, and counts against Ahead. A
 	// backfill finds it out for itself.
 	Held Held
+	// Since is from when on receipts of an app are looked for, where those that are due
+	// before were claimed just now. A backfill does not read it.
+	Since map[string]time.Time
 	// Shares are the parts of the rate that are in force, by Budget.String, where
 	// that is not all of it; 0 is that nobody asks now. Without Production an app
 	// waits as a whole, because that is asked first.
 	Shares map[string]float64
+}
+
+// Followed is the epoch of the queue that the database follows now, whether it is
+// another than before, and how many claims were released by that.
+type Followed struct {
+	Epoch    string
+	Changed  bool
+	Released int64
 }
 
 // slowest is the pace in bytes per second at which a request must get through,
