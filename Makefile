@@ -7,7 +7,7 @@ FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary model lint fuzz interop demo simulate bench faults soak clean
+.PHONY: help build $(PROGRAMS) test binary model docs lint fuzz interop demo simulate bench faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ lint: ## check format, go vet and staticcheck; silent where all is well
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt'ed:"; echo "$$unformatted"; exit 1; fi
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
+
+# The tests named TestDocs fail where a document is stale.
+docs: ## write the parts of docs/ again that come from the program
+	REVALIDATOR_TEST_UPDATE_DOCS=1 $(GO) run ./cmd/devstack -- $(GO) test -count=1 -p 1 -run '^TestDocs' ./...
 
 # Go fuzzes one target at a time. A found input stays in testdata/fuzz.
 fuzz: ## fuzz each target for FUZZTIME (1m)

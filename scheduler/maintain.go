@@ -1,8 +1,11 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"time"
+
+	"revalidator/internal/clock"
 )
 
 // MaintenanceConfig says which old rows are deleted, by the one scheduler of several
@@ -21,9 +24,9 @@ type MaintenanceConfig struct {
 }
 
 func (c *MaintenanceConfig) fill() {
-	setDefault(&c.Every, 5*time.Minute)
-	setDefault(&c.Pause, 100*time.Millisecond)
-	setDefault(&c.Batch, 1000)
+	c.Every = cmp.Or(c.Every, 5*time.Minute)
+	c.Pause = cmp.Or(c.Pause, 100*time.Millisecond)
+	c.Batch = cmp.Or(c.Batch, 1000)
 }
 
 // maintenanceLease is how long maintenance waits for a scheduler that died. It is
@@ -43,7 +46,7 @@ func (s *Scheduler) maintain(ctx context.Context) {
 		if err := s.pruneAll(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Error(maintenance, "error", err)
 		}
-		wait(ctx, s.cfg.Maintenance.Every)
+		_ = clock.Sleep(ctx, s.cfg.Maintenance.Every)
 	}
 }
 
@@ -67,7 +70,7 @@ func (s *Scheduler) pruneAll(ctx context.Context) error {
 			}
 			total += n
 			s.metrics.pruned.WithLabelValues(t.table).Add(float64(n))
-			wait(ctx, m.Pause)
+			_ = clock.Sleep(ctx, m.Pause)
 		}
 		if total > 0 {
 			s.cfg.Logger.Info("old rows deleted", "table", t.table, "rows", total, "older_than", t.keep)

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/config"
 	"revalidator/internal/web"
 	"revalidator/jobs"
@@ -96,7 +97,7 @@ func (s *parts) awaitStore(ctx context.Context, name string, ready func(context.
 			said = err.Error()
 			s.log.Warn("waiting", "for", name, "until", until.UTC().Truncate(time.Second), "error", err)
 		}
-		if err := pause(ctx, wait); err != nil {
+		if err := clock.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/ledger"
 )
 
@@ -109,7 +110,7 @@ func (p *program) lookOnce(ctx context.Context, look lookFunc) error {
 		return err
 	}
 	if known.measuring() {
-		if err := pause(ctx, paceTime); err != nil {
+		if err := clock.Sleep(ctx, paceTime); err != nil {
 			return err
 		}
 		if r, err = look(ctx, known); err != nil {
@@ -121,16 +122,4 @@ func (p *program) lookOnce(ctx context.Context, look lookFunc) error {
 		return err
 	}
 	return r.missing()
-}
-
-// pause returns after d, or with an error when ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

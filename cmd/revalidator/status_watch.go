@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"revalidator/internal/clock"
 )
 
 // refreshEvery is how often --watch looks.
@@ -38,7 +40,7 @@ func (p *program) watchScreen(ctx context.Context, look lookFunc) error {
 	defer func() { fmt.Fprint(p.stdout, leaveScreen+shown) }()
 	for trouble := ""; ; {
 		p.draw(shown + trouble + "\nEvery " + refreshEvery.String() + ", until Ctrl-C.\n")
-		if pause(ctx, refreshEvery) != nil {
+		if clock.Sleep(ctx, refreshEvery) != nil {
 			return nil
 		}
 		next, err := frame(ctx, look, known, o)

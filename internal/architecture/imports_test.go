@@ -40,8 +40,8 @@ var allowed = map[string][]string{
 	"cmd/faults": {"internal/dev/faults"},
 
 	// The spine.
-	"scheduler":  {"jobs", "internal/claim", "internal/iap", "internal/ledger", "internal/pulse"},
-	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/pulse", "internal/ratelimit", "internal/secret"},
+	"scheduler":  {"jobs", "internal/claim", "internal/clock", "internal/iap", "internal/ledger", "internal/pulse"},
+	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
 	"repository": {"internal/claim", "internal/iap", "internal/ledger", "internal/secret"},
 	"jobs":       {"internal/claim"},
 
@@ -57,7 +57,7 @@ var allowed = map[string][]string{
 	"internal/keyring":         {"internal/secret"},
 	"internal/ledger":          {"internal/iap"},
 	"internal/pulse":           {},
-	"internal/ratelimit":       {},
+	"internal/ratelimit":       {"internal/clock"},
 	"internal/receipt":         {"internal/appstore/pki", "internal/iap"},
 	"internal/web":             {"internal/secret"},
 	"internal/secret":          {},
@@ -71,8 +71,9 @@ var allowed = map[string][]string{
 	"internal/dev/simulation":         {"internal/iap"},
 	"internal/architecture":           {},
 	"internal/dev/devstack":           {},
+	"internal/dev/doctest":            {},
 	"internal/dev/e2e":                {},
-	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/dev/devstack", "internal/dev/judge", "jobs"},
+	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/clock", "internal/dev/devstack", "internal/dev/judge", "jobs"},
 	"internal/dev/interop":            {},
 	"internal/dev/judge":              {"internal/dev/applesim"},
 	"internal/dev/model":              {"internal/claim"},

@@ -103,8 +103,12 @@ func milliseconds(s string) (time.Time, error) {
 }
 
 // propertyList reads a flat dictionary of texts, the only shape that these
-// receipts have: { "key" = "value"; … }. A general parser would recurse as
-// deep as its input says. The errors are ErrTruncated and ErrMalformed.
+// receipts have: { "key" = "value"; … }. The errors are ErrTruncated and
+// ErrMalformed.
+//
+// howett.net/plist reads the corpus as well, but not safely: it has no bound on
+// depth, so that 256 KB of "(" take 190 MB, and it does not tell a list that is
+// cut off from one that is malformed.
 func propertyList(data []byte) (map[string]string, error) {
 	if len(data) > maxPropertyList || !utf8.Valid(data) {
 		return nil, fmt.Errorf("%w: property list: too large, or not a text", ErrMalformed)

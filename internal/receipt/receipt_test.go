@@ -233,6 +233,7 @@ func TestReadErrors(t *testing.T) {
 		"list without a sign":    {[]byte(`{"signature" = "AA" "purchase-info"}`), ErrMalformed, ""},
 		"list without its info":  {[]byte(`{"signature" = "AA";}`), ErrMalformed, purchaseInfo},
 		"huge list":              {[]byte(`{"signature" = "` + strings.Repeat("A", maxPropertyList)), ErrMalformed, "too large"},
+		"deep list":              {[]byte(`{"signature" = ` + strings.Repeat("(", maxPropertyList-99)), ErrMalformed, ""},
 		"info is no list":        {[]byte(plist(purchaseInfo, "aGVsbG8=")), ErrMalformed, purchaseInfo},
 		"bad date":               {transactionReceipt("expires-date", "soon"), ErrMalformed, "date"},
 		"bad quantity":           {transactionReceipt("quantity", "many"), ErrMalformed, ""},
