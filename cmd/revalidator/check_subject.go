@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
@@ -69,7 +68,7 @@ func recognise(data []byte, isReply bool) (subject, error) {
 		}
 		return subject{reply: reply}, err
 	}
-	info, err := readReceipt(data)
+	info, err := receipt.Parse(data)
 	if err == nil {
 		return subject{receipt: info}, nil
 	}
@@ -79,24 +78,6 @@ func recognise(data []byte, isReply bool) (subject, error) {
 		}
 	}
 	return subject{}, err
-}
-
-// readReceipt reads a receipt from base64 text, or from the bytes themselves.
-func readReceipt(data []byte) (receipt.Info, error) {
-	decoded, textErr := receipt.DecodeBase64(data)
-	if textErr == nil {
-		return receipt.Read(decoded)
-	}
-	info, err := receipt.Read(data)
-	if errors.Is(err, receipt.ErrNotAReceipt) && (isText(data) || !errors.Is(textErr, receipt.ErrNotBase64)) {
-		return info, textErr
-	}
-	return info, err
-}
-
-// isText reports whether bytes were meant to be read as letters, as base64 is.
-func isText(data []byte) bool {
-	return utf8.Valid(data) && bytes.IndexByte(data, 0) < 0
 }
 
 // storedSubject is a receipt from the database.

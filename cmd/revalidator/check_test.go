@@ -140,7 +140,7 @@ func TestCheckRefused(t *testing.T) {
 		{"nothing", exitFailure, []string{file("receipt", " \n")}},
 		{"zeros", exitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
 		{"zeros in base64", exitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
-		{"a signed transaction", exitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ9.c2ln")}},
+		{"a signed transaction", exitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
 		{"other JSON", exitFailure, []string{file("receipt", `{"hello":"world"}`)}},
 		{"cut off", exitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
 		{"a receipt as a reply", exitFailure, []string{good, "--reply"}},

@@ -64,7 +64,7 @@ func (c Config) read(r row) (iap.Receipt, *rejection) {
 		return iap.Receipt{}, refuse(ReasonUnknownApp,
 			"no app has this bundle id: add it with `revalidator apps add %s` and import again", bundleID)
 	}
-	info, err := readReceipt(r.receipt)
+	info, err := receipt.Parse(r.receipt)
 	if err != nil {
 		return iap.Receipt{}, refuse(reasonOf(err), "%v", err)
 	}
@@ -105,14 +105,6 @@ func storable(s string, limit int) bool {
 	return len(s) <= limit && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }
 
-func readReceipt(text []byte) (receipt.Info, error) {
-	data, err := receipt.DecodeBase64(text)
-	if err != nil {
-		return receipt.Info{}, err
-	}
-	return receipt.Read(data)
-}
-
 func reasonOf(err error) Reason {
 	switch {
 	case errors.Is(err, receipt.ErrEmpty):
@@ -128,7 +120,7 @@ func reasonOf(err error) Reason {
 }
 
 // object is one line of NDJSON. The receipt stays as it is written: a JSON
-// string is one of the things that DecodeBase64 reads.
+// string is one of the forms that receipt.Parse reads.
 type object struct {
 	BundleID    *string         `json:"bundle_id"`
 	CustomerRef *reference      `json:"customer_ref"`

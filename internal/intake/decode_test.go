@@ -40,7 +40,7 @@ func TestRefusedLines(t *testing.T) {
 		"swapped columns":       {line(app, strings.Repeat(good, 5), "c"), ReasonBadField, "customer_ref"},
 		"unknown app":           {line("com.example.new", "c", good), ReasonUnknownApp, "revalidator apps add com.example.new"},
 		"not base64":            {line(app, "c", "!!!!"), ReasonNotBase64, "byte 0"},
-		"JWS":                   {line(app, "c", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"), ReasonNotAReceipt, "signed transaction"},
+		"JWS":                   {line(app, "c", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.AAAA"), ReasonNotAReceipt, "signed transaction"},
 		"a picture":             {line(app, "c", "/9j/4AAQSkZJRgABAQAA"), ReasonNotAReceipt, "neither"},
 		"receipt is an object":  {`{"bundle_id":"` + app + `","customer_ref":"c","receipt":{"status":0}}`, ReasonNotAReceipt, "verifyReceipt"},
 		"cut off":               {line(app, "c", good[:40]), ReasonTruncated, "cut off"},

@@ -33,6 +33,7 @@ const (
 	KindResponse     Kind = "response"     // a reply of verifyReceipt
 	KindFragment     Kind = "fragment"     // a part of a reply
 	KindNotification Kind = "notification" // of version 1
+	KindJWS          Kind = "jws"          // in compact form, or JSON with one
 )
 
 // Entry is one file with its row of INDEX.csv.
