@@ -11,6 +11,7 @@ import (
 	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
 	"revalidator/internal/receipt"
+	"revalidator/worker"
 )
 
 // subject is what check was given: a receipt, or a saved reply.
@@ -106,6 +107,7 @@ func (s *parts) storedSubject(ctx context.Context, id int64) (subject, error) {
 		return subject{}, fmt.Errorf("check receipt %d: %w", id, err)
 	}
 	if stored.Environment != "" {
+		info.IsEnvironmentAssumed = info.IsEnvironmentAssumed && stored.AcceptedAt == nil // else Apple knows it
 		info.Environment = stored.Environment
 	}
 	return subject{receipt: info, id: id, app: stored.BundleID}, nil
@@ -135,30 +137,10 @@ func decodeSaved(data []byte) (*savedReply, error) {
 	return &savedReply{reply}, nil
 }
 
-// judge says of a saved reply what the client says of one that it got: whether
-// it is a success, and about the app.
-func (r savedReply) judge(app string) error {
-	if err := r.Err(); err != nil {
-		return err
-	}
-	switch got := r.Facts.BundleID; {
-	case got == "" && r.Code == appstore.CodeSubscriptionExpired && r.Facts.IsEmpty():
-		return nil
-	case got == "":
-		return appstore.ErrNoBundleID
-	case app != "" && app != got:
-		return &appstore.WrongAppError{Want: app, Got: got}
-	}
-	return nil
-}
-
-// report is what a saved reply says. One that names no time, as those in the
-// style of iOS 6, is judged by now.
+// report is what a worker makes of a saved reply: of the app where one was given.
 func (r savedReply) report(app string, now time.Time) (checkReport, error) {
-	err := r.judge(app)
+	conclusion, class, err := worker.JudgeSaved(r.Reply, app, now)
 	answer := newAnswerReport(appstore.Answer{Environment: r.Facts.Environment, Code: r.Code, Unknown: r.Unknown}, err)
-	if err == nil || errors.Is(err, appstore.ErrNoBundleID) {
-		answer.show(r.Facts, now)
-	}
+	answer.show(r.Facts, conclusion, class)
 	return checkReport{Answer: answer}, verdict(err)
 }
