@@ -123,7 +123,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	if subject.reply != nil {
 		report, err = subject.reply.report(o.app, now)
 	} else {
-		report, err = p.checkReceipt(ctx, parts, o, subject, now)
+		report, err = p.checkReceipt(ctx, parts, o, subject)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
+	"revalidator/worker"
 )
 
 // notAskedError is why Apple was not asked, which is another thing than that it
@@ -29,14 +29,19 @@ func verdict(err error) error {
 	var unasked *notAskedError
 	switch {
 	case errors.As(err, &status), errors.As(err, &unasked),
-		errors.Is(err, appstore.ErrWrongApp), errors.Is(err, appstore.ErrNoBundleID):
+		errors.Is(err, appstore.ErrWrongApp), isUnbelievable(err):
 		return &exitError{exitFailures, err}
 	}
 	return err
 }
 
+// isUnbelievable reports an answer that could be read whole, and is not believed.
+func isUnbelievable(err error) bool {
+	return errors.Is(err, appstore.ErrNoBundleID) || errors.Is(err, appstore.ErrNoTime) || errors.Is(err, appstore.ErrContradiction)
+}
+
 // checkReceipt says what a receipt says of itself, and then what Apple says.
-func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions, s subject, now time.Time) (checkReport, error) {
+func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions, s subject) (checkReport, error) {
 	report := checkReport{Receipt: newReceiptReport(s, parts.cfg.Apple.MaxRequestBytes)}
 	answer, err := p.ask(ctx, parts, o, s)
 	if answer.Calls == 0 {
@@ -44,9 +49,8 @@ func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions
 		return report, verdict(err)
 	}
 	report.Answer = newAnswerReport(answer, err)
-	if err == nil {
-		report.Answer.show(answer.Facts, now)
-	}
+	conclusion, class := worker.Judge(&answer.Facts, err)
+	report.Answer.show(answer.Facts, conclusion, class)
 	return report, verdict(err)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -23,17 +24,19 @@ type checkReport struct {
 // receiptReport is what a receipt says of itself. Nobody has verified it.
 type receiptReport struct {
 	// ID is that of a stored receipt, nil for a file.
-	ID                         *int64          `json:"id"`
-	Kind                       iap.ReceiptKind `json:"kind"`
-	BundleID                   string          `json:"bundle_id"`
-	Environment                iap.Environment `json:"environment"`
-	ReceiptType                string          `json:"receipt_type"`
-	ApplicationVersion         string          `json:"application_version"`
-	OriginalApplicationVersion string          `json:"original_application_version"`
-	CreationDate               *time.Time      `json:"receipt_creation_date"`
-	OriginalPurchaseDate       *time.Time      `json:"original_purchase_date"`
-	ExpirationDate             *time.Time      `json:"expiration_date"`
-	ByteSize                   int             `json:"byte_size"`
+	ID          *int64          `json:"id"`
+	Kind        iap.ReceiptKind `json:"kind"`
+	BundleID    string          `json:"bundle_id"`
+	Environment iap.Environment `json:"environment"`
+	// EnvironmentAssumed is true where the receipt does not name the environment.
+	EnvironmentAssumed         bool       `json:"environment_assumed"`
+	ReceiptType                string     `json:"receipt_type"`
+	ApplicationVersion         string     `json:"application_version"`
+	OriginalApplicationVersion string     `json:"original_application_version"`
+	CreationDate               *time.Time `json:"receipt_creation_date"`
+	OriginalPurchaseDate       *time.Time `json:"original_purchase_date"`
+	ExpirationDate             *time.Time `json:"expiration_date"`
+	ByteSize                   int        `json:"byte_size"`
 	// RequestBytes is the size of the request that asks about it.
 	RequestBytes      int64 `json:"request_bytes"`
 	FitsVerifyReceipt bool  `json:"fits_verify_receipt"`
@@ -42,12 +45,15 @@ type receiptReport struct {
 	InApp    int             `json:"in_app"`
 	Products []productReport `json:"products"`
 	Error    string          `json:"error"`
+	Warnings []string        `json:"warnings"`
 }
 
 // productReport sums up a product's records in a receipt.
 type productReport struct {
 	ProductID    string `json:"product_id"`
 	Transactions int    `json:"transactions"`
+	// TransactionID is that of a single record, empty where there are several.
+	TransactionID string `json:"transaction_id"`
 	// PurchaseDate and ExpiresDate are the latest of all records.
 	PurchaseDate *time.Time `json:"purchase_date"`
 	ExpiresDate  *time.Time `json:"expires_date"`
@@ -65,6 +71,10 @@ func newReceiptReport(s subject, maxRequest int64) *receiptReport {
 		CreationDate: orNil(i.CreationDate), OriginalPurchaseDate: orNil(i.OriginalPurchaseDate),
 		ExpirationDate: orNil(i.ExpirationDate),
 		ByteSize:       len(i.Data), RequestBytes: request, FitsVerifyReceipt: request <= maxRequest, InApp: i.InApp,
+		EnvironmentAssumed: i.IsEnvironmentAssumed, Warnings: []string{},
+	}
+	if e := iap.EnvironmentOf(i.ReceiptType); e != "" && i.Environment != "" && e != i.Environment {
+		r.Warnings = append(r.Warnings, typeWarning)
 	}
 	if s.id != 0 {
 		r.ID = &s.id
@@ -78,6 +88,10 @@ func newReceiptReport(s subject, maxRequest int64) *receiptReport {
 		p := products[t.ProductID]
 		p.ProductID = t.ProductID
 		p.Transactions++
+		p.TransactionID = cmp.Or(t.TransactionID, t.OriginalTransactionID)
+		if p.Transactions > 1 {
+			p.TransactionID = ""
+		}
 		p.PurchaseDate, p.ExpiresDate = latest(p.PurchaseDate, t.PurchaseDate), latest(p.ExpiresDate, t.ExpiresDate)
 		products[t.ProductID] = p
 	}
@@ -124,19 +138,26 @@ type answerReport struct {
 	Undated []string `json:"undated"`
 	// Unknown counts what was not known in the reply or had to be forgiven.
 	Unknown map[string]int `json:"unknown"`
+	// FailureClass is the class under which a worker records an answer that it
+	// does not accept, empty for one that it does.
+	FailureClass string   `json:"failure_class"`
+	Warnings     []string `json:"warnings"`
 }
 
 func newAnswerReport(a appstore.Answer, err error) *answerReport {
 	r := &answerReport{
 		Accepted: err == nil, Environment: a.Environment, Calls: a.Calls, Unknown: a.Unknown,
-		Subscriptions: []subscriptionReport{}, Purchases: []iap.Purchase{}, Undated: []string{},
+		Subscriptions: []subscriptionReport{}, Purchases: []iap.Purchase{}, Undated: []string{}, Warnings: []string{},
+	}
+	if a.Unknown[appstore.ReceiptTypeContradicts] > 0 {
+		r.Warnings = append(r.Warnings, typeWarning)
 	}
 	var status *appstore.StatusError
 	switch {
 	case errors.As(err, &status):
 		r.code(status.Code)
 		r.Retryable = status.Retryable
-	case err == nil, errors.Is(err, appstore.ErrWrongApp), errors.Is(err, appstore.ErrNoBundleID):
+	case err == nil, errors.Is(err, appstore.ErrWrongApp), isUnbelievable(err):
 		r.code(a.Code)
 	}
 	if err != nil {
@@ -149,17 +170,18 @@ func (r *answerReport) code(c appstore.Code) {
 	r.Code, r.Meaning = new(int(c)), c.Meaning()
 }
 
-// show adds what the facts of an answer mean. Those that name no time are
-// judged by now.
-func (r *answerReport) show(f iap.Facts, now time.Time) {
-	r.BundleID = f.BundleID
-	if f.AsOf.IsZero() {
-		f.AsOf = now.UTC()
-	} else {
-		r.AsOf = new(f.AsOf)
+// show adds what a worker concludes from the facts of an answer, or the class of
+// failure that it records in its place.
+func (r *answerReport) show(f iap.Facts, conclusion *iap.Conclusion, class string) {
+	r.FailureClass = class
+	if conclusion == nil {
+		return
 	}
-	c := iap.Derive(&f)
-	r.Subscriptions = subscriptionReports(c.Subscriptions)
-	r.Purchases = append(r.Purchases, c.Purchases...)
-	r.Undated = append(r.Undated, c.Undated...)
+	r.BundleID, r.AsOf = f.BundleID, orNil(f.AsOf)
+	r.Subscriptions = subscriptionReports(conclusion.Subscriptions)
+	r.Purchases = append(r.Purchases, conclusion.Purchases...)
+	r.Undated = append(r.Undated, conclusion.Undated...)
 }
+
+// typeWarning says that a receipt_type is of another environment than is named.
+const typeWarning = "receipt_type is of another environment than the one that is named: one of them was changed"

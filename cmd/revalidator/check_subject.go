@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/ledger"
 	"revalidator/internal/receipt"
+	"revalidator/worker"
 )
 
 // subject is what check was given: a receipt, or a saved reply.
@@ -69,7 +69,7 @@ func recognise(data []byte, isReply bool) (subject, error) {
 		}
 		return subject{reply: reply}, err
 	}
-	info, err := readReceipt(data)
+	info, err := receipt.Parse(data)
 	if err == nil {
 		return subject{receipt: info}, nil
 	}
@@ -79,24 +79,6 @@ func recognise(data []byte, isReply bool) (subject, error) {
 		}
 	}
 	return subject{}, err
-}
-
-// readReceipt reads a receipt from base64 text, or from the bytes themselves.
-func readReceipt(data []byte) (receipt.Info, error) {
-	decoded, textErr := receipt.DecodeBase64(data)
-	if textErr == nil {
-		return receipt.Read(decoded)
-	}
-	info, err := receipt.Read(data)
-	if errors.Is(err, receipt.ErrNotAReceipt) && (isText(data) || !errors.Is(textErr, receipt.ErrNotBase64)) {
-		return info, textErr
-	}
-	return info, err
-}
-
-// isText reports whether bytes were meant to be read as letters, as base64 is.
-func isText(data []byte) bool {
-	return utf8.Valid(data) && bytes.IndexByte(data, 0) < 0
 }
 
 // storedSubject is a receipt from the database.
@@ -125,6 +107,7 @@ func (s *parts) storedSubject(ctx context.Context, id int64) (subject, error) {
 		return subject{}, fmt.Errorf("check receipt %d: %w", id, err)
 	}
 	if stored.Environment != "" {
+		info.IsEnvironmentAssumed = info.IsEnvironmentAssumed && stored.AcceptedAt == nil // else Apple knows it
 		info.Environment = stored.Environment
 	}
 	return subject{receipt: info, id: id, app: stored.BundleID}, nil
@@ -154,30 +137,10 @@ func decodeSaved(data []byte) (*savedReply, error) {
 	return &savedReply{reply}, nil
 }
 
-// judge says of a saved reply what the client says of one that it got: whether
-// it is a success, and about the app.
-func (r savedReply) judge(app string) error {
-	if err := r.Err(); err != nil {
-		return err
-	}
-	switch got := r.Facts.BundleID; {
-	case got == "" && r.Code == appstore.CodeSubscriptionExpired && r.Facts.IsEmpty():
-		return nil
-	case got == "":
-		return appstore.ErrNoBundleID
-	case app != "" && app != got:
-		return &appstore.WrongAppError{Want: app, Got: got}
-	}
-	return nil
-}
-
-// report is what a saved reply says. One that names no time, as those in the
-// style of iOS 6, is judged by now.
+// report is what a worker makes of a saved reply: of the app where one was given.
 func (r savedReply) report(app string, now time.Time) (checkReport, error) {
-	err := r.judge(app)
+	conclusion, class, err := worker.JudgeSaved(r.Reply, app, now)
 	answer := newAnswerReport(appstore.Answer{Environment: r.Facts.Environment, Code: r.Code, Unknown: r.Unknown}, err)
-	if err == nil || errors.Is(err, appstore.ErrNoBundleID) {
-		answer.show(r.Facts, now)
-	}
+	answer.show(r.Facts, conclusion, class)
 	return checkReport{Answer: answer}, verdict(err)
 }

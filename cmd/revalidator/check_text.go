@@ -41,6 +41,7 @@ func (s sheet) receipt(r receiptReport) {
 	s.sentence("Receipt", "%s, %s bytes", name, humanize.Comma(int64(r.ByteSize)))
 	s.sentence("App", "%s", appText(r))
 	s.sentence("Environment", "%s", strings.TrimSpace(cmp.Or(string(r.Environment), "not named")+" "+receiptTypeText(r)))
+	s.warnings(r.Warnings)
 	s.dateIf("Created", r.CreationDate)
 	s.dateIf("App since", r.OriginalPurchaseDate)
 	s.dateIf("Valid until", r.ExpirationDate)
@@ -83,6 +84,9 @@ func appText(r receiptReport) string {
 }
 
 func receiptTypeText(r receiptReport) string {
+	if r.EnvironmentAssumed {
+		return "(assumed: the receipt names none)"
+	}
 	if r.ReceiptType == "" || r.ReceiptType == string(r.Environment) {
 		return ""
 	}
@@ -100,7 +104,13 @@ func recordsText(r receiptReport) string {
 }
 
 func productText(p productReport) string {
-	text := cmp.Or(p.ProductID, "without a product")
+	text := p.ProductID
+	if text == "" {
+		text = "without a product"
+		if p.TransactionID != "" {
+			text += ", transaction " + p.TransactionID
+		}
+	}
 	if p.Transactions > 1 {
 		text += fmt.Sprintf(", %d times", p.Transactions)
 	}
@@ -123,10 +133,12 @@ func (s sheet) answer(a answerReport) {
 		s.sentence("Apple says", "%s %s", s.paint(red, appstore.Code(*a.Code).String()), environmentText(a.Environment))
 	}
 	s.sentence("", "%s", a.Meaning)
-	if a.Code != nil && *a.Code == int(appstore.CodeOK) && !a.Accepted {
+	if a.Code != nil && !a.Accepted && (*a.Code == int(appstore.CodeOK) || *a.Code == int(appstore.CodeSubscriptionExpired)) {
 		s.sentence("But", "%s", a.Error)
 	}
 	s.retryable(a.Retryable)
+	s.sentence("Failure class", "%s", a.FailureClass)
+	s.warnings(a.Warnings)
 	s.sentence("App", "%s", a.BundleID)
 	switch {
 	case a.AsOf != nil:
@@ -139,6 +151,12 @@ func (s sheet) answer(a answerReport) {
 	}
 	if a.Accepted && len(a.Subscriptions)+len(a.Purchases)+len(a.Undated) == 0 {
 		s.sentence("Purchases", "none")
+	}
+}
+
+func (s sheet) warnings(texts []string) {
+	for _, text := range texts {
+		s.sentence("Warning", "%s", s.paint(yellow, text))
 	}
 }
 

@@ -84,6 +84,9 @@ func rejectsFile(name, input string) (*lazyFile, error) {
 	if sameFile(name, input) {
 		return nil, usage(errors.New("--rejects names the file to import, which would be lost"))
 	}
+	if err := checkNoLink(name); err != nil {
+		return nil, usage(err)
+	}
 	if there, err := os.Stat(name); err == nil && there.IsDir() {
 		return nil, usage(fmt.Errorf("--rejects: %s is a folder, want a file", name))
 	}
@@ -109,7 +112,7 @@ func sameFile(a, b string) bool {
 
 func (f *lazyFile) Write(b []byte) (int, error) {
 	if f.file == nil {
-		file, err := os.Create(f.name)
+		file, err := openRejects(f.name)
 		if err != nil {
 			return 0, err
 		}
