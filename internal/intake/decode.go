@@ -113,7 +113,7 @@ func (r row) check() *rejection {
 }
 
 // storable reports whether Postgres can keep s as a text and in an index.
-// Otherwise one line would fail its whole batch, each time anew.
+// Otherwise one line would fail its whole batch, every time.
 func storable(s string, limit int) bool {
 	return len(s) <= limit && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }

@@ -116,7 +116,7 @@ func notLines(first []byte) error {
 }
 
 // formatByStart takes an array for NDJSON too: each of its lines is refused
-// with the way to mend it.
+// with the way to fix it.
 func formatByStart(start []byte) Format {
 	if len(start) == 0 || start[0] == '{' || start[0] == '[' {
 		return NDJSON
