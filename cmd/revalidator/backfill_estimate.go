@@ -3,19 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 // backfillEstimate is what a backfill would do.
 type backfillEstimate struct {
 	Receipts int64                `json:"receipts"`
 	Counts   []ledger.FilterCount `json:"by_app_and_status"`
-	Share    percent              `json:"share"`
+	Share    terminal.Percent     `json:"share"`
 	// SecondsAlone and SecondsBeside are how long it takes at the configured
 	// rates, without and with another run beside it.
 	SecondsAlone  float64 `json:"seconds_alone"`
@@ -35,13 +35,13 @@ func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filt
 		return err
 	}
 	e := newEstimate(counts, apps, share)
-	return p.printer().print(e, e.text)
+	return p.Print(e, e.text)
 }
 
 // newEstimate adds up counts. Apps are asked about side by side, so that the
 // slowest one takes the time.
 func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) backfillEstimate {
-	e := backfillEstimate{Counts: append([]ledger.FilterCount{}, counts...), Share: percent(share), PausedApps: []string{}}
+	e := backfillEstimate{Counts: append([]ledger.FilterCount{}, counts...), Share: terminal.Percent(share), PausedApps: []string{}}
 	seconds := make(map[string]float64)
 	for _, c := range counts {
 		e.Receipts += c.Receipts
@@ -60,34 +60,31 @@ func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) 
 	return e
 }
 
-func (e backfillEstimate) text(out io.Writer) error {
+func (e backfillEstimate) text(out *terminal.Page) {
 	if e.Receipts == 0 {
-		fmt.Fprintln(out, "No receipt that Apple can be asked about meets the filters.")
-		return nil
+		out.Print("No receipt that Apple can be asked about meets the filters.\n")
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RECEIPTS\tAPP\tSTATUS")
+	table := out.Table()
+	table.Row("RECEIPTS\tAPP\tSTATUS")
 	for _, c := range e.Counts {
 		status := "no subscription known"
 		if c.Status != "" {
-			status = words(string(c.Status))
+			status = phrase.Words(string(c.Status))
 		}
 		paused := ""
 		if slices.Contains(e.PausedApps, c.BundleID) {
 			paused = " (paused)"
 		}
-		fmt.Fprintf(table, "%8s\t%s\t%s\n", count(c.Receipts), short(c.BundleID, 34)+paused, status)
+		table.Row("%8s\t%s\t%s", phrase.Count(c.Receipts), terminal.Short(c.BundleID, 34)+paused, status)
 	}
-	fmt.Fprintf(table, "%8s\tin all\n", count(e.Receipts))
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "\nAt the configured rates that takes %s alone,\nand %s with %s of them beside another run. Nothing was opened.\n",
+	table.Row("%8s\tin all", phrase.Count(e.Receipts))
+	table.End()
+	out.Printf("\nAt the configured rates that takes %s alone,\nand %s with %s of them beside another run. Nothing was opened.\n",
 		about(e.SecondsAlone), about(e.SecondsBeside), e.Share)
 	if len(e.PausedApps) > 0 {
-		fmt.Fprintln(out, "Receipts of paused apps are left for 'revalidator backfill resume'.")
+		out.Print("Receipts of paused apps are left for 'revalidator backfill resume'.\n")
 	}
-	return nil
 }
 
 // about is a time span as nobody needs it more exactly.

@@ -3,14 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 // listedBackfills is how many backfills are listed unless told otherwise.
@@ -42,10 +42,10 @@ func (p *program) backfillListCommand() *cobra.Command {
 receipts. One that is waiting is open and no process feeds it: a scheduler takes
 it over, or 'backfill resume'.`,
 		Example: "  revalidator backfill list\n  revalidator backfill list --limit 100 --json",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if limit < 1 {
-				return usage(fmt.Errorf("--limit %d: want at least 1", limit))
+				return terminal.Usage(fmt.Errorf("--limit %d: want at least 1", limit))
 			}
 			parts, err := p.open(c.Context(), needDatabase)
 			if err != nil {
@@ -61,30 +61,26 @@ it over, or 'backfill resume'.`,
 			for i, r := range runs {
 				lines[i] = newBackfillLine(r, now)
 			}
-			return p.printer().print(lines, func(out io.Writer) error { return backfillsText(out, lines) })
+			return p.Print(lines, func(out *terminal.Page) { backfillsText(out, lines) })
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", limit, "at most `n` of them")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
-func backfillsText(out io.Writer, lines []backfillLine) error {
+func backfillsText(out *terminal.Page, lines []backfillLine) {
 	if len(lines) == 0 {
-		fmt.Fprintln(out, "No backfills yet.")
-		return nil
+		out.Print("No backfills yet.\n")
+		return
 	}
-	var text strings.Builder
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RUN\tSTATE\tSTART\tSHARE\t CHOSEN\t   DONE\tCHANGED\tFAILED")
+	table := out.Annotated(func(i int) string { return filterText(lines[i].Filter) })
+	table.Row("RUN\tSTATE\tSTART\tSHARE\t CHOSEN\t   DONE\tCHANGED\tFAILED")
 	for _, l := range lines {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%7s\t%7s\t%7s\t%6s\n", l.ID, l.stateText(), when(l.StartedAt),
-			percent(l.Share), dueCount(l.Due), count(l.Done), count(l.Changed), count(l.Failed))
+		table.Row("%d\t%s\t%s\t%s\t%7s\t%7s\t%7s\t%6s", l.ID, l.stateText(), phrase.Time(l.StartedAt),
+			terminal.Percent(l.Share), phrase.CountIf(l.Due), phrase.Count(l.Done), phrase.Count(l.Changed), phrase.Count(l.Failed))
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	return annotated(out, text.String(), func(i int) string { return filterText(lines[i].Filter) })
+	table.End()
 }
 
 // stateText tells a run that waits for somebody to feed it from one that runs.
@@ -92,7 +88,7 @@ func (l backfillLine) stateText() string {
 	if l.State == ledger.RunRunning && !l.Fed {
 		return "waiting"
 	}
-	return words(string(l.State))
+	return phrase.Words(string(l.State))
 }
 
 // filterText is a stored filter for a person.
@@ -112,8 +108,8 @@ func filterText(stored json.RawMessage) string {
 	}
 	add("app", f.BundleIDs...)
 	add("customer", f.CustomerRefs...)
-	add("status", texts(f.Statuses)...)
-	add("state", texts(f.States)...)
+	add("status", terminal.Texts(f.Statuses)...)
+	add("state", terminal.Texts(f.States)...)
 	add("last result", f.LastResults...)
 	add("checked before", timeText(f.CheckedBefore))
 	add("expiring from", timeText(f.ExpiresFrom))
@@ -132,5 +128,5 @@ func timeText(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return when(t)
+	return phrase.Time(t)
 }

@@ -12,6 +12,7 @@ import (
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 // notAskedError is why Apple was not asked, which is another thing than that it
@@ -30,7 +31,7 @@ func verdict(err error) error {
 	switch {
 	case errors.As(err, &status), errors.As(err, &unasked),
 		errors.Is(err, appstore.ErrWrongApp), errors.Is(err, appstore.ErrNoBundleID):
-		return &exitError{exitFailures, err}
+		return terminal.Failures(err)
 	}
 	return err
 }
@@ -67,7 +68,7 @@ func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s subje
 		}
 	}
 	if app != nil && app.PausedAt != nil {
-		p.note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, ledger.PauseReason(app.PausedCode, app.PausedText))
+		p.Note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, ledger.PauseReason(app.PausedCode, app.PausedText))
 	}
 	request := appstore.Request{
 		BundleID: bundleID, Environment: o.environment, Receipt: memory(s.receipt.Data),
@@ -131,7 +132,7 @@ func (p *program) secretsFor(ctx context.Context, parts *parts, bundleID string)
 	if err != nil || len(stored) > 0 {
 		return stored, err
 	}
-	if isTerminal(p.stdin) {
+	if terminal.IsTerminal(p.In) {
 		return p.typedSecret(ctx, bundleID)
 	}
 	return nil, &notAskedError{fmt.Sprintf("there is no shared secret for %s: give one with --secret-file, or store it with 'revalidator secrets add' and set DATABASE_URL and REVALIDATOR_KEYS", bundleID)}
@@ -139,7 +140,7 @@ func (p *program) secretsFor(ctx context.Context, parts *parts, bundleID string)
 
 // typedSecret asks for the secret, which a person need not have.
 func (p *program) typedSecret(ctx context.Context, bundleID string) ([]secret.Value, error) {
-	line, err := p.askHidden(ctx, fmt.Sprintf("Shared secret of %s (Enter: go without): ", bundleID))
+	line, err := p.AskHidden(ctx, fmt.Sprintf("Shared secret of %s (Enter: go without): ", bundleID))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 )
 
 // expectation is what an independent script found in a receipt or a reply.
@@ -160,8 +161,8 @@ func TestCheckCorpusReceipts(t *testing.T) {
 		}
 		o := people.run(t, "check", f.Path, "--secret-file", secret, "--app", f.want.BundleID)
 		if f.want.Malformed {
-			if o.code != exitFailure || o.stdout != "" {
-				t.Errorf("%s: got exit code %d, want %d for a broken receipt", f.File, o.code, exitFailure)
+			if o.code != terminal.ExitFailure || o.stdout != "" {
+				t.Errorf("%s: got exit code %d, want %d for a broken receipt", f.File, o.code, terminal.ExitFailure)
 			}
 			continue
 		}

@@ -41,13 +41,13 @@ func (p *program) checkSubject(ctx context.Context, parts *parts, o checkOptions
 		return subject{}, fmt.Errorf("check %s: %w", o.file, err)
 	}
 	if s.reply != nil && !o.reply {
-		p.note("that is a reply of verifyReceipt, not a receipt: it is read as with --reply")
+		p.Note("that is a reply of verifyReceipt, not a receipt: it is read as with --reply")
 	}
 	return s, nil
 }
 
 func (p *program) readInput(ctx context.Context, name string) ([]byte, error) {
-	input, _, err := p.openInput(ctx, name)
+	input, _, err := p.OpenInput(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"revalidator/internal/clock"
 	"revalidator/internal/iap"
+	"revalidator/internal/phrase"
 )
 
 // clocks are the clocks of a process; nil where it needs no database.
@@ -123,7 +124,7 @@ func (s *parts) explainClocks(ctx context.Context, receipts []receiptExplanation
 		for _, c := range wrong {
 			if c.Environment == cmp.Or(r.Environment, iap.Production) {
 				receipts[i].Obstacles = append(r.Obstacles, fmt.Sprintf("clock wrong: since %s %s. Nothing but one check a minute is asked until it is set.",
-					when(c.HeldSince), c.text()))
+					phrase.Time(c.HeldSince), c.text()))
 			}
 		}
 	}

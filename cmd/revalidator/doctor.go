@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/config"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) doctorCommand() *cobra.Command {
@@ -31,11 +32,11 @@ Exit code 1 says that there is a failure, which keeps receipts from being asked
 about or will lose data. Warnings alone are exit code 0, such as an app that
 somebody has paused.`,
 		Example: "  revalidator doctor\n  revalidator doctor --json | jq '.checks[] | select(.state != \"ok\")'",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := config.Load(p.environ)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			d := &doctor{parts: &parts{cfg: cfg, log: p.logger(cfg.Log)}, now: time.Now, offline: offline}
 			defer d.close()
@@ -46,7 +47,7 @@ somebody has paused.`,
 			return p.printDiagnosis(diagnosis)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.Flags().BoolVar(&offline, "offline", false, "do not ask Apple")
 	return c
 }
@@ -138,7 +139,7 @@ func closedGate(groups [][]doctorCheck, findings [][]finding) string {
 func examineGroup(ctx context.Context, checks []doctorCheck, blocked string) []finding {
 	var findings []finding
 	for _, c := range checks {
-		f := finding{State: severitySkipped, Text: "see " + words(blocked) + " above"}
+		f := finding{State: severitySkipped, Text: "see " + phrase.Words(blocked) + " above"}
 		if blocked == "" {
 			f = c.look(ctx)
 		}
@@ -172,8 +173,7 @@ func newDiagnosis(findings []finding) diagnosis {
 
 // printDiagnosis prints the result. Its error says that a check failed.
 func (p *program) printDiagnosis(d diagnosis) error {
-	o := p.printer()
-	if err := o.print(d, func(out io.Writer) error { return d.text(out, o) }); err != nil {
+	if err := p.Print(d, d.text); err != nil {
 		return err
 	}
 	if d.Failures > 0 {
@@ -184,23 +184,20 @@ func (p *program) printDiagnosis(d diagnosis) error {
 
 // text is the diagnosis for people: a line for each check, and below it what to
 // do.
-func (d diagnosis) text(out io.Writer, o printer) error {
+func (d diagnosis) text(out *terminal.Page) {
 	const indent = 27
-	colors := map[severity]string{severityOK: green, severityWarning: yellow, severityFailure: red}
+	colors := map[severity]string{severityOK: terminal.Green, severityWarning: terminal.Yellow, severityFailure: terminal.Red}
 	for _, f := range d.Checks {
 		state := fmt.Sprintf("%-7s", f.State)
 		if color := colors[f.State]; color != "" {
-			state = o.paint(color, state)
+			state = out.Paint(color, state)
 		}
-		text := indented(strings.Fields(f.Text), indent, 80)[indent:]
+		text := terminal.Wrap(indent, strings.Fields(f.Text)...)[indent:]
 		if f.Mend != "" {
-			text += indented(strings.Fields("-> "+f.Mend), indent, 80)
+			text += terminal.Wrap(indent, strings.Fields("-> "+f.Mend)...)
 		}
-		if _, err := fmt.Fprintf(out, "%s  %-18s%s", state, words(f.Check), text); err != nil {
-			return err
-		}
+		out.Printf("%s  %-18s%s", state, phrase.Words(f.Check), text)
 	}
-	return nil
 }
 
 // sound, doubtful and broken are findings.
@@ -244,12 +241,4 @@ func compareClocks(service string, theirs, before, after time.Time) finding {
 		return doubtful(mend, "%s is %s this machine by %s", service, direction, away)
 	}
 	return sound("as on this machine")
-}
-
-// names is a list for a sentence: the first ten, and how many more there are.
-func names(all []string) string {
-	if more := len(all) - mostLines; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(all[:mostLines], ", "), more)
-	}
-	return strings.Join(all, ", ")
 }

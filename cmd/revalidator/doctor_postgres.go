@@ -10,6 +10,7 @@ import (
 
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
 )
 
 // leastPostgres is the oldest version that the schema works with, as Postgres
@@ -112,9 +113,9 @@ func (d *doctor) appsAtWork(ctx context.Context) finding {
 	switch {
 	case wanting:
 		return broken("add a shared secret that Apple accepts with 'revalidator secrets add --app BUNDLE_ID'; the app then goes on by itself",
-			"%d, of them paused: %s", len(apps), names(paused))
+			"%d, of them paused: %s", len(apps), phrase.List(paused))
 	case len(paused) > 0:
-		return doubtful("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), names(paused))
+		return doubtful("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), phrase.List(paused))
 	}
 	return sound("%d enabled", len(apps))
 }
@@ -131,7 +132,7 @@ func (d *doctor) storedSecrets(ctx context.Context) finding {
 	closed := unreadable(d.keys, secrets)
 	if len(closed) > 0 {
 		return broken("give the keys that they were stored with in REVALIDATOR_KEYS, or add the secrets again",
-			"%d of %d stored secrets do not open: %s", len(closed), len(secrets), names(closed))
+			"%d of %d stored secrets do not open: %s", len(closed), len(secrets), phrase.List(closed))
 	}
 	return sound("open all %d stored secrets", len(secrets))
 }
@@ -153,7 +154,7 @@ func (d *doctor) missingSecrets(ctx context.Context) finding {
 	case err != nil:
 		return brokenBy(err)
 	case len(missing) > 0:
-		return broken("run 'revalidator secrets add --app BUNDLE_ID'", "none for %s", names(missing))
+		return broken("run 'revalidator secrets add --app BUNDLE_ID'", "none for %s", phrase.List(missing))
 	}
 	return sound("one for every app")
 }
@@ -165,11 +166,11 @@ func (d *doctor) oldSecrets(ctx context.Context) finding {
 		return brokenBy(err)
 	case len(old) > 0:
 		return doubtful("make a new one in App Store Connect and run 'revalidator secrets add'; REVALIDATOR_SECRET_AGE sets the age",
-			"older than %s: %s", days(d.cfg.Keys.SecretAge), names(old))
+			"older than %s: %s", phrase.Days(d.cfg.Keys.SecretAge), phrase.List(old))
 	case d.cfg.Keys.SecretAge == 0:
 		return sound("not looked at: REVALIDATOR_SECRET_AGE is 0")
 	}
-	return sound("none older than %s", days(d.cfg.Keys.SecretAge))
+	return sound("none older than %s", phrase.Days(d.cfg.Keys.SecretAge))
 }
 
 // warned lists the apps with a warning about their secrets.
@@ -191,25 +192,25 @@ func (d *doctor) overdue(ctx context.Context) finding {
 		return brokenBy(err)
 	case due.OverdueSince != nil:
 		return doubtful("see 'revalidator status'; more time (REVALIDATOR_RUN_WINDOW) or a higher rate ('revalidator apps set') gets more done",
-			"receipts are due since %s, and the run of %s should have done them", when(*due.Oldest), when(*due.OverdueSince))
+			"receipts are due since %s, and the run of %s should have done them", phrase.Time(*due.Oldest), phrase.Time(*due.OverdueSince))
 	}
 	return sound("nothing")
 }
 
 // nextChecks looks for live subscriptions that would stay as they are for ever.
 func (d *doctor) nextChecks(ctx context.Context) finding {
-	found, err := d.db.UnscheduledSubscriptions(ctx, d.now(), mostLines+1)
+	found, err := d.db.UnscheduledSubscriptions(ctx, d.now(), phrase.Most+1)
 	switch {
 	case err != nil:
 		return brokenBy(err)
 	case len(found) == 0:
 		return sound("every live subscription past its expiry has one")
 	}
-	ids := make([]string, 0, mostLines)
-	for _, k := range found[:min(len(found), mostLines)] {
+	ids := make([]string, 0, phrase.Most)
+	for _, k := range found[:min(len(found), phrase.Most)] {
 		ids = append(ids, k.BundleID+" "+k.OriginalTransactionID)
 	}
-	if len(found) > mostLines {
+	if len(found) > phrase.Most {
 		ids = append(ids, "and more")
 	}
 	return broken("run 'revalidator explain ID' for one of them, 'revalidator receipts recheck' for its receipts, and report it",
@@ -251,7 +252,7 @@ func (d *doctor) orphanedRuns(ctx context.Context) finding {
 		}
 	}
 	if len(orphans) > 0 {
-		return doubtful("start 'revalidator scheduler', which takes it over", "no process feeds run %s", names(orphans))
+		return doubtful("start 'revalidator scheduler', which takes it over", "no process feeds run %s", phrase.List(orphans))
 	}
 	return sound("%d running", running)
 }
@@ -273,7 +274,7 @@ func (d *doctor) lastRun(ctx context.Context) finding {
 		return brokenBy(err)
 	}
 	if run.Failed < failedReceipts || float64(run.Failed) < failedShare*float64(run.Done) {
-		return sound("%s of %s receipts failed", count(run.Failed), count(run.Done))
+		return sound("%s of %s receipts failed", phrase.Count(run.Failed), phrase.Count(run.Done))
 	}
 	failures, err := d.db.RunFailures(ctx, run.ID)
 	if err != nil {
@@ -281,10 +282,10 @@ func (d *doctor) lastRun(ctx context.Context) finding {
 	}
 	classes := make([]string, len(failures))
 	for i, f := range failures {
-		classes[i] = fmt.Sprintf("%s (%s)", words(f.Class), count(f.Answers))
+		classes[i] = fmt.Sprintf("%s (%s)", phrase.Words(f.Class), phrase.Count(f.Answers))
 	}
 	return doubtful("see 'revalidator explain' of one of them ('revalidator receipts list') for what each failure means",
-		"%s of %s receipts of run %d failed, with %s", count(run.Failed), count(run.Done), run.ID, names(classes))
+		"%s of %s receipts of run %d failed, with %s", phrase.Count(run.Failed), phrase.Count(run.Done), run.ID, phrase.List(classes))
 }
 
 // stoppedQuarantine is a failure where the quarantining of an app is stopped: a
@@ -315,9 +316,9 @@ func (d *doctor) stoppedQuarantine(ctx context.Context) finding {
 // were quarantined before.
 func stopText(s ledger.QuarantineStop) string {
 	text := fmt.Sprintf("%s since %s: %s of %s good receipts had the failure %q within the last day",
-		s.BundleID, when(s.Since), count(s.Accused), count(s.Checked), words(s.Class))
+		s.BundleID, phrase.Time(s.Since), phrase.Count(s.Accused), phrase.Count(s.Checked), phrase.Words(s.Class))
 	if s.Quarantined > 0 {
-		text += fmt.Sprintf("; quarantined for it since %s: %s", when(s.Since.Add(-24*time.Hour)), count(s.Quarantined))
+		text += fmt.Sprintf("; quarantined for it since %s: %s", phrase.Time(s.Since.Add(-24*time.Hour)), phrase.Count(s.Quarantined))
 	}
 	return text
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+
+	"revalidator/internal/terminal"
 )
 
 // queueChecks need both Postgres and Redis.
@@ -27,7 +29,7 @@ func (d *doctor) ownedQueue(ctx context.Context) finding {
 		return broken("set REDIS_URL to a Redis of this database's own; or, where it takes the place of the other one, "+
 			"stop all programs of that one and run 'revalidator queue adopt'", "Redis holds the queue of another %s; this is %s", o.Owner, o.Installation)
 	}
-	return sound("%s", o.text(printer{}))
+	return sound("%s", o.text(new(terminal.Page)))
 }
 
 // oneServer looks for a copy of the whole server, which shares the queue.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"revalidator/internal/phrase"
 	"revalidator/jobs"
 )
 
@@ -137,10 +138,10 @@ func (d *doctor) appleDistress(ctx context.Context) finding {
 		name := b.name()
 		switch {
 		case b.HeldBackSince != nil:
-			held = append(held, name+", for "+words(b.HeldBackFor))
+			held = append(held, name+", for "+phrase.Words(b.HeldBackFor))
 			bySize = bySize || b.Size != ""
 		case b.BlockedUntil != nil:
-			blocked = append(blocked, fmt.Sprintf("%s until %s", name, when(*b.BlockedUntil)))
+			blocked = append(blocked, fmt.Sprintf("%s until %s", name, phrase.Time(*b.BlockedUntil)))
 		case b.Unreadable:
 			return doubtful("see who else writes to this Redis: give revalidator one of its own", "what Redis holds of failures for %s is not readable", name)
 		default:
@@ -150,16 +151,16 @@ func (d *doctor) appleDistress(ctx context.Context) finding {
 	switch {
 	case bySize:
 		return doubtful("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and go on by themselves",
-			"calls are held back for %s", names(held))
+			"calls are held back for %s", phrase.List(held))
 	case len(held) > 0:
 		return doubtful("nothing, if Apple is failing: it is probed, and goes on by itself; "+
 			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
-			"calls are held back for %s", names(held))
+			"calls are held back for %s", phrase.List(held))
 	case len(blocked) > 0:
 		return doubtful("nothing, if it is not long: calls go on by themselves; lower the rate with 'revalidator apps set' where it comes again",
-			"Apple wants no calls (HTTP 429) for %s", names(blocked))
+			"Apple wants no calls (HTTP 429) for %s", phrase.List(blocked))
 	case len(slowed) > 0:
-		return doubtful("nothing: the rate creeps back by itself", "Apple is asked less for %s", names(slowed))
+		return doubtful("nothing: the rate creeps back by itself", "Apple is asked less for %s", phrase.List(slowed))
 	}
 	return sound("none is seen: every app has its rate")
 }

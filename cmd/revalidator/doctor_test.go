@@ -21,6 +21,7 @@ import (
 	"revalidator/internal/config"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/pgtest"
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -120,77 +121,77 @@ func TestDoctorFinds(t *testing.T) {
 		want     map[string]string
 		wantCode int
 	}{
-		{"nothing", func(*testing.T, *session) {}, nil, exitOK},
+		{"nothing", func(*testing.T, *session) {}, nil, terminal.ExitOK},
 		{"no Postgres", func(_ *testing.T, s *session) {
 			s.set("DATABASE_URL", "postgres://u:hunter2@"+closedPort+"/x?sslmode=disable")
-		}, withPostgres("failure"), exitFailure},
-		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), exitFailure},
+		}, withPostgres("failure"), terminal.ExitFailure},
+		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), terminal.ExitFailure},
 		{"no Redis", func(_ *testing.T, s *session) { s.set("REDIS_URL", "redis://:hunter2@"+closedPort+"/0") }, map[string]string{
 			"redis": "failure", "redis_version": "skipped", "redis_clock": "skipped", "redis_eviction": "skipped",
 			"redis_memory": "skipped", "apple_distress": "skipped", "workers": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
-		}, exitFailure},
+		}, terminal.ExitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
-		}, exitFailure},
+		}, terminal.ExitFailure},
 		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
 			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
-		}, exitFailure},
-		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, exitFailure},
+		}, terminal.ExitFailure},
+		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, terminal.ExitFailure},
 		{"another installation's Redis, and no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
-			map[string]string{"apps": "warning", "queue_owner": "failure", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped"}, exitFailure},
-		{"a copy of the server", func(t *testing.T, s *session) { s.copyRuns(t) }, map[string]string{"queue_servers": "warning"}, exitOK},
+			map[string]string{"apps": "warning", "queue_owner": "failure", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped"}, terminal.ExitFailure},
+		{"a copy of the server", func(t *testing.T, s *session) { s.copyRuns(t) }, map[string]string{"queue_servers": "warning"}, terminal.ExitOK},
 		{"a claim without its task", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE receipts SET claimed_until = now() + interval '10 min' WHERE id = 1`)
-		}, map[string]string{"claims": "warning"}, exitOK},
+		}, map[string]string{"claims": "warning"}, terminal.ExitOK},
 		{"app without secret", func(t *testing.T, s *session) { s.must(t, "apps", "add", "com.example.new") },
-			map[string]string{"secrets": "failure"}, exitFailure},
+			map[string]string{"secrets": "failure"}, terminal.ExitFailure},
 		{"paused app", func(t *testing.T, s *session) { s.must(t, "apps", "pause", readerApp, "--reason", "a move") },
-			map[string]string{"apps": "warning"}, exitOK},
+			map[string]string{"apps": "warning"}, terminal.ExitOK},
 		{"app whose secret was refused", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = 'shared_secret_refused' WHERE bundle_id = '`+readerApp+`'`)
-		}, map[string]string{"apps": "failure"}, exitFailure},
-		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, exitFailure},
-		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, exitFailure},
+		}, map[string]string{"apps": "failure"}, terminal.ExitFailure},
+		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, terminal.ExitFailure},
+		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, terminal.ExitFailure},
 		{"old secrets", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE shared_secrets SET created_at = now() - interval '91 days'`)
 		},
-			map[string]string{"secret_age": "warning"}, exitOK},
+			map[string]string{"secret_age": "warning"}, terminal.ExitOK},
 		{"age of no interest", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE shared_secrets SET created_at = now() - interval '91 days'`)
 			s.set("REVALIDATOR_SECRET_AGE", "0")
-		}, nil, exitOK},
+		}, nil, terminal.ExitOK},
 		{"overdue", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE receipts SET next_check_at = now() - interval '10 years'`)
 		},
-			map[string]string{"overdue": "warning"}, exitOK},
-		{"a run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(400, 20)) }, map[string]string{"last_run": "warning"}, exitOK},
-		{"a run of which few failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(401, 20)) }, nil, exitOK},
-		{"a small run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(19, 19)) }, nil, exitOK},
+			map[string]string{"overdue": "warning"}, terminal.ExitOK},
+		{"a run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(400, 20)) }, map[string]string{"last_run": "warning"}, terminal.ExitOK},
+		{"a run of which few failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(401, 20)) }, nil, terminal.ExitOK},
+		{"a small run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(19, 19)) }, nil, terminal.ExitOK},
 		{"quarantining stopped", func(t *testing.T, s *session) { s.exec(t, stoppedQuarantine) },
-			map[string]string{"quarantine": "failure"}, exitFailure},
+			map[string]string{"quarantine": "failure"}, terminal.ExitFailure},
 		{"quarantining stopped, and resumed by a person", func(t *testing.T, s *session) {
 			s.exec(t, stoppedQuarantine)
 			s.must(t, "apps", "resume", readerApp, "--quarantine")
-		}, nil, exitOK},
+		}, nil, terminal.ExitOK},
 		{"evicting Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory-policy", "allkeys-lru") },
-			map[string]string{"redis_eviction": "failure"}, exitFailure},
+			map[string]string{"redis_eviction": "failure"}, terminal.ExitFailure},
 		{"full Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory", "1100000") },
-			map[string]string{"redis_memory": "warning"}, exitOK},
+			map[string]string{"redis_memory": "warning"}, terminal.ExitOK},
 		{"no scheduler", func(t *testing.T, s *session) { s.services["scheduler"].stop(t) },
-			map[string]string{"schedulers": "failure"}, exitFailure},
+			map[string]string{"schedulers": "failure"}, terminal.ExitFailure},
 		{"no worker", func(t *testing.T, s *session) { s.services["worker"].stop(t) },
-			map[string]string{"workers": "failure"}, exitFailure},
+			map[string]string{"workers": "failure"}, terminal.ExitFailure},
 		{"no App Store", func(_ *testing.T, s *session) {
 			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
-		}, map[string]string{"apple_sandbox": "failure"}, exitFailure},
+		}, map[string]string{"apple_sandbox": "failure"}, terminal.ExitFailure},
 		{"no App Store, and not asked", func(_ *testing.T, s *session) {
 			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
-		}, map[string]string{"apple_production": "skipped", "apple_sandbox": "skipped"}, exitOK},
+		}, map[string]string{"apple_production": "skipped", "apple_sandbox": "skipped"}, terminal.ExitOK},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -298,7 +299,7 @@ func TestDoctorClock(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &program{stderr: io.Discard}
+		p := &program{Terminal: terminal.Terminal{Err: io.Discard}}
 		d := &doctor{
 			parts: &parts{cfg: cfg, log: p.logger(cfg.Log)}, offline: true,
 			now: func() time.Time { return time.Now().Add(ahead) },
@@ -321,8 +322,8 @@ func TestDoctorTroubled(t *testing.T) {
 	t.Parallel()
 	s := &session{}
 	s.set("REDIS_URL", "redis://"+closedPort)
-	if o := s.run(t, "doctor", "--offline"); o.code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailure)
+	if o := s.run(t, "doctor", "--offline"); o.code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailure)
 	}
 	full := newSession(t)
 	s.set("DATABASE_URL", full.get("DATABASE_URL"))
@@ -331,8 +332,8 @@ func TestDoctorTroubled(t *testing.T) {
 	full.must(t, "apps", "add", readerApp)
 	s.run(t, "doctor", "--offline")
 	s.set("REVALIDATOR_APPLE_TIMEOUT", "soon")
-	if o := s.run(t, "doctor"); o.code != exitUsage {
-		t.Errorf("exit code with a wrong setting: got %d, want %d", o.code, exitUsage)
+	if o := s.run(t, "doctor"); o.code != terminal.ExitUsage {
+		t.Errorf("exit code with a wrong setting: got %d, want %d", o.code, terminal.ExitUsage)
 	}
 	checkWidth(t, results(s.transcript.String()))
 	golden(t, "doctor-troubled.txt", serverFigures.ReplaceAllString(s.transcript.String(), "${1}<figure>"))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -49,22 +50,22 @@ once with --after: no event appears later below one that was printed. With
 --json each line is a document with the state before and after the change.
 
 The types are:
-` + indented(typeNames(), 2, 80),
+` + terminal.Wrap(2, typeNames()...),
 		Example: `  revalidator events tail
   revalidator events tail --follow --json --after 1042
   revalidator events tail --since 24h --type refunded,expired`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if t.query.Since, err = timeOrAgo("--since", t.since, time.Now()); err != nil {
-				return usage(err)
+			if t.query.Since, err = terminal.TimeOrAgo("--since", t.since, time.Now()); err != nil {
+				return terminal.Usage(err)
 			}
 			if t.query.Types, err = eventTypes(types); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			t.resumes = c.Flags().Changed("after")
 			if err := t.validate(c.Flags().Changed("last")); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			return p.tailEvents(c.Context(), t)
 		},
@@ -75,7 +76,7 @@ The types are:
 	c.Flags().IntVarP(&t.newest, "last", "n", 20, "how `many` of the last events, where no beginning is given")
 	c.Flags().StringVar(&t.query.BundleID, "app", "", "only of the app with the `bundle id`")
 	c.Flags().StringSliceVar(&types, "type", nil, "only of the `types`, separated by commas")
-	c.Flags().BoolVar(&p.asJSON, "json", false, "print one JSON document per event, each on a line of its own")
+	c.Flags().BoolVar(&p.JSON, "json", false, "print one JSON document per event, each on a line of its own")
 	return c
 }
 
@@ -127,7 +128,7 @@ func (p *program) tailEvents(ctx context.Context, t tail) error {
 	}
 	defer parts.close()
 	// So long ago by the clock that events are dated by.
-	if t.query.Since, err = timeOrAgo("--since", t.since, parts.appleTime()); err != nil {
+	if t.query.Since, err = terminal.TimeOrAgo("--since", t.since, parts.appleTime()); err != nil {
 		return err
 	}
 	// Before the first look, so that nothing is written unheard between the two.
@@ -137,7 +138,7 @@ func (p *program) tailEvents(ctx context.Context, t tail) error {
 		heard, stop = parts.db.ListenForEvents()
 		defer stop()
 	}
-	out := eventPrinter{printer: p.printer()}
+	out := eventPrinter{terminal: &p.Terminal}
 	err = p.firstEvents(ctx, parts.db, &t, &out)
 	switch {
 	case t.follow && ctx.Err() != nil:
@@ -169,7 +170,7 @@ func (p *program) firstEvents(ctx context.Context, db *repository.DB, t *tail, o
 	}
 	t.query.After = next
 	if len(events) == 0 && !t.follow {
-		p.note("no events: they come with what a run finds changed, or choose others")
+		p.Note("no events: they come with what a run finds changed, or choose others")
 	}
 	return out.print(events)
 }
@@ -211,7 +212,7 @@ func (p *program) followEvents(ctx context.Context, db *repository.DB, q reposit
 		case out.failed:
 			return err
 		case err != nil && !troubled:
-			p.note("%v; trying again until it is back", err)
+			p.Note("%v; trying again until it is back", err)
 		}
 		troubled = err != nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -97,8 +98,8 @@ func TestEventsTailFollow(t *testing.T) {
 		t.Fatal("the run changed nothing")
 	}
 	eventually(t, "every event is printed", func() bool { return tail.stdout.text() == all })
-	if code := tail.stop(t); code != exitOK {
-		t.Errorf("exit code after Ctrl-C: got %d, want %d\n%s", code, exitOK, tail.stderr.text())
+	if code := tail.stop(t); code != terminal.ExitOK {
+		t.Errorf("exit code after Ctrl-C: got %d, want %d\n%s", code, terminal.ExitOK, tail.stderr.text())
 	}
 }
 

@@ -5,12 +5,14 @@ import (
 	"fmt"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
 // eventPrinter prints events as they come, each on a line of its own.
 type eventPrinter struct {
-	printer
+	terminal *terminal.Terminal
 	// hasHead is whether the names of the columns were printed, failed whether
 	// nobody reads what is printed any more.
 	hasHead, failed bool
@@ -30,8 +32,8 @@ func (o *eventPrinter) print(events []repository.EventDetails) error {
 }
 
 func (o *eventPrinter) one(e repository.EventDetails) error {
-	if o.json {
-		encoder := json.NewEncoder(o.out)
+	if o.terminal.JSON {
+		encoder := json.NewEncoder(o.terminal.Out)
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(e)
 	}
@@ -41,15 +43,15 @@ func (o *eventPrinter) one(e repository.EventDetails) error {
 		o.hasHead = true
 	}
 	text += fmt.Sprintf(eventLine, fmt.Sprint(e.ID), e.RecordedAt.UTC().Format("01-02 15:04"),
-		eventText(e), short(e.ProductID, 16), short(e.OriginalTransactionID, 18))
-	_, err := o.out.Write([]byte(text))
+		eventText(e), terminal.Short(e.ProductID, 16), terminal.Short(e.OriginalTransactionID, 18))
+	_, err := o.terminal.Out.Write([]byte(text))
 	return err
 }
 
 // eventText is the type in words, and why a subscription expired where Apple
 // says so.
 func eventText(e repository.EventDetails) string {
-	text := words(string(e.Type))
+	text := phrase.Words(string(e.Type))
 	if e.Type != iap.EventExpired {
 		return text
 	}

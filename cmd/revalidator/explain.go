@@ -12,6 +12,7 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -28,20 +29,20 @@ An argument that is the id of several things lists them; --as and --app choose.`
 		Example: `  revalidator explain 42
   revalidator explain customer-7 --app com.example.reader
   revalidator explain 400000000000000 --as transaction`,
-		Args: oneArgument("RECEIPT_ID, CUSTOMER_REF or TRANSACTION_ID"),
+		Args: terminal.OneArgument("RECEIPT_ID, CUSTOMER_REF or TRANSACTION_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			kind := repository.MatchKind(as)
 			switch kind {
 			case "", repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction:
 			default:
-				return usage(fmt.Errorf("--as %q: want receipt, customer or transaction", as))
+				return terminal.Usage(fmt.Errorf("--as %q: want receipt, customer or transaction", as))
 			}
 			return p.explain(c.Context(), args[0], kind, app)
 		},
 	}
 	c.Flags().StringVar(&as, "as", "", "the `kind` of what the argument is the id of: receipt, customer or transaction")
 	c.Flags().StringVar(&app, "app", "", "only of the app with the `bundle id`")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -103,9 +104,9 @@ func (p *program) explain(ctx context.Context, id string, kind repository.MatchK
 		return err
 	}
 	if err := parts.explainDistress(ctx, e.Receipts); err != nil {
-		p.note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
+		p.Note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
 	}
-	return p.printer().print(e, e.text(p.printer(), parts.appleTime()))
+	return p.Print(e, e.text(parts.appleTime()))
 }
 
 // subjectOf is the one thing that an id is the id of.
@@ -130,7 +131,7 @@ func (s *parts) subjectOf(ctx context.Context, id string, kind repository.MatchK
 	case 1:
 		return candidates[0], nil
 	}
-	return repository.Match{}, usage(ambiguous(id, candidates))
+	return repository.Match{}, terminal.Usage(ambiguous(id, candidates))
 }
 
 // ambiguous lists what an id may mean, with the flags that choose it.

@@ -11,6 +11,8 @@ import (
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 	"revalidator/worker"
 )
@@ -57,8 +59,8 @@ func TestExplain(t *testing.T) {
 	s.must(t, "explain", "400000002150001")  // a purchase that was refunded
 	s.must(t, "explain", "customer-0000011") // nothing was ever bought
 	s.must(t, "explain", "400000000600001", "--json", "--as", "transaction")
-	if o := s.run(t, "explain", "nobody"); o.code != exitFailure {
-		t.Errorf("nobody: got exit code %d, want %d", o.code, exitFailure)
+	if o := s.run(t, "explain", "nobody"); o.code != terminal.ExitFailure {
+		t.Errorf("nobody: got exit code %d, want %d", o.code, terminal.ExitFailure)
 	}
 	text := receiptID.ReplaceAllString(s.transcript.String(), "Receipt <id> of")
 	text = regexp.MustCompile(`"((receipt_)?id|byte_size)": \d+`).ReplaceAllString(text, `"$1": <number>`)
@@ -83,14 +85,14 @@ func TestExplainAmbiguous(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.run(t, "explain", "1")
-	if o.code != exitUsage || !strings.Contains(o.stderr, "--as customer --app "+fitnessApp) || !strings.Contains(o.stderr, "--as receipt") {
-		t.Errorf("got exit code %d and %q, want %d and both candidates", o.code, o.stderr, exitUsage)
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "--as customer --app "+fitnessApp) || !strings.Contains(o.stderr, "--as receipt") {
+		t.Errorf("got exit code %d and %q, want %d and both candidates", o.code, o.stderr, terminal.ExitUsage)
 	}
 	if o := s.must(t, "explain", "1", "--as", "customer"); !strings.Contains(o.stdout, fitnessApp) {
 		t.Errorf("the customer: got\n%s", o.stdout)
 	}
-	if o := s.run(t, "explain", "1", "--as", "person"); o.code != exitUsage {
-		t.Errorf("--as person: got exit code %d, want %d", o.code, exitUsage)
+	if o := s.run(t, "explain", "1", "--as", "person"); o.code != terminal.ExitUsage {
+		t.Errorf("--as person: got exit code %d, want %d", o.code, terminal.ExitUsage)
 	}
 }
 
@@ -162,7 +164,7 @@ func TestHeldAgainst(t *testing.T) {
 		"never accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 1, AlikeDays: 1},
 			"So far: the first time, of a receipt that Apple never accepted. Quarantined: 10 times in a row, on 2 days."},
 		"accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 7, AlikeDays: 2, AcceptedAt: &accepted},
-			"So far: 7 times in a row, on 2 days, of a receipt that Apple accepted, last on " + when(accepted) + ". Quarantined: 30 times in a row, on 3 days."},
+			"So far: 7 times in a row, on 2 days, of a receipt that Apple accepted, last on " + phrase.Time(accepted) + ". Quarantined: 30 times in a row, on 3 days."},
 	} {
 		if got := heldAgainst(test.receipt); got != test.want {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
@@ -180,7 +182,7 @@ func TestWordsForAll(t *testing.T) {
 		}
 	}
 	for _, class := range worker.FailureClasses() {
-		if text := failureText(class); text == words(class)+"." {
+		if text := failureText(class); text == phrase.Words(class)+"." {
 			t.Errorf("class %s: got %q", class, text)
 		}
 	}

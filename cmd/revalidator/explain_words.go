@@ -6,6 +6,7 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
 	"revalidator/repository"
 	"revalidator/worker"
 )
@@ -120,7 +121,7 @@ func failureText(class string) string {
 	case "reply_too_large":
 		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS, or REVALIDATOR_MEMORY_BYTES). It is asked again after a wait."
 	}
-	return words(class) + "."
+	return phrase.Words(class) + "."
 }
 
 // heldAgainst says how often a failure was said that leads to quarantine, and how
@@ -134,7 +135,7 @@ func heldAgainst(r repository.StoredReceipt) string {
 		if r.AcceptedAt == nil {
 			return fmt.Sprintf("So far: %s, of a receipt that Apple never accepted. Quarantined: %s.", said, rule.New)
 		}
-		return fmt.Sprintf("So far: %s, of a receipt that Apple accepted, last on %s. Quarantined: %s.", said, when(*r.AcceptedAt), rule.Accepted)
+		return fmt.Sprintf("So far: %s, of a receipt that Apple accepted, last on %s. Quarantined: %s.", said, phrase.Time(*r.AcceptedAt), rule.Accepted)
 	}
 	return ""
 }
@@ -169,22 +170,22 @@ func obstacles(r repository.StoredReceipt, now time.Time) []string {
 	}
 	if r.AppQuarantineStoppedAt != nil && heldAgainst(r) != "" {
 		found = append(found, fmt.Sprintf("not quarantined: quarantining of %s is stopped since %s, because too many good receipts had the same failure; see 'revalidator doctor'.",
-			r.BundleID, when(*r.AppQuarantineStoppedAt)))
+			r.BundleID, phrase.Time(*r.AppQuarantineStoppedAt)))
 	}
 	if text := stateText(r.State); text != "" {
-		found = append(found, words(string(r.State))+": "+text)
+		found = append(found, phrase.Words(string(r.State))+": "+text)
 	}
 	switch {
 	case r.ClaimedUntil != nil && r.ClaimedUntil.After(now):
-		found = append(found, fmt.Sprintf("in hand: %s is asking about it now, and may until %s.", runName(r), when(*r.ClaimedUntil)))
+		found = append(found, fmt.Sprintf("in hand: %s is asking about it now, and may until %s.", runName(r), phrase.Time(*r.ClaimedUntil)))
 	case r.ClaimedUntil != nil:
-		found = append(found, fmt.Sprintf("abandoned: %s had it until %s, and any scheduler or run frees it.", runName(r), when(*r.ClaimedUntil)))
+		found = append(found, fmt.Sprintf("abandoned: %s had it until %s, and any scheduler or run frees it.", runName(r), phrase.Time(*r.ClaimedUntil)))
 	}
 	return found
 }
 
 func pausedObstacle(r repository.StoredReceipt) string {
-	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, when(*r.AppPausedAt), ledger.PauseReason(r.AppPausedCode, r.AppPausedText))
+	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, phrase.Time(*r.AppPausedAt), ledger.PauseReason(r.AppPausedCode, r.AppPausedText))
 	switch *r.AppPausedCode {
 	case ledger.PausedNoSecret, ledger.PausedSecretRefused:
 		text += " Add a shared secret that Apple accepts: 'revalidator secrets add --app " + r.BundleID + "'."

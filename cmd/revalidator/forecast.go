@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -12,6 +11,7 @@ import (
 
 	"revalidator/internal/forecast"
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -60,10 +60,10 @@ long a night lasts. Paused apps are left out, and named. Beyond 20,000 receipts
 the next looks are counted, and what comes after them is projected from a sample
 of about 20,000.`,
 		Example: "  revalidator forecast\n  revalidator forecast --weeks 12\n  revalidator forecast --hourly --days 1\n  revalidator forecast --json | jq '.warnings[].rate_needed'",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := options.fill(c); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			parts, err := p.open(c.Context(), needDatabase)
 			if err != nil {
@@ -74,14 +74,13 @@ of about 20,000.`,
 			if err != nil {
 				return err
 			}
-			o := p.printer()
-			return o.print(r, func(out io.Writer) error { return r.text(out, o) })
+			return p.Print(r, r.text)
 		},
 	}
 	c.Flags().IntVar(&options.weeks, "weeks", options.weeks, "look `n` weeks ahead; with --hourly 2 days unless given")
 	c.Flags().IntVar(&options.days, "days", 0, "look `n` days ahead")
 	c.Flags().BoolVar(&options.hourly, "hourly", false, "as though a run started at each full hour")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -181,12 +180,12 @@ func (s *parts) slots(options forecastOptions, now time.Time) ([]forecast.Slot, 
 	end := now.AddDate(0, 0, options.days)
 	for at := schedule.Next(now); !at.IsZero() && !at.After(end); at = schedule.Next(at) {
 		if len(slots) == mostSlots {
-			return nil, usage(fmt.Errorf("more than %d runs in %d days: look fewer days ahead", mostSlots, options.days))
+			return nil, terminal.Usage(fmt.Errorf("more than %d runs in %d days: look fewer days ahead", mostSlots, options.days))
 		}
 		slots = append(slots, forecast.Slot{Start: at.UTC(), Until: at.Add(window).UTC()})
 	}
 	if len(slots) == 0 {
-		return nil, usage(fmt.Errorf("REVALIDATOR_SCHEDULE starts no run within %d days: look further ahead", options.days))
+		return nil, terminal.Usage(fmt.Errorf("REVALIDATOR_SCHEDULE starts no run within %d days: look further ahead", options.days))
 	}
 	return slots, nil
 }

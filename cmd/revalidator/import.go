@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/intake"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) importCommand() *cobra.Command {
@@ -34,11 +34,11 @@ reason, and the import goes on.
 
 Exit code 3 says that it is done and some lines were rejected.`,
 		Example: "  revalidator import receipts.ndjson\n  psql -c \"COPY (...) TO STDOUT CSV HEADER\" | revalidator import -",
-		Args:    oneArgument("FILE"),
+		Args:    terminal.OneArgument("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			f := intake.Format(format)
 			if err := f.Validate(); err != nil {
-				return usage(fmt.Errorf("--format: %w", err))
+				return terminal.Usage(fmt.Errorf("--format: %w", err))
 			}
 			if f == "" {
 				f = intake.FormatOf(args[0])
@@ -46,18 +46,18 @@ Exit code 3 says that it is done and some lines were rejected.`,
 			return p.importFile(c.Context(), args[0], f, rejects)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.Flags().StringVar(&format, "format", "", "`format`: ndjson or csv (default: by the file's name, else by its first byte)")
 	c.Flags().StringVar(&rejects, "rejects", "", "write rejected lines to `file` (default: FILE.rejects.ndjson)")
 	return c
 }
 
 func (p *program) importFile(ctx context.Context, name string, format intake.Format, rejectsName string) error {
-	rejects, err := rejectsFile(rejectsName, name)
+	rejects, err := terminal.RejectsFile(rejectsName, name)
 	if err != nil {
 		return err
 	}
-	input, size, err := p.openInput(ctx, name)
+	input, size, err := p.OpenInput(ctx, name)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
@@ -71,7 +71,7 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 	if err != nil {
 		return err
 	}
-	bar := p.byteBar(size)
+	bar := p.ByteBar("import", size)
 	result, err := intake.Run(ctx, input, format, intake.Config{
 		Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.appleTime,
 		Progress: func(c intake.Counts) { _ = bar.Set64(c.Bytes) },
@@ -79,8 +79,8 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 	_ = bar.Clear()
 	err = errors.Join(err, rejects.Close())
 	if err == nil || result.Lines > 0 {
-		report := newImportReport(result, rejects.name, err == nil)
-		err = errors.Join(err, p.printer().print(report, report.text))
+		report := newImportReport(result, rejects.Name, err == nil)
+		err = errors.Join(err, p.Print(report, report.text))
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -88,9 +88,9 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 	case err != nil:
 		return err
 	case result.Lines == 0:
-		p.note("there was nothing to import in %s", name)
+		p.Note("there was nothing to import in %s", name)
 	case result.Rejected > 0:
-		return &exitError{exitFailures, fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.name)}
+		return terminal.Failures(fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.Name))
 	}
 	return nil
 }
@@ -136,17 +136,14 @@ func newImportReport(r intake.Result, rejects string, complete bool) importRepor
 	return report
 }
 
-func (r importReport) text(out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(n int64, what string) { fmt.Fprintf(table, "  %d\t %s\n", n, what) }
+func (r importReport) text(out *terminal.Page) {
+	table := out.Figures()
+	row := func(n int64, what string) { table.Row("  %d\t %s", n, what) }
 	row(r.Added, "receipts added, due at once")
 	row(r.Known, "known already")
 	row(r.Rejected, "rejected")
-	if err := table.Flush(); err != nil {
-		return err
-	}
+	table.End()
 	for _, reason := range slices.Sorted(maps.Keys(r.RejectedByReason)) {
-		fmt.Fprintf(out, "      %d %s\n", r.RejectedByReason[reason], words(string(reason)))
+		out.Printf("      %d %s\n", r.RejectedByReason[reason], phrase.Words(string(reason)))
 	}
-	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"revalidator/internal/terminal"
 )
 
 // TestImport is the import of a few receipts in every form.
@@ -81,8 +83,8 @@ func TestImportRejects(t *testing.T) {
 	s.transcript.Reset()
 
 	// Once to the folder of the input, once to where a person wants it.
-	if o := s.run(t, "import", input); o.code != exitFailures {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
+	if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailures)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere.ndjson")
 	s.run(t, "import", input, "--rejects", elsewhere)
@@ -140,8 +142,8 @@ func TestImportInterrupted(t *testing.T) {
 	p := s.start(t, pipe, "import", "-")
 	t.Cleanup(func() { close(pipe.release) })
 	<-pipe.idle
-	if code := p.stop(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := p.stop(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	want := "revalidator: import interrupted: every line up to 0 is done, run it again for the rest\n"
 	if got := p.stderr.text(); got != want {

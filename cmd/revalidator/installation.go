@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -63,12 +64,12 @@ func (s *parts) queueOwner(ctx context.Context) (queueOwner, error) {
 }
 
 // text says it in a line.
-func (o queueOwner) text(p printer) string {
+func (o queueOwner) text(out *terminal.Page) string {
 	switch {
 	case o.Owner == nil:
 		return "holds no queue yet: the first scheduler or worker of an installation takes it"
 	case o.Own:
 		return "queue of this installation, " + o.Installation.Installation
 	}
-	return p.paint(red, "queue of another "+o.Owner.String()+", so that schedulers and workers of this one do not start: see 'revalidator queue adopt --help'")
+	return out.Paint(terminal.Red, "queue of another "+o.Owner.String()+", so that schedulers and workers of this one do not start: see 'revalidator queue adopt --help'")
 }

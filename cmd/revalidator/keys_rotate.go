@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) keysExtendCommand() *cobra.Command {
@@ -21,7 +21,7 @@ func (p *program) keysExtendCommand() *cobra.Command {
 encrypted with either, and encrypts with the new one. Nothing is changed in the
 database: see 'revalidator keys --help' for the steps that follow.`,
 		Example: "  (umask 077 && revalidator keys extend > new.keys)",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.open(c.Context(), needKeys)
 			if err != nil {
@@ -31,7 +31,7 @@ database: see 'revalidator keys --help' for the steps that follow.`,
 			if err := p.printChanged(parts, keyring.Rotate); err != nil {
 				return err
 			}
-			p.note("next: give this key set to every worker, restart them, then 'revalidator keys rotate'")
+			p.Note("next: give this key set to every worker, restart them, then 'revalidator keys rotate'")
 			return nil
 		},
 	}
@@ -45,7 +45,7 @@ func (p *program) keysPruneCommand() *cobra.Command {
 secret in the database still needs another key. Keep the old set for as long as
 you keep backups of the database from before.`,
 		Example: "  (umask 077 && revalidator keys prune > last.keys)",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.open(c.Context(), needKeys, needDatabase)
 			if err != nil {
@@ -90,7 +90,7 @@ func (p *program) keysRotateCommand() *cobra.Command {
 in use, while workers run. Those must have the set already, or they cannot open
 the secrets any more. It can be repeated; what is done stays done.`,
 		Example: "  revalidator keys rotate",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.open(c.Context(), needKeys, needDatabase)
 			if err != nil {
@@ -100,7 +100,7 @@ the secrets any more. It can be repeated; what is done stays done.`,
 			return p.rotateKeys(c.Context(), parts)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -132,14 +132,14 @@ func (p *program) rotateKeys(ctx context.Context, parts *parts) error {
 			r.Encrypted++
 		}
 	}
-	if err := p.printer().print(r, r.text); err != nil {
+	if err := p.Print(r, r.text); err != nil {
 		return err
 	}
 	if len(r.Unreadable) > 0 {
-		return &exitError{exitFailures, fmt.Errorf("no key of this set opens the shared secrets %d: give the keys that they were stored with in REVALIDATOR_KEYS,"+
-			" or remove them with 'revalidator secrets remove' and add them again", r.Unreadable)}
+		return terminal.Failures(fmt.Errorf("no key of this set opens the shared secrets %d: give the keys that they were stored with in REVALIDATOR_KEYS,"+
+			" or remove them with 'revalidator secrets remove' and add them again", r.Unreadable))
 	}
-	p.note("every shared secret is encrypted with key %s: old keys may be dropped, see\n'revalidator keys prune --help'", r.KeyID)
+	p.Note("every shared secret is encrypted with key %s: old keys may be dropped, see\n'revalidator keys prune --help'", r.KeyID)
 	return nil
 }
 
@@ -151,7 +151,6 @@ func (s *parts) reseal(row ledger.SharedSecret) ([]byte, error) {
 	return s.keys.Seal(value, row.Row())
 }
 
-func (r rotation) text(out io.Writer) error {
-	_, err := fmt.Fprintf(out, "key %s: %d shared secrets encrypted anew, %d were already\n", r.KeyID, r.Encrypted, r.Already)
-	return err
+func (r rotation) text(out *terminal.Page) {
+	out.Printf("key %s: %d shared secrets encrypted anew, %d were already\n", r.KeyID, r.Encrypted, r.Already)
 }

@@ -10,6 +10,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // behindAProxy has the session ask Apple through a proxy with a limit of 8 KB.
@@ -42,7 +43,7 @@ func TestRunBehindAProxyWithASmallLimit(t *testing.T) {
 	s.exec(t, `UPDATE receipts SET next_check_at = now() - interval '10 years'`) // by whichever clock
 	s.transcript.Reset()
 	o := s.run(t, "run", "--worker", "--quiet")
-	if o.code != exitFailures || !strings.Contains(o.stderr, "they are due again") || strings.Contains(o.stderr, "quarantined") {
+	if o.code != terminal.ExitFailures || !strings.Contains(o.stderr, "they are due again") || strings.Contains(o.stderr, "quarantined") {
 		t.Errorf("the run: got exit code %d and %q, want that some failed and are due again", o.code, o.stderr)
 	}
 	if o := s.must(t, "receipts", "quarantined", "--json", "--quiet"); !strings.Contains(o.stdout, `"receipts": []`) {

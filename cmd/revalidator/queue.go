@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -40,13 +40,13 @@ Postgres, and rates and pauses in Redis stay.
 It is refused while a process of the other database is running. Where the other
 database is still in use, give this one a Redis of its own instead.`,
 		Example: "  revalidator queue adopt\n  revalidator queue adopt --yes --json",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.adopt(c.Context(), yes)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask for confirmation")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -78,7 +78,7 @@ func (p *program) adopt(ctx context.Context, yes bool) error {
 		}
 		question := fmt.Sprintf("Delete the tasks of %s from this Redis, and make its queue that of %s?", held.Owner, held.Installation)
 		if !yes {
-			if err := p.confirmed(ctx, question, "adopt the queue", "changed"); err != nil {
+			if err := p.Confirm(ctx, question, "adopt the queue", "changed"); err != nil {
 				return err
 			}
 		}
@@ -89,10 +89,7 @@ func (p *program) adopt(ctx context.Context, yes bool) error {
 		}
 		result.Changed = true
 	}
-	return p.printer().print(result, func(out io.Writer) error {
-		_, err := fmt.Fprintln(out, result.text())
-		return err
-	})
+	return p.Print(result, func(out *terminal.Page) { out.Print(result.text() + "\n") })
 }
 
 // strangersGone is an error while a process of another installation is running.

@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -44,17 +44,17 @@ func (p *program) receiptsListCommand() *cobra.Command {
 		Example: `  revalidator receipts list --customer customer-7
   revalidator receipts list --app com.example.reader --state wrong_app --json
   revalidator receipts list --after 50`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			query.State = iap.ReceiptState(state)
 			if c.Flags().Changed("customer") {
 				query.CustomerRef = &customer
 			}
 			if state != "" && query.State.Validate() != nil {
-				return usage(fmt.Errorf("--state: %w", query.State.Validate()))
+				return terminal.Usage(fmt.Errorf("--state: %w", query.State.Validate()))
 			}
 			if query.Limit < 1 || query.Limit > maxPage {
-				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+				return terminal.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 			}
 			return p.listReceipts(c.Context(), query)
 		},
@@ -64,7 +64,7 @@ func (p *program) receiptsListCommand() *cobra.Command {
 	c.Flags().StringVar(&customer, "customer", "", "only of the customer with the `reference`")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -88,14 +88,14 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 	}
 	var page receiptPage
 	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.StoredReceipt) int64 { return r.ID })
-	if err := p.printer().print(page, page.text); err != nil {
+	if err := p.Print(page, page.text); err != nil {
 		return err
 	}
 	switch {
 	case len(page.Receipts) == 0:
-		p.note("no receipts: import some with 'revalidator import FILE', or choose others")
+		p.Note("no receipts: import some with 'revalidator import FILE', or choose others")
 	case page.NextAfter != nil:
-		p.note("there are more: go on with --after %d", *page.NextAfter)
+		p.Note("there are more: go on with --after %d", *page.NextAfter)
 	}
 	return nil
 }
@@ -119,27 +119,16 @@ func orNever(t *time.Time) string {
 	return t.UTC().Format("01-02 15:04")
 }
 
-func (l receiptPage) text(out io.Writer) error {
+func (l receiptPage) text(out *terminal.Page) {
 	if len(l.Receipts) == 0 {
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
+	table := out.Table()
+	table.Row("ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
 	for _, r := range l.Receipts {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(string(r.State)), 17), orNever(r.NextCheckAt))
+		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(string(r.State)), 17), orNever(r.NextCheckAt))
 	}
-	return table.Flush()
-}
-
-// short is a text in a column of the width, without its middle where that is
-// too narrow.
-func short(text string, width int) string {
-	letters := []rune(text)
-	if len(letters) <= width {
-		return text
-	}
-	tail := (width - 1) / 2
-	return string(letters[:width-1-tail]) + "…" + string(letters[len(letters)-tail:])
+	table.End()
 }
 
 // receiptDetails is a stored receipt and what it shows, in JSON.
@@ -154,16 +143,16 @@ func (p *program) receiptsShowCommand() *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show a stored receipt and what it shows",
 		Example: "  revalidator receipts show 42",
-		Args:    oneArgument("ID"),
+		Args:    terminal.OneArgument("ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := receiptIDs(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			return p.showReceipt(c.Context(), ids[0])
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -189,18 +178,16 @@ func (p *program) showReceipt(ctx context.Context, id int64) error {
 		return err
 	}
 	details := receiptDetails{r, subscriptionReports(subscriptions), append([]iap.Purchase{}, purchases...)}
-	return p.printer().print(details, details.text(p.printer(), parts.now(), parts.appleTime()))
+	return p.Print(details, details.text(parts.now(), parts.appleTime()))
 }
 
-func (d receiptDetails) text(out printer, now, appleTime time.Time) func(io.Writer) error {
-	return func(w io.Writer) error {
-		out.out = w
+func (d receiptDetails) text(now, appleTime time.Time) func(*terminal.Page) {
+	return func(out *terminal.Page) {
 		receiptText(out, explainReceipt(d.Receipt, now), appleTime)
-		s := sheet{printer: out, now: appleTime, indent: 2, label: 15}
-		s.sentence("Size", "%d bytes", d.Receipt.ByteSize)
-		s.row("SHA-256", d.Receipt.SHA256)
+		s := terminal.Sheet{Page: out, Now: appleTime, Indent: 2, Label: 15}
+		s.Sentence("Size", "%d bytes", d.Receipt.ByteSize)
+		s.Row("SHA-256", d.Receipt.SHA256)
 		holdings(out, d.Subscriptions, d.Purchases, appleTime)
-		return nil
 	}
 }
 

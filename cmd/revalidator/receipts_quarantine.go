@@ -4,14 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -33,14 +33,14 @@ tells more of each.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
   revalidator receipts quarantined --app com.example.reader --after 50`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if query.Limit < 1 || query.Limit > maxPage {
-				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+				return terminal.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 			}
 			var err error
-			if query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
-				return usage(err)
+			if query.Since, err = terminal.TimeOrAgo("--since", since, time.Now()); err != nil {
+				return terminal.Usage(err)
 			}
 			return p.quarantined(c.Context(), query)
 		},
@@ -50,7 +50,7 @@ tells more of each.`,
 	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -84,41 +84,39 @@ func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery)
 	}
 	page := quarantinePage{Counts: list(counts)}
 	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.QuarantinedReceipt) int64 { return r.ID })
-	if err := p.printer().print(page, page.text); err != nil {
+	if err := p.Print(page, page.text); err != nil {
 		return err
 	}
 	switch {
 	case len(page.Receipts) == 0:
-		p.note("nothing is in quarantine")
+		p.Note("nothing is in quarantine")
 	case page.NextAfter != nil:
-		p.note("there are more: go on with --after %d", *page.NextAfter)
+		p.Note("there are more: go on with --after %d", *page.NextAfter)
 	}
 	return nil
 }
 
-func (l quarantinePage) text(out io.Writer) error {
+func (l quarantinePage) text(out *terminal.Page) {
 	if len(l.Receipts) == 0 {
-		return nil
+		return
 	}
-	if err := quarantineTable(out, l.Counts); err != nil {
-		return err
-	}
-	fmt.Fprintln(out)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
+	quarantineTable(out, l.Counts)
+	out.Print("\n")
+	table := out.Table()
+	table.Row("ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
 	for _, r := range l.Receipts {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(r.Reason), 17), orNever(r.NextCheckAt))
+		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(r.Reason), 17), orNever(r.NextCheckAt))
 	}
-	return table.Flush()
+	table.End()
 }
 
-func quarantineTable(out io.Writer, counts []repository.QuarantineCount) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "APP\tREASON\tRECEIPTS")
+func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
+	table := out.Table()
+	table.Row("APP\tREASON\tRECEIPTS")
 	for _, c := range counts {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", short(c.BundleID, 36), words(c.Reason), count(c.Receipts))
+		table.Row("%s\t%s\t%s", terminal.Short(c.BundleID, 36), phrase.Words(c.Reason), phrase.Count(c.Receipts))
 	}
-	return table.Flush()
+	table.End()
 }
 
 func (p *program) receiptsReleaseCommand() *cobra.Command {
@@ -153,13 +151,13 @@ A receipt that a worker has in hand is left to it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := receiptIDs(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			if len(ids) > 0 {
 				query.IDs = ids
 			}
-			if query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
-				return usage(err)
+			if query.Since, err = terminal.TimeOrAgo("--since", since, time.Now()); err != nil {
+				return terminal.Usage(err)
 			}
 			return p.release(c.Context(), query)
 		},
@@ -168,7 +166,7 @@ A receipt that a worker has in hand is left to it.`,
 	c.Flags().StringVar(&query.BundleID, "app", "", "every one of the app with the `bundle id`")
 	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
 	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -218,7 +216,7 @@ func (p *program) release(ctx context.Context, q repository.QuarantineQuery) err
 		}
 		q.After = page[len(page)-1].ID
 	}
-	return p.printer().print(report, report.text(now))
+	return p.Print(report, report.text(now))
 }
 
 // add counts a page of released receipts.
@@ -237,23 +235,20 @@ func (r *releaseReport) add(page []repository.ReleasedReceipt) {
 	}
 }
 
-func (r releaseReport) text(now time.Time) func(io.Writer) error {
-	return func(out io.Writer) error {
-		s := sheet{printer: printer{out: out}, now: now, label: 15}
+func (r releaseReport) text(now time.Time) func(*terminal.Page) {
+	return func(out *terminal.Page) {
+		s := terminal.Sheet{Page: out, Now: now, Label: 15}
 		for _, id := range r.NotReleased {
-			s.sentence("Receipt", "%d: left as it is: not in quarantine for that, or in hand of a worker", id)
+			s.Sentence("Receipt", "%d: left as it is: not in quarantine for that, or in hand of a worker", id)
 		}
 		if r.Released == 0 {
-			s.row("Released", "none")
-			return nil
+			s.Row("Released", "none")
+			return
 		}
-		if err := quarantineTable(out, r.Counts); err != nil {
-			return err
-		}
-		fmt.Fprintln(out)
-		s.row("Released", count(r.Released)+":", "due", "now")
-		s.row("Next look", append([]string{"nightly run at", whenAgo(r.NextRunAt, now) + ";"},
+		quarantineTable(out, r.Counts)
+		out.Print("\n")
+		s.Row("Released", phrase.Count(r.Released)+":", "due", "now")
+		s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},
 			strings.Fields("or start one now with 'revalidator run'")...)...)
-		return nil
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -37,7 +38,7 @@ receipts can never be asked about.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := receiptIDs(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			query := repository.ReceiptQuery{IDs: ids, Limit: maxPage}
 			if c.Flags().Changed("customer") {
@@ -47,7 +48,7 @@ receipts can never be asked about.`,
 		},
 	}
 	c.Flags().StringVar(&customer, "customer", "", "all receipts of the customer with the `reference`")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -110,11 +111,11 @@ func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error 
 		}
 		report.Receipts = append(report.Receipts, done)
 	}
-	if err := p.printer().print(report, report.text(now)); err != nil {
+	if err := p.Print(report, report.text(now)); err != nil {
 		return err
 	}
 	if never > 0 {
-		return &exitError{exitFailures, fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found))}
+		return terminal.Failures(fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found)))
 	}
 	return nil
 }
@@ -144,25 +145,24 @@ func rechecked(r repository.StoredReceipt, due bool, now time.Time) recheckedRec
 	return done
 }
 
-func (r recheckReport) text(now time.Time) func(io.Writer) error {
-	return func(out io.Writer) error {
-		s := sheet{printer: printer{out: out}, now: now, label: 15}
+func (r recheckReport) text(now time.Time) func(*terminal.Page) {
+	return func(out *terminal.Page) {
+		s := terminal.Sheet{Page: out, Now: now, Label: 15}
 		due := false
 		for _, done := range r.Receipts {
 			said := map[recheckResult]string{
 				recheckDue: "due now", recheckInHand: "in hand of a worker: left to it", recheckNever: "never asked about",
 			}[done.Result]
-			s.sentence("Receipt", "%d: %s", done.ID, said)
+			s.Sentence("Receipt", "%d: %s", done.ID, said)
 			for _, obstacle := range done.Obstacles {
-				s.sentence("", "%s", obstacle)
+				s.Sentence("", "%s", obstacle)
 			}
 			due = due || done.Result == recheckDue
 		}
 		if due {
-			s.row("Next look", append([]string{"nightly run at", whenAgo(r.NextRunAt, now) + ";"},
+			s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},
 				strings.Fields("or start one now with 'revalidator run'")...)...)
 		}
-		return nil
 	}
 }
 

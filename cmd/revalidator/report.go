@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -30,7 +30,7 @@ tells 'revalidator status'.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := runNumber(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			parts, err := p.open(c.Context(), needDatabase)
 			if err != nil {
@@ -41,11 +41,10 @@ tells 'revalidator status'.`,
 			if err != nil {
 				return err
 			}
-			o := p.printer()
-			return o.print(r, func(out io.Writer) error { return r.text(out, o) })
+			return p.Print(r, r.text)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 

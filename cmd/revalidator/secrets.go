@@ -13,6 +13,7 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) secretsCommand() *cobra.Command {
@@ -56,7 +57,7 @@ asked Apple with the new one, which takes seconds.`,
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			if primary == (app != "") {
-				return usage(errors.New("name the app with --app BUNDLE_ID, or say --primary for a secret that is good for all apps"))
+				return terminal.Usage(errors.New("name the app with --app BUNDLE_ID, or say --primary for a secret that is good for all apps"))
 			}
 			return p.addSecret(c.Context(), app, file)
 		},
@@ -64,7 +65,7 @@ asked Apple with the new one, which takes seconds.`,
 	c.Flags().StringVar(&app, "app", "", "the app of an app-specific secret, by `bundle id`")
 	c.Flags().BoolVar(&primary, "primary", false, "a primary secret, good for every app of the team")
 	c.Flags().StringVar(&file, "file", "", "read the secret from `file`; - is standard input")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -99,14 +100,11 @@ func (p *program) addSecret(ctx context.Context, app, file string) error {
 		return err
 	}
 	report := newSecretReport(row, nil)
-	if err := p.printer().print(report, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "added shared secret %d, fingerprint %s\n", id, row.Fingerprint)
-		return err
-	}); err != nil {
+	if err := p.Print(report, func(out *terminal.Page) { out.Printf("added shared secret %d, fingerprint %s\n", id, row.Fingerprint) }); err != nil {
 		return err
 	}
 	if !usualSecret.MatchString(value.Reveal()) {
-		fmt.Fprintln(p.stderr, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
+		fmt.Fprintln(p.Err, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
 	}
 	return p.noteStandstill(ctx, parts, app)
 }
@@ -119,7 +117,7 @@ func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) 
 	}
 	for _, a := range apps {
 		if (app == "" || app == a.BundleID) && wantsSecret(a) {
-			p.note("app %s stands still. A running worker asks Apple\n"+
+			p.Note("app %s stands still. A running worker asks Apple\n"+
 				"with the new secret within seconds; to do so now:\n"+
 				"revalidator secrets verify --app %s", a.BundleID, a.BundleID)
 		}
@@ -160,9 +158,9 @@ func (p *program) readSecret(ctx context.Context, file string) (secret.Value, er
 func secretOf(line string) (secret.Value, error) {
 	switch value := strings.TrimSpace(line); {
 	case value == "":
-		return secret.Value{}, usage(errors.New("the secret is empty"))
+		return secret.Value{}, terminal.Usage(errors.New("the secret is empty"))
 	case len(value) > maxSecret:
-		return secret.Value{}, usage(fmt.Errorf("the first line has more than %d bytes: that is no shared secret", maxSecret))
+		return secret.Value{}, terminal.Usage(fmt.Errorf("the first line has more than %d bytes: that is no shared secret", maxSecret))
 	default:
 		return secret.New(value), nil
 	}
@@ -171,9 +169,9 @@ func secretOf(line string) (secret.Value, error) {
 // secretLine is what was typed, or the first line of a file.
 func (p *program) secretLine(ctx context.Context, file string) (string, error) {
 	if file == "" {
-		return p.askHidden(ctx, "Shared secret: ")
+		return p.AskHidden(ctx, "Shared secret: ")
 	}
-	input, _, err := p.openInput(ctx, file)
+	input, _, err := p.OpenInput(ctx, file)
 	if err != nil {
 		return "", fmt.Errorf("read the secret: %w", err)
 	}

@@ -3,14 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) secretsListCommand() *cobra.Command {
@@ -28,7 +27,7 @@ States:
 
 With REVALIDATOR_KEYS set, it also says which secrets these keys do not open.`,
 		Example: "  revalidator secrets list\n  revalidator secrets list --json | jq '.[] | select(.state == \"refused\")'",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.open(c.Context(), needDatabase)
 			if err != nil {
@@ -38,7 +37,7 @@ With REVALIDATOR_KEYS set, it also says which secrets these keys do not open.`,
 			return p.listSecrets(c.Context(), parts)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -104,29 +103,29 @@ func (p *program) listSecrets(ctx context.Context, parts *parts) error {
 		secrets[i] = newSecretReport(row, parts.keys)
 	}
 	if len(secrets) == 0 {
-		p.note("no shared secrets yet: add one with 'revalidator secrets add'")
+		p.Note("no shared secrets yet: add one with 'revalidator secrets add'")
 	}
-	return p.printer().print(secrets, func(out io.Writer) error { return secretsTable(out, secrets, parts.now()) })
+	return p.Print(secrets, func(out *terminal.Page) { secretsTable(out, secrets, parts.now()) })
 }
 
-func secretsTable(out io.Writer, secrets []secretReport, now time.Time) error {
+func secretsTable(out *terminal.Page, secrets []secretReport, now time.Time) {
 	if len(secrets) == 0 {
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tGOOD FOR\tSTATE\tADDED\tACCEPTED\tREFUSED\tFINGERPRINT")
+	table := out.Table()
+	table.Row("ID\tGOOD FOR\tSTATE\tADDED\tACCEPTED\tREFUSED\tFINGERPRINT")
 	for _, s := range secrets {
 		goodFor, state := "all apps (primary)", string(s.State)
 		if s.App != nil {
-			goodFor = short(*s.App, 20)
+			goodFor = terminal.Short(*s.App, 20)
 		}
 		if s.Readable != nil && !*s.Readable {
 			state = "unreadable"
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, goodFor, state,
+		table.Row("%d\t%s\t%s\t%s\t%s\t%s\t%s", s.ID, goodFor, state,
 			shortAgo(&s.CreatedAt, now), shortAgo(s.LastAccepted, now), shortAgo(s.LastRefused, now), s.Fingerprint)
 	}
-	return table.Flush()
+	table.End()
 }
 
 // shortAgo is how long ago something was, in a column of a table.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/config"
+	"revalidator/internal/terminal"
 	"revalidator/internal/web"
 	"revalidator/jobs"
 )
@@ -26,7 +27,7 @@ const (
 func (p *program) openService(withKeys bool) (*parts, error) {
 	cfg, err := config.Load(p.environ)
 	if err != nil {
-		return nil, usage(err)
+		return nil, terminal.Usage(err)
 	}
 	s := &parts{cfg: cfg, log: p.logger(cfg.Log)}
 	if withKeys {

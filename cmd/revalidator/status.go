@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) statusCommand() *cobra.Command {
@@ -36,10 +36,10 @@ code is 1.
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := runNumber(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
-			if watch && (p.asJSON || !isTerminal(p.stdout)) {
-				return usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
+			if watch && (p.JSON || !terminal.IsTerminal(p.Out)) {
+				return terminal.Usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
 			}
 			parts, err := p.open(c.Context(), needDatabase)
 			if err != nil {
@@ -57,7 +57,7 @@ code is 1.
 			return p.lookOnce(c.Context(), look)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.Flags().BoolVar(&watch, "watch", false, "show it anew every two seconds, on a terminal")
 	return c
 }
@@ -76,7 +76,7 @@ func runNumber(args []string) (int64, error) {
 
 // report is one look, for scripts and for people.
 type report interface {
-	text(out io.Writer, o printer) error
+	text(out *terminal.Page)
 	// missing is why a part of it could not be read.
 	missing() error
 }
@@ -116,8 +116,7 @@ func (p *program) lookOnce(ctx context.Context, look lookFunc) error {
 			return err
 		}
 	}
-	o := p.printer()
-	if err := o.print(r, func(out io.Writer) error { return r.text(out, o) }); err != nil {
+	if err := p.Print(r, r.text); err != nil {
 		return err
 	}
 	return r.missing()

@@ -8,6 +8,8 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 // budgetReport is the budget of calls of an app in an environment that is not as
@@ -90,12 +92,12 @@ func (b budgetReport) obstacle() string {
 	switch {
 	case b.HeldBackSince != nil && b.BundleID == "":
 		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not asked until a few probes are answered well.",
-			when(*b.HeldBackSince), words(b.HeldBackFor))
+			phrase.Time(*b.HeldBackSince), phrase.Words(b.HeldBackFor))
 	case b.HeldBackSince != nil:
 		return fmt.Sprintf("held back: calls for this app fail since %s (%s), and Apple is not asked until a few probes are answered well.",
-			when(*b.HeldBackSince), words(b.HeldBackFor))
+			phrase.Time(*b.HeldBackSince), phrase.Words(b.HeldBackFor))
 	case b.BlockedUntil != nil:
-		return fmt.Sprintf("blocked: Apple wants no call before %s (HTTP 429).", when(*b.BlockedUntil))
+		return fmt.Sprintf("blocked: Apple wants no call before %s (HTTP 429).", phrase.Time(*b.BlockedUntil))
 	}
 	return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
 }
@@ -112,19 +114,19 @@ func (b budgetReport) name() string {
 }
 
 // text says how a budget stands, for people.
-func (b budgetReport) text(now time.Time, o printer) string {
+func (b budgetReport) text(now time.Time, out *terminal.Page) string {
 	name := b.name()
 	switch {
 	case b.Unreadable:
-		return o.paint(red, fmt.Sprintf("%s: what Redis holds of failures is not readable, and is written again", name))
+		return out.Paint(terminal.Red, fmt.Sprintf("%s: what Redis holds of failures is not readable, and is written again", name))
 	case b.HeldBackSince == nil && b.BlockedUntil != nil:
-		return o.paint(red, fmt.Sprintf("%s blocked until %s, as Apple asked (HTTP 429)", name, when(*b.BlockedUntil)))
+		return out.Paint(terminal.Red, fmt.Sprintf("%s blocked until %s, as Apple asked (HTTP 429)", name, phrase.Time(*b.BlockedUntil)))
 	case b.HeldBackSince == nil:
-		return o.paint(yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))
+		return out.Paint(terminal.Yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))
 	case b.ProbedAt.After(now):
-		return o.paint(red, fmt.Sprintf("%s held back since %s, for %s; probed at %s", name,
-			whenAgo(*b.HeldBackSince, now), words(b.HeldBackFor), when(*b.ProbedAt)))
+		return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; probed at %s", name,
+			phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor), phrase.Time(*b.ProbedAt)))
 	}
-	return o.paint(red, fmt.Sprintf("%s held back since %s, for %s; being probed", name,
-		whenAgo(*b.HeldBackSince, now), words(b.HeldBackFor)))
+	return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; being probed", name,
+		phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor)))
 }

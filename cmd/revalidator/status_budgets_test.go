@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"revalidator/internal/ratelimit"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -56,7 +57,7 @@ func TestBudgetText(t *testing.T) {
 	t.Parallel()
 	since, now := appStart, appStart.Add(time.Hour)
 	b := budgetReport{BundleID: readerApp, Environment: "Production", HeldBackSince: &since, HeldBackFor: "timeout", ProbedAt: &now}
-	if got := b.text(now, printer{}); !strings.HasSuffix(got, "(1 hour ago), for timeout; being probed") {
+	if got := b.text(now, new(terminal.Page)); !strings.HasSuffix(got, "(1 hour ago), for timeout; being probed") {
 		t.Errorf("got %q, want that it is being probed", got)
 	}
 }

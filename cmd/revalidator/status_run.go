@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"io"
 	"time"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -74,7 +74,4 @@ func list[T any](items []T) []T {
 
 func (r *runReport) missing() error { return nil }
 
-func (r *runReport) text(out io.Writer, o printer) error {
-	_, err := io.WriteString(out, runText(*r, o))
-	return err
-}
+func (r *runReport) text(out *terminal.Page) { runText(out, *r) }

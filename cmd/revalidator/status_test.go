@@ -14,6 +14,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 	"revalidator/repository"
 )
@@ -98,16 +99,16 @@ func TestStatusWatch(t *testing.T) {
 	go func() {
 		ended <- run(ctx, []string{"status", "--watch"}, nil, term.program, io.Discard, s.env)
 	}()
-	term.screen.waitFor(t, regexp.QuoteMeta(enterScreen+firstLine)+"No runs yet")
+	term.screen.waitFor(t, regexp.QuoteMeta("\x1b[?1049h\x1b[?25l\x1b[H")+"No runs yet")
 	term.screen.waitFor(t, `until Ctrl-C\.\x1b\[K\x1b\[J`)
 	s.must(t, "apps", "add", readerApp)
-	term.screen.waitFor(t, regexp.QuoteMeta(firstLine)+`No runs yet[^\x00]*com\.example\.reader has none`)
+	term.screen.waitFor(t, regexp.QuoteMeta("\x1b[H")+`No runs yet[^\x00]*com\.example\.reader has none`)
 	interrupt()
-	if code := <-ended; code != exitOK {
-		t.Errorf("exit code: got %d, want %d", code, exitOK)
+	if code := <-ended; code != terminal.ExitOK {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitOK)
 	}
 	term.close()
-	_, after, left := strings.Cut(term.screen.text(), leaveScreen)
+	_, after, left := strings.Cut(term.screen.text(), "\x1b[?25h\x1b[?1049l")
 	if !left || !strings.Contains(after, "com.example.reader has none") || strings.Contains(after, "\x1b") {
 		t.Errorf("the terminal is left with %q, want the last look", after)
 	}
@@ -117,7 +118,7 @@ func TestStatusWatch(t *testing.T) {
 func TestStatusWatchGoesOn(t *testing.T) {
 	t.Parallel()
 	term := newTerminal(t)
-	p := &program{stdout: term.program}
+	p := &program{Terminal: terminal.Terminal{Out: term.program}}
 	looks := 0
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
@@ -144,7 +145,7 @@ func TestStatusWatchRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"status", "--watch"}, {"status", "--watch", "--json"}} {
 		o := (&session{}).run(t, args...)
-		if o.code != exitUsage || o.stdout != "" || !strings.Contains(o.stderr, "--watch needs a terminal") {
+		if o.code != terminal.ExitUsage || o.stdout != "" || !strings.Contains(o.stderr, "--watch needs a terminal") {
 			t.Errorf("%q: got exit code %d, %q and %q", args, o.code, o.stdout, o.stderr)
 		}
 	}
@@ -223,7 +224,7 @@ func TestDueText(t *testing.T) {
 		}},
 	}
 	for _, test := range tests {
-		if diff := cmp.Diff(test.want, dueText(test.due, now, printer{})); diff != "" {
+		if diff := cmp.Diff(test.want, dueText(test.due, now, new(terminal.Page))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
@@ -272,20 +273,6 @@ func TestLastSlot(t *testing.T) {
 		}
 		if got := lastSlot(schedule, at).Format(layout); got != test.want {
 			t.Errorf("last slot of %q at %s: got %s, want %s", test.schedule, test.at, got, test.want)
-		}
-	}
-}
-
-func TestFigures(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 12345: "12,345", 999_999: "999,999", 1_000_000: "1M", 9_876_543: "9.88M", 123_456_789: "123M"} {
-		if got := count(n); got != want {
-			t.Errorf("count of %d: got %s, want %s", n, got, want)
-		}
-	}
-	for seconds, want := range map[float64]string{0: "0s", 1.26: "1.3s", 59.9: "59.9s", 61.4: "1m1s", 3600: "1h0m", 28923: "8h2m"} {
-		if got := duration(seconds); got != want {
-			t.Errorf("duration of %v seconds: got %s, want %s", seconds, got, want)
 		}
 	}
 }

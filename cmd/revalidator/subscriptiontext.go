@@ -3,52 +3,16 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
-// sheet prints labelled lines, broken into those of a terminal.
-type sheet struct {
-	printer
-	now time.Time
-	// indent is what comes before a label, and label its width.
-	indent, label int
-}
-
-// row prints a label and pieces of text that stay whole, and nothing where
-// there are none.
-func (s sheet) row(label string, pieces ...string) {
-	pieces = slices.DeleteFunc(pieces, func(piece string) bool { return piece == "" })
-	if len(pieces) == 0 {
-		return
-	}
-	const width = 80
-	text := indented(pieces, s.indent+s.label, width)
-	// A label that is longer than its column pushes the first line only.
-	fmt.Fprintf(s.out, "%*s%-*s%s", s.indent, "", s.label, label, text[s.indent+s.label:])
-}
-
-// sentence is row for a text that may be broken at each space.
-func (s sheet) sentence(label, format string, args ...any) {
-	s.row(label, strings.Fields(fmt.Sprintf(format, args...))...)
-}
-
-// date is row for a time, where there is one.
-func (s sheet) date(label string, t time.Time) {
-	if !t.IsZero() {
-		s.row(label, whenAgo(t, s.now))
-	}
-}
-
-// dateIf is date for a time that may be nil.
-func (s sheet) dateIf(label string, t *time.Time) {
-	if t != nil {
-		s.date(label, *t)
-	}
-}
+// sheet writes what the program knows of a customer in labelled lines.
+type sheet struct{ terminal.Sheet }
 
 // subscriptionReport is a subscription in JSON.
 type subscriptionReport struct {
@@ -69,14 +33,14 @@ func subscriptionReports(subscriptions []iap.Subscription) []subscriptionReport 
 const maxPurchases = 20
 
 // holdings prints what a customer has: subscriptions, then one-time purchases.
-func holdings(out printer, subscriptions []subscriptionReport, purchases []iap.Purchase, now time.Time) {
-	s := sheet{printer: out, now: now, indent: 2, label: 15}
+func holdings(out *terminal.Page, subscriptions []subscriptionReport, purchases []iap.Purchase, now time.Time) {
+	s := sheet{terminal.Sheet{Page: out, Now: now, Indent: 2, Label: 15}}
 	for _, r := range subscriptions {
 		s.subscription(r.Subscription)
 	}
 	for i, p := range purchases {
 		if i == maxPurchases {
-			fmt.Fprintf(out.out, "\n%d more purchases: see them all with --json\n", len(purchases)-i)
+			out.Printf("\n%d more purchases: see them all with --json\n", len(purchases)-i)
 			return
 		}
 		s.purchase(p)
@@ -84,33 +48,33 @@ func holdings(out printer, subscriptions []subscriptionReport, purchases []iap.P
 }
 
 func (s sheet) subscription(o iap.Subscription) {
-	fmt.Fprintf(s.out, "\nSubscription %s\n", cmp.Or(o.ProductID, "without a product"))
-	s.row("Status", append([]string{s.status(o.Status) + ":"}, strings.Fields(statusText(o, s.now))...)...)
-	s.date(expiryLabel(o, s.now), o.ExpiresDate)
-	s.date("Grace until", o.GracePeriodExpiresDate)
-	s.date("Revoked", o.RevocationDate)
-	s.sentence("Reason", "%s", revocationText(o))
-	s.sentence("Renewal", "%s", renewalText(o))
-	s.sentence("Why it ended", "%s", intentText(o.ExpirationIntent))
-	s.sentence("Offer", "%s", offerText(o))
-	s.sentence("Price", "%s", priceText(o))
-	s.sentence("Ownership", "%s", ownershipText(o.InAppOwnershipType))
-	s.date("Period since", o.PurchaseDate)
-	s.date("First bought", o.OriginalPurchaseDate)
-	s.row("Transaction", o.OriginalTransactionID, environmentText(o.Environment))
-	s.date("As of", o.AsOf)
+	s.Printf("\nSubscription %s\n", cmp.Or(o.ProductID, "without a product"))
+	s.Row("Status", append([]string{s.status(o.Status) + ":"}, strings.Fields(statusText(o, s.Now))...)...)
+	s.Date(expiryLabel(o, s.Now), o.ExpiresDate)
+	s.Date("Grace until", o.GracePeriodExpiresDate)
+	s.Date("Revoked", o.RevocationDate)
+	s.Sentence("Reason", "%s", revocationText(o))
+	s.Sentence("Renewal", "%s", renewalText(o))
+	s.Sentence("Why it ended", "%s", intentText(o.ExpirationIntent))
+	s.Sentence("Offer", "%s", offerText(o))
+	s.Sentence("Price", "%s", priceText(o))
+	s.Sentence("Ownership", "%s", ownershipText(o.InAppOwnershipType))
+	s.Date("Period since", o.PurchaseDate)
+	s.Date("First bought", o.OriginalPurchaseDate)
+	s.Row("Transaction", o.OriginalTransactionID, environmentText(o.Environment))
+	s.Date("As of", o.AsOf)
 }
 
 // status is a status in words, green where it gives access.
 func (s sheet) status(status iap.Status) string {
-	color := red
+	color := terminal.Red
 	switch {
 	case status == iap.StatusActive:
-		color = green
+		color = terminal.Green
 	case status == iap.StatusGracePeriod, status == iap.StatusBillingRetry:
-		color = yellow
+		color = terminal.Yellow
 	}
-	return s.paint(color, words(string(status)))
+	return s.Paint(color, phrase.Words(string(status)))
 }
 
 func statusText(o iap.Subscription, now time.Time) string {
@@ -236,21 +200,21 @@ func environmentText(e iap.Environment) string {
 }
 
 func (s sheet) purchase(o iap.Purchase) {
-	fmt.Fprintf(s.out, "\nPurchase %s\n", cmp.Or(o.ProductID, "without a product"))
-	state := s.paint(green, "paid")
+	s.Printf("\nPurchase %s\n", cmp.Or(o.ProductID, "without a product"))
+	state := s.Paint(terminal.Green, "paid")
 	if !o.RevocationDate.IsZero() {
-		state = s.paint(red, "refunded or withdrawn")
+		state = s.Paint(terminal.Red, "refunded or withdrawn")
 	}
 	if o.Quantity > 1 {
 		state += fmt.Sprintf(", %d pieces", o.Quantity)
 	}
-	s.row("Status", state)
-	s.date("Bought", o.PurchaseDate)
-	s.date("Revoked", o.RevocationDate)
+	s.Row("Status", state)
+	s.Date("Bought", o.PurchaseDate)
+	s.Date("Revoked", o.RevocationDate)
 	if !o.RevocationDate.IsZero() {
-		s.sentence("Reason", "%s", refundReason(o.RevocationReason))
+		s.Sentence("Reason", "%s", refundReason(o.RevocationReason))
 	}
-	s.sentence("Ownership", "%s", ownershipText(o.InAppOwnershipType))
-	s.row("Transaction", o.TransactionID, environmentText(o.Environment))
-	s.date("As of", o.AsOf)
+	s.Sentence("Ownership", "%s", ownershipText(o.InAppOwnershipType))
+	s.Row("Transaction", o.TransactionID, environmentText(o.Environment))
+	s.Date("As of", o.AsOf)
 }

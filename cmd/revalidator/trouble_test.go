@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // rows counts the rows of tables, which a command that fails must leave alone.
@@ -67,8 +68,8 @@ func TestCommandLine(t *testing.T) {
 		{"secrets", "add", "--app", readerApp, someSecret},
 		{"status", "all"},
 	} {
-		if o := s.run(t, args...); o.code != exitUsage || o.stdout != "" {
-			t.Errorf("%q: got exit code %d and %q on standard output, want %d and nothing", args, o.code, o.stdout, exitUsage)
+		if o := s.run(t, args...); o.code != terminal.ExitUsage || o.stdout != "" {
+			t.Errorf("%q: got exit code %d and %q on standard output, want %d and nothing", args, o.code, o.stdout, terminal.ExitUsage)
 		}
 	}
 	checkSilence(t, s, someSecret)
@@ -98,8 +99,8 @@ func TestSettings(t *testing.T) {
 	var transcript strings.Builder
 	for _, test := range tests {
 		s := &session{env: test.env}
-		if o := s.run(t, test.args...); o.code != exitUsage || o.stdout != "" {
-			t.Errorf("%s: got exit code %d and %q on standard output, want %d and nothing", test.name, o.code, o.stdout, exitUsage)
+		if o := s.run(t, test.args...); o.code != terminal.ExitUsage || o.stdout != "" {
+			t.Errorf("%s: got exit code %d and %q on standard output, want %d and nothing", test.name, o.code, o.stdout, terminal.ExitUsage)
 		}
 		checkSilence(t, s, password)
 		transcript.WriteString("# " + test.name + "\n" + s.transcript.String())
@@ -202,8 +203,8 @@ func TestSchemaOfAnotherVersion(t *testing.T) {
 	}
 	defer func() { _ = db.Close() }()
 	for _, args := range [][]string{{"status"}, {"apps", "list"}, {"worker"}, {"scheduler"}, {"ui"}} {
-		if o := s.run(t, args...); o.code != exitFailure {
-			t.Errorf("%q: exit code %d, want %d", args, o.code, exitFailure)
+		if o := s.run(t, args...); o.code != terminal.ExitFailure {
+			t.Errorf("%q: exit code %d, want %d", args, o.code, terminal.ExitFailure)
 		}
 	}
 	var tables int

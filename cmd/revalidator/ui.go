@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/config"
+	"revalidator/internal/terminal"
 	"revalidator/internal/web"
 	"revalidator/jobs"
 )
@@ -34,7 +35,7 @@ receipt whose task was deleted is due again when its claim runs out.`,
   ssh -L 8080:127.0.0.1:8080 host    # to look at it from elsewhere
   REVALIDATOR_UI_USER=ops REVALIDATOR_UI_PASSWORD_FILE=ui-password \
     revalidator ui --addr :8080`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.openService(false)
 			if err != nil {
@@ -62,7 +63,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 		Describe: describeTask, Checks: s.checks(), Gatherer: s.registry(), Logger: s.log,
 	})
 	if err != nil {
-		return usage(err)
+		return terminal.Usage(err)
 	}
 	defer s.keepClocks(ctx)()
 	if err := s.await(ctx); err != nil {
@@ -76,7 +77,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	if err != nil {
 		return fmt.Errorf("serve web pages: %w", err)
 	}
-	fmt.Fprintf(p.stderr, "serving http://%s%s (Ctrl-C ends it)\n", listener.Addr(), settings.Path)
+	fmt.Fprintf(p.Err, "serving http://%s%s (Ctrl-C ends it)\n", listener.Addr(), settings.Path)
 	return pages.Serve(ctx, listener)
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,13 +17,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/robfig/cron/v3"
-	"golang.org/x/term"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/config"
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
+	"revalidator/internal/terminal"
 	"revalidator/internal/web"
 	"revalidator/jobs"
 	"revalidator/repository"
@@ -31,14 +31,21 @@ import (
 	"revalidator/worker"
 )
 
-// program is what every subcommand shares: the streams and the environment of
-// the process. The parts below are made when a command needs them.
+// program is what every subcommand shares: the terminal and the environment of the
+// process. The parts below are made when a command needs them.
 type program struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	environ        []string
-	// asJSON and quiet are the flags --json and --quiet.
-	asJSON, quiet bool
+	terminal.Terminal
+	environ []string
+}
+
+// isSet reports whether a variable of the environment is there and not empty.
+func (p *program) isSet(name string) bool {
+	for _, variable := range p.environ {
+		if value, ok := strings.CutPrefix(variable, name+"="); ok && value != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // parts are the opened parts of the program. Each command opens what it needs
@@ -71,7 +78,7 @@ const (
 func (p *program) open(ctx context.Context, needs ...need) (*parts, error) {
 	cfg, err := config.Load(p.environ)
 	if err != nil {
-		return nil, usage(err)
+		return nil, terminal.Usage(err)
 	}
 	parts := &parts{cfg: cfg, log: p.logger(cfg.Log)}
 	for _, n := range needs {
@@ -86,9 +93,9 @@ func (p *program) open(ctx context.Context, needs ...need) (*parts, error) {
 func (p *program) logger(cfg config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.Level}
 	if cfg.Format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(p.stderr, options))
+		return slog.New(slog.NewJSONHandler(p.Err, options))
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, options))
+	return slog.New(slog.NewTextHandler(p.Err, options))
 }
 
 func (s *parts) open(ctx context.Context, n need) error {
@@ -105,11 +112,11 @@ func (s *parts) open(ctx context.Context, n need) error {
 
 func (s *parts) openKeys() error {
 	if err := s.cfg.RequireKeys(); err != nil {
-		return usage(err)
+		return terminal.Usage(err)
 	}
 	keys, err := keyring.Open(s.cfg.Keys.Keyset)
 	if err != nil {
-		return usage(err)
+		return terminal.Usage(err)
 	}
 	s.keys = keys
 	return nil
@@ -134,7 +141,7 @@ func (s *parts) openDatabase(ctx context.Context, anySchema bool) error {
 // connectDatabase prepares the connections, and makes none yet.
 func (s *parts) connectDatabase(patience time.Duration) error {
 	if err := s.cfg.RequireDatabase(); err != nil {
-		return usage(err)
+		return terminal.Usage(err)
 	}
 	db, err := repository.Open(repository.Config{
 		URL: s.cfg.Database.URL, ApplicationName: "revalidator", Patience: patience,
@@ -197,7 +204,7 @@ func (s *parts) openRedis(ctx context.Context) error {
 func (s *parts) connectRedis() error {
 	client, err := redisClient(s.cfg.Redis)
 	if err != nil {
-		return usage(fmt.Errorf("REDIS_URL: %w", err))
+		return terminal.Usage(fmt.Errorf("REDIS_URL: %w", err))
 	}
 	s.redis = client
 	quietRedis(s.log)
@@ -286,7 +293,7 @@ func (s *parts) queue() *jobs.Queue {
 func (s *parts) schedule() (cron.Schedule, error) {
 	schedule, err := cron.ParseStandard(s.cfg.Schedule.Cron)
 	if err != nil {
-		return nil, usage(fmt.Errorf("REVALIDATOR_SCHEDULE: %w", err))
+		return nil, terminal.Usage(fmt.Errorf("REVALIDATOR_SCHEDULE: %w", err))
 	}
 	return schedule, nil
 }
@@ -398,10 +405,4 @@ func (s *parts) checks() map[string]web.Check {
 		"schema":   s.rightSchema,
 		"clock":    s.clockIsRight,
 	}
-}
-
-// isTerminal reports whether a person looks at the stream.
-func isTerminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"errors"
@@ -8,6 +8,17 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+// Finish completes a root command with all its subcommands: help that fits a
+// terminal, and errors that say what was wrong with the command line.
+func Finish(root *cobra.Command) {
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return Usage(fmt.Errorf("%w\nSee '%s --help'", flagError(err), c.CommandPath()))
+	})
+	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
+	addHelp(root)
+	finish(root)
+}
 
 // usageTemplate is cobra's template with three changes: a command that only holds
 // others is not shown as if it could be run by itself, flags are broken into
@@ -33,7 +44,7 @@ func finish(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
-				return usage(fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath()))
+				return Usage(fmt.Errorf("%w\nSee '%s --help'", err, c.CommandPath()))
 			}
 			return nil
 		}
@@ -99,16 +110,16 @@ func knownCommand(c *cobra.Command, args []string) error {
 	return err
 }
 
-// noArguments refuses arguments where a command takes none.
-func noArguments(_ *cobra.Command, args []string) error {
+// NoArguments refuses arguments where a command takes none.
+func NoArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return fmt.Errorf("%q is too much: this command takes flags only", args[0])
 	}
 	return nil
 }
 
-// oneArgument asks for the one argument that a command takes.
-func oneArgument(what string) cobra.PositionalArgs {
+// OneArgument asks for the one argument that a command takes.
+func OneArgument(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0 || args[0] == "":

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"testing"
@@ -7,8 +7,8 @@ import (
 
 func TestPercent(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]percent{"30%": 0.3, "100%": 1, "0.5%": 0.005, "12.5%": 0.125} {
-		var got percent
+	for text, want := range map[string]Percent{"30%": 0.3, "100%": 1, "0.5%": 0.005, "12.5%": 0.125} {
+		var got Percent
 		if err := got.Set(text); err != nil || got != want {
 			t.Errorf("%s: got %v, %v; want %v", text, float64(got), err, float64(want))
 		}
@@ -17,7 +17,7 @@ func TestPercent(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "%", "30", "0.3", "NaN%", "-1%", "0%", "100.1%", "Inf%", "30 %"} {
-		if err := new(percent).Set(text); err == nil {
+		if err := new(Percent).Set(text); err == nil {
 			t.Errorf("%q is taken for a percentage", text)
 		}
 	}
@@ -34,7 +34,7 @@ func TestTimeOrAgo(t *testing.T) {
 		"1w12h":                     time.Date(2026, 2, 22, 0, 0, 0, 0, time.UTC),
 	}
 	for text, want := range tests {
-		if got, err := timeOrAgo("--flag", text, now); err != nil || got != want {
+		if got, err := TimeOrAgo("--flag", text, now); err != nil || got != want {
 			t.Errorf("%q: got %v, %v; want %v", text, got, err, want)
 		}
 	}
@@ -52,20 +52,9 @@ func TestTimeRange(t *testing.T) {
 		"2026-01-01..2026-02-01T00:00:00Z": {january, february},
 	}
 	for text, want := range tests {
-		from, until, err := timeRange("--flag", text)
+		from, until, err := TimeRange("--flag", text)
 		if err != nil || from != want[0] || until != want[1] {
 			t.Errorf("%q: got %v to %v, %v; want %v", text, from, until, err, want)
-		}
-	}
-}
-
-func TestAbout(t *testing.T) {
-	t.Parallel()
-	for seconds, want := range map[float64]string{
-		0.2: "about 1 s", 59: "about 59 s", 90: "about 2 min", 5400: "about 1.5 hours", 864000: "about 10.0 days",
-	} {
-		if got := about(seconds); got != want {
-			t.Errorf("%v s: got %q, want %q", seconds, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"context"
@@ -9,11 +9,11 @@ import (
 	"path/filepath"
 )
 
-// openInput opens a file to read; its size is -1 where that is unknown. Reading
+// OpenInput opens a file to read; its size is -1 where that is unknown. Reading
 // ends with ctx where it may have to wait.
-func (p *program) openInput(ctx context.Context, name string) (io.ReadCloser, int64, error) {
+func (t *Terminal) OpenInput(ctx context.Context, name string) (io.ReadCloser, int64, error) {
 	if name == "-" {
-		return interruptible(ctx, p.stdin), -1, nil
+		return interruptible(ctx, t.In), -1, nil
 	}
 	file, err := openFile(ctx, name)
 	if err != nil {
@@ -65,16 +65,16 @@ func interruptible(ctx context.Context, r io.Reader) io.ReadCloser {
 	return out
 }
 
-// lazyFile is a file that is made when the first byte is written, so that an
+// LazyFile is a file that is made when the first byte is written, so that an
 // import without rejects leaves none behind.
-type lazyFile struct {
-	name string
+type LazyFile struct {
+	Name string
 	file *os.File
 }
 
-// rejectsFile is where the rejects of an import go. What would keep it from
+// RejectsFile is where the rejects of an import go. What would keep it from
 // being written is found out before the import starts.
-func rejectsFile(name, input string) (*lazyFile, error) {
+func RejectsFile(name, input string) (*LazyFile, error) {
 	if name == "" {
 		name = input + ".rejects.ndjson"
 		if input == "-" {
@@ -82,16 +82,16 @@ func rejectsFile(name, input string) (*lazyFile, error) {
 		}
 	}
 	if sameFile(name, input) {
-		return nil, usage(errors.New("--rejects names the file to import, which would be lost"))
+		return nil, Usage(errors.New("--rejects names the file to import, which would be lost"))
 	}
 	if there, err := os.Stat(name); err == nil && there.IsDir() {
-		return nil, usage(fmt.Errorf("--rejects: %s is a folder, want a file", name))
+		return nil, Usage(fmt.Errorf("--rejects: %s is a folder, want a file", name))
 	}
 	folder, err := os.Stat(filepath.Dir(name))
 	if err != nil || !folder.IsDir() {
-		return nil, usage(fmt.Errorf("--rejects: %s is no folder", filepath.Dir(name)))
+		return nil, Usage(fmt.Errorf("--rejects: %s is no folder", filepath.Dir(name)))
 	}
-	return &lazyFile{name: name}, nil
+	return &LazyFile{Name: name}, nil
 }
 
 // sameFile reports whether two names are of one file, by whatever link.
@@ -107,9 +107,9 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-func (f *lazyFile) Write(b []byte) (int, error) {
+func (f *LazyFile) Write(b []byte) (int, error) {
 	if f.file == nil {
-		file, err := os.Create(f.name)
+		file, err := os.Create(f.Name)
 		if err != nil {
 			return 0, err
 		}
@@ -119,7 +119,7 @@ func (f *lazyFile) Write(b []byte) (int, error) {
 }
 
 // Close closes the file where there is one.
-func (f *lazyFile) Close() error {
+func (f *LazyFile) Close() error {
 	if f.file == nil {
 		return nil
 	}
