@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"revalidator/internal/ledger"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -42,7 +44,7 @@ func quarantineMarkdown() string {
 	var table strings.Builder
 	table.WriteString("| Failure class | What it is | Never accepted before | Accepted before | Checked again | In quarantine as | and then checked |\n")
 	table.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
-	for _, q := range QuarantineRules() {
+	for _, q := range ledger.QuarantineRules() {
 		again, then := "after a back-off", "never"
 		if q.OnOtherDays {
 			again = "after a day, then after a week"

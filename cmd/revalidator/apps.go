@@ -128,7 +128,7 @@ func (p *program) appsListCommand() *cobra.Command {
 			if len(apps) == 0 {
 				p.Note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
 			}
-			return p.Print(list(apps), func(out *terminal.Page) { appsTable(out, apps) })
+			return terminal.Show(&p.Terminal, append([]ledger.App{}, apps...), appsTable)
 		},
 	}
 	p.AddJSON(c)

@@ -8,59 +8,20 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
-// backfillEstimate is what a backfill would do.
-type backfillEstimate struct {
-	Receipts int64                `json:"receipts"`
-	Counts   []ledger.FilterCount `json:"by_app_and_status"`
-	Share    terminal.Percent     `json:"share"`
-	// SecondsAlone and SecondsBeside are how long it takes at the configured
-	// rates, without and with another run beside it.
-	SecondsAlone  float64 `json:"seconds_alone"`
-	SecondsBeside float64 `json:"seconds_beside_another_run"`
-	// PausedApps are apps whose receipts have to wait.
-	PausedApps []string `json:"paused_apps"`
-}
-
 // estimate prints what a backfill would do, and opens none.
 func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filter, share float64) error {
-	counts, err := parts.db.CountChosen(ctx, filter)
+	e, err := report.ReadEstimate(ctx, parts.db, filter, share)
 	if err != nil {
 		return err
 	}
-	apps, err := parts.db.Apps(ctx)
-	if err != nil {
-		return err
-	}
-	e := newEstimate(counts, apps, share)
-	return p.Print(e, e.text)
+	return terminal.Show(&p.Terminal, e, estimateText)
 }
 
-// newEstimate adds up counts. Apps are asked about side by side, so that the
-// slowest one takes the time.
-func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) backfillEstimate {
-	e := backfillEstimate{Counts: append([]ledger.FilterCount{}, counts...), Share: terminal.Percent(share), PausedApps: []string{}}
-	seconds := make(map[string]float64)
-	for _, c := range counts {
-		e.Receipts += c.Receipts
-		seconds[c.BundleID] += float64(c.Receipts) / c.RatePerSecond
-	}
-	for _, a := range apps {
-		if seconds[a.BundleID] > 0 && a.PausedAt != nil {
-			e.PausedApps = append(e.PausedApps, a.BundleID)
-			delete(seconds, a.BundleID)
-		}
-	}
-	for _, s := range seconds {
-		e.SecondsAlone = max(e.SecondsAlone, s)
-	}
-	e.SecondsBeside = e.SecondsAlone / share
-	return e
-}
-
-func (e backfillEstimate) text(out *terminal.Page) {
+func estimateText(out *terminal.Page, e report.Estimate) {
 	if e.Receipts == 0 {
 		out.Print("No receipt that Apple can be asked about meets the filters.\n")
 		return
@@ -81,7 +42,7 @@ func (e backfillEstimate) text(out *terminal.Page) {
 	table.Row("%8s\tin all", phrase.Count(e.Receipts))
 	table.End()
 	out.Printf("\nAt the configured rates that takes %s alone,\nand %s with %s of them beside another run. Nothing was opened.\n",
-		about(e.SecondsAlone), about(e.SecondsBeside), e.Share)
+		about(e.SecondsAlone), about(e.SecondsBeside), terminal.Percent(e.Share))
 	if len(e.PausedApps) > 0 {
 		out.Print("Receipts of paused apps are left for 'revalidator backfill resume'.\n")
 	}

@@ -10,28 +10,12 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
 // listedBackfills is how many backfills are listed unless told otherwise.
 const listedBackfills = 20
-
-// backfillLine is a backfill with its figures.
-type backfillLine struct {
-	ledger.RunTotals
-	Filter json.RawMessage `json:"filter"`
-	// Fed is whether a process feeds it now.
-	Fed bool `json:"fed"`
-}
-
-func newBackfillLine(t ledger.RunTotals, now time.Time) backfillLine {
-	line := backfillLine{RunTotals: t, Filter: json.RawMessage("{}")}
-	if t.Filter != nil {
-		line.Filter = json.RawMessage(*t.Filter)
-	}
-	line.Fed = t.State == ledger.RunRunning && t.OwnerUntil.After(now)
-	return line
-}
 
 func (p *program) backfillListCommand() *cobra.Command {
 	limit := listedBackfills
@@ -57,9 +41,9 @@ it over, or 'backfill resume'.`,
 				return err
 			}
 			now := parts.now()
-			lines := make([]backfillLine, len(runs))
+			lines := make([]report.Backfill, len(runs))
 			for i, r := range runs {
-				lines[i] = newBackfillLine(r, now)
+				lines[i] = report.NewBackfill(r, now)
 			}
 			return p.Print(lines, func(out *terminal.Page) { backfillsText(out, lines) })
 		},
@@ -69,7 +53,7 @@ it over, or 'backfill resume'.`,
 	return c
 }
 
-func backfillsText(out *terminal.Page, lines []backfillLine) {
+func backfillsText(out *terminal.Page, lines []report.Backfill) {
 	if len(lines) == 0 {
 		out.Print("No backfills yet.\n")
 		return
@@ -77,14 +61,14 @@ func backfillsText(out *terminal.Page, lines []backfillLine) {
 	table := out.Annotated(func(i int) string { return filterText(lines[i].Filter) })
 	table.Row("RUN\tSTATE\tSTART\tSHARE\t CHOSEN\t   DONE\tCHANGED\tFAILED")
 	for _, l := range lines {
-		table.Row("%d\t%s\t%s\t%s\t%7s\t%7s\t%7s\t%6s", l.ID, l.stateText(), phrase.Time(l.StartedAt),
+		table.Row("%d\t%s\t%s\t%s\t%7s\t%7s\t%7s\t%6s", l.ID, backfillState(l), phrase.Time(l.StartedAt),
 			terminal.Percent(l.Share), phrase.CountIf(l.Due), phrase.Count(l.Done), phrase.Count(l.Changed), phrase.Count(l.Failed))
 	}
 	table.End()
 }
 
-// stateText tells a run that waits for somebody to feed it from one that runs.
-func (l backfillLine) stateText() string {
+// backfillState tells a run that waits for somebody to feed it from one that runs.
+func backfillState(l report.Backfill) string {
 	if l.State == ledger.RunRunning && !l.Fed {
 		return "waiting"
 	}

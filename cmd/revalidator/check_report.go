@@ -9,6 +9,7 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
+	"revalidator/internal/report"
 )
 
 // checkReport is what check has to say, in JSON.
@@ -116,9 +117,9 @@ type answerReport struct {
 	AsOf      *time.Time `json:"as_of"`
 	Retryable *bool      `json:"is_retryable"`
 	// Calls is how many requests were made.
-	Calls         int                  `json:"calls"`
-	Subscriptions []subscriptionReport `json:"subscriptions"`
-	Purchases     []iap.Purchase       `json:"purchases"`
+	Calls         int                   `json:"calls"`
+	Subscriptions []report.Subscription `json:"subscriptions"`
+	Purchases     []iap.Purchase        `json:"purchases"`
 	// Undated are the original transaction ids of subscriptions whose newest
 	// period the reply does not date, so that it tells nothing of them.
 	Undated []string `json:"undated"`
@@ -129,7 +130,7 @@ type answerReport struct {
 func newAnswerReport(a appstore.Answer, err error) *answerReport {
 	r := &answerReport{
 		Accepted: err == nil, Environment: a.Environment, Calls: a.Calls, Unknown: a.Unknown,
-		Subscriptions: []subscriptionReport{}, Purchases: []iap.Purchase{}, Undated: []string{},
+		Subscriptions: []report.Subscription{}, Purchases: []iap.Purchase{}, Undated: []string{},
 	}
 	var status *appstore.StatusError
 	switch {
@@ -159,7 +160,7 @@ func (r *answerReport) show(f iap.Facts, now time.Time) {
 		r.AsOf = new(f.AsOf)
 	}
 	c := iap.Derive(&f)
-	r.Subscriptions = subscriptionReports(c.Subscriptions)
+	r.Subscriptions = report.Subscriptions(c.Subscriptions)
 	r.Purchases = append(r.Purchases, c.Purchases...)
 	r.Undated = append(r.Undated, c.Undated...)
 }

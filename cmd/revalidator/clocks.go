@@ -1,17 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"sync"
 	"time"
 
 	"revalidator/internal/clock"
-	"revalidator/internal/iap"
-	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 )
 
 // clocks are the clocks of a process; nil where it needs no database.
@@ -90,53 +86,11 @@ func (s *parts) dateOf(now time.Time) time.Time {
 	return now.Add(s.appleTime().Sub(s.now()))
 }
 
-// wrongClock is an endpoint whose checks are held because our clock is wrong.
-type wrongClock struct {
-	Environment iap.Environment `json:"environment"`
-	HeldSince   time.Time       `json:"held_since"`
-	// AppleAheadSeconds is negative where Apple's time is behind the clock.
-	AppleAheadSeconds float64 `json:"apple_ahead_seconds"`
-}
-
-func (s *parts) wrongClocks(ctx context.Context) ([]wrongClock, error) {
-	held, err := s.db.WrongClocks(ctx)
-	wrong := make([]wrongClock, len(held))
-	for i, c := range held {
-		wrong[i] = wrongClock{c.Environment, *c.HeldSince, c.Ahead.Seconds()}
-	}
-	return wrong, err
-}
-
 // clockIsRight fails while checks are held because the clock is wrong.
 func (s *parts) clockIsRight(ctx context.Context) error {
-	wrong, err := s.wrongClocks(ctx)
+	wrong, err := report.ReadWrongClocks(ctx, s.db)
 	for _, c := range wrong {
-		err = errors.Join(err, errors.New(c.text()))
+		err = errors.Join(err, errors.New(c.String()))
 	}
 	return err
-}
-
-// explainClocks adds to receipts that their checks are held because the clock is
-// wrong.
-func (s *parts) explainClocks(ctx context.Context, receipts []receiptExplanation) error {
-	wrong, err := s.wrongClocks(ctx)
-	for i, r := range receipts {
-		for _, c := range wrong {
-			if c.Environment == cmp.Or(r.Environment, iap.Production) {
-				receipts[i].Obstacles = append(r.Obstacles, fmt.Sprintf("clock wrong: since %s %s. Nothing but one check a minute is asked until it is set.",
-					phrase.Time(c.HeldSince), c.text()))
-			}
-		}
-	}
-	return err
-}
-
-// text says by how much the clock is wrong.
-func (c wrongClock) text() string {
-	direction := "behind"
-	if c.AppleAheadSeconds < 0 {
-		direction = "ahead of"
-	}
-	by := time.Duration(math.Abs(c.AppleAheadSeconds) * float64(time.Second)).Round(time.Second)
-	return fmt.Sprintf("the database's clock is %s Apple's by %s, as replies of %s agree", direction, by, c.Environment)
 }

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,6 +17,7 @@ import (
 	"revalidator/internal/config"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/pgtest"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
@@ -32,7 +29,7 @@ var serverFigures = regexp.MustCompile(`(postgres version  |redis version     )\
 func (s *session) examined(t *testing.T, args ...string) (outcome, map[string]string) {
 	t.Helper()
 	o := s.run(t, append([]string{"doctor", "--json"}, args...)...)
-	var d diagnosis
+	var d report.Diagnosis
 	if err := json.Unmarshal([]byte(o.stdout), &d); err != nil {
 		t.Fatalf("not JSON: %v\n%s\n%s", err, o.stdout, o.stderr)
 	}
@@ -199,7 +196,7 @@ func TestDoctorFinds(t *testing.T) {
 			s, _ := openedShop(t)
 			_, want := s.examined(t)
 			for check, state := range want {
-				if state != string(severityOK) {
+				if state != string(report.OK) {
 					t.Errorf("before: %s: got %s, want ok", check, state)
 				}
 			}
@@ -290,28 +287,27 @@ func withPostgres(state string) map[string]string {
 func TestDoctorClock(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
-	for ahead, want := range map[time.Duration]severity{
-		0: severityOK, 3 * time.Second: severityOK, -3 * time.Second: severityOK,
-		30 * time.Second: severityWarning, -30 * time.Second: severityWarning,
-		2 * time.Minute: severityFailure, -2 * time.Minute: severityFailure,
+	for ahead, want := range map[time.Duration]report.Severity{
+		0: report.OK, 3 * time.Second: report.OK, -3 * time.Second: report.OK,
+		30 * time.Second: report.Warning, -30 * time.Second: report.Warning,
+		2 * time.Minute: report.Failure, -2 * time.Minute: report.Failure,
 	} {
 		cfg, err := config.Load(s.env)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := &program{Terminal: terminal.Terminal{Err: io.Discard}}
-		d := &doctor{
-			parts: &parts{cfg: cfg, log: p.logger(cfg.Log)}, offline: true,
-			now: func() time.Time { return time.Now().Add(ahead) },
-		}
-		clocks := make(map[string]severity)
-		for _, f := range d.examine(t.Context()).Checks {
+		parts := &parts{cfg: cfg, log: p.logger(cfg.Log)}
+		d := parts.doctor(true)
+		d.Machine = func() time.Time { return time.Now().Add(ahead) }
+		clocks := make(map[string]report.Severity)
+		for _, f := range d.Examine(t.Context()).Checks {
 			if strings.HasSuffix(f.Check, "_clock") {
 				clocks[f.Check] = f.State
 			}
 		}
-		d.close()
-		if diff := cmp.Diff(map[string]severity{"postgres_clock": want, "redis_clock": want}, clocks); diff != "" {
+		parts.close()
+		if diff := cmp.Diff(map[string]report.Severity{"postgres_clock": want, "redis_clock": want}, clocks); diff != "" {
 			t.Errorf("this machine ahead by %s (-want +got):\n%s", ahead, diff)
 		}
 	}
@@ -355,42 +351,5 @@ func TestDoctorColors(t *testing.T) {
 		if got := strings.Contains(term.screen.text(), "\x1b"); got != want {
 			t.Errorf("NO_COLOR=%s: control sequences are %v, want %v", noColor, got, want)
 		}
-	}
-}
-
-func TestProbe(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name   string
-		answer http.HandlerFunc
-		want   int
-		ok     bool
-	}{
-		{"a code", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"status":21002}`) }, 21002, true},
-		{"a page", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, 0, false},
-		{"other JSON", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"error":1}`) }, 0, false},
-		{"nothing", func(http.ResponseWriter, *http.Request) {}, 0, false},
-		{"503", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, 0, false},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }, 0, false},
-		{"a page without end", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(bytes.Repeat([]byte(" "), 1<<20))
-			_, _ = io.WriteString(w, `{"status":0}`)
-		}, 0, false},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if body, err := io.ReadAll(r.Body); r.Method != http.MethodPost || len(body) > 0 || err != nil {
-					t.Errorf("got %s with %d bytes, want an empty POST", r.Method, len(body))
-				}
-				test.answer(w, r)
-			}))
-			t.Cleanup(server.Close)
-			code, err := probe(context.Background(), server.URL)
-			if code != test.want || (err == nil) != test.ok {
-				t.Errorf("got %d and %v", code, err)
-			}
-		})
 	}
 }

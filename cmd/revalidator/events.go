@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
@@ -26,7 +27,7 @@ func (p *program) eventsCommand() *cobra.Command {
 
 // tail is what 'events tail' is asked for.
 type tail struct {
-	query  repository.EventQuery
+	query  ledger.EventQuery
 	follow bool
 	newest int
 	// resumes is whether the events after an id are wanted, which may be 0.
@@ -176,7 +177,7 @@ func (p *program) firstEvents(ctx context.Context, db *repository.DB, t *tail, o
 }
 
 // printEvents prints page after page until there is no more for now.
-func printEvents(ctx context.Context, db *repository.DB, q *repository.EventQuery, out *eventPrinter) error {
+func printEvents(ctx context.Context, db *repository.DB, q *ledger.EventQuery, out *eventPrinter) error {
 	for {
 		events, next, err := db.Events(ctx, *q)
 		if err != nil {
@@ -194,7 +195,7 @@ func printEvents(ctx context.Context, db *repository.DB, q *repository.EventQuer
 
 // followEvents prints events as they come until ctx ends, which is no error.
 // While Postgres does not answer it goes on trying, and nothing is left out.
-func (p *program) followEvents(ctx context.Context, db *repository.DB, q repository.EventQuery, heard <-chan struct{}, out *eventPrinter) error {
+func (p *program) followEvents(ctx context.Context, db *repository.DB, q ledger.EventQuery, heard <-chan struct{}, out *eventPrinter) error {
 	poll := time.NewTicker(eventPoll)
 	defer poll.Stop()
 	troubled := false

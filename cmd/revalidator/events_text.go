@@ -5,9 +5,9 @@ import (
 	"fmt"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
 // eventPrinter prints events as they come, each on a line of its own.
@@ -21,7 +21,7 @@ type eventPrinter struct {
 // eventLine has the columns of a terminal: id, time, event, product, subscription.
 const eventLine = "%-7s %-11s %-24s %-16s %s\n"
 
-func (o *eventPrinter) print(events []repository.EventDetails) error {
+func (o *eventPrinter) print(events []ledger.EventDetails) error {
 	for _, e := range events {
 		if err := o.one(e); err != nil {
 			o.failed = true
@@ -31,7 +31,7 @@ func (o *eventPrinter) print(events []repository.EventDetails) error {
 	return nil
 }
 
-func (o *eventPrinter) one(e repository.EventDetails) error {
+func (o *eventPrinter) one(e ledger.EventDetails) error {
 	if o.terminal.JSON {
 		encoder := json.NewEncoder(o.terminal.Out)
 		encoder.SetEscapeHTML(false)
@@ -50,7 +50,7 @@ func (o *eventPrinter) one(e repository.EventDetails) error {
 
 // eventText is the type in words, and why a subscription expired where Apple
 // says so.
-func eventText(e repository.EventDetails) string {
+func eventText(e ledger.EventDetails) string {
 	text := phrase.Words(string(e.Type))
 	if e.Type != iap.EventExpired {
 		return text

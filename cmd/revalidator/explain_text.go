@@ -5,31 +5,30 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
-// text prints an explanation for people: the receipts first, because they are
+// explanationText prints an explanation for people: the receipts first, because they are
 // what is asked about, then what they show, then how it came to that.
-func (e explanation) text(now time.Time) func(*terminal.Page) {
-	return func(out *terminal.Page) {
-		for i, r := range e.Receipts {
-			if i > 0 {
-				out.Print("\n")
-			}
-			receiptText(out, r, now)
+func explanationText(out *terminal.Page, e report.Explanation, now time.Time) {
+	for i, r := range e.Receipts {
+		if i > 0 {
+			out.Print("\n")
 		}
-		if more := e.Subject.Receipts - len(e.Receipts); more > 0 {
-			out.Printf("\n%d more receipts: see 'revalidator receipts list'\n", more)
-		}
-		holdings(out, e.Subscriptions, e.Purchases, now)
-		eventsText(out, e.Events)
+		receiptText(out, r, now)
 	}
+	if more := e.Subject.Receipts - len(e.Receipts); more > 0 {
+		out.Printf("\n%d more receipts: see 'revalidator receipts list'\n", more)
+	}
+	holdings(out, e.Subscriptions, e.Purchases, now)
+	eventsText(out, e.Events)
 }
 
 // receiptText tells of one stored receipt.
-func receiptText(out *terminal.Page, r receiptExplanation, now time.Time) {
+func receiptText(out *terminal.Page, r report.ReceiptExplanation, now time.Time) {
 	s := sheet{terminal.Sheet{Page: out, Now: now, Indent: 2, Label: 15}}
 	out.Printf("Receipt %d of %s\n", r.ID, r.BundleID)
 	s.Row("Customer", fmt.Sprintf("%q", r.CustomerRef))
@@ -47,7 +46,7 @@ func receiptText(out *terminal.Page, r receiptExplanation, now time.Time) {
 }
 
 // lastLook says what was answered last.
-func (s sheet) lastLook(r receiptExplanation) {
+func (s sheet) lastLook(r report.ReceiptExplanation) {
 	if r.LastCheckedAt == nil {
 		s.Row("Last look", "never: Apple has not answered yet")
 		return
@@ -69,13 +68,13 @@ func (s sheet) lastLook(r receiptExplanation) {
 	}
 	s.Sentence("Failure", "%s%s", s.Paint(terminal.Yellow, phrase.Words(*r.LastError)), times)
 	s.Sentence("", "%s", r.LastErrorMeaning)
-	if text := heldAgainst(r.StoredReceipt); text != "" {
+	if text := report.HeldAgainst(r.StoredReceipt); text != "" {
 		s.Sentence("", "%s", text)
 	}
 }
 
 // nextLook says when Apple is asked again, and why then.
-func (s sheet) nextLook(r receiptExplanation) {
+func (s sheet) nextLook(r report.ReceiptExplanation) {
 	switch {
 	case r.NextCheckAt == nil:
 		s.Row("Next look", "never")
@@ -88,7 +87,7 @@ func (s sheet) nextLook(r receiptExplanation) {
 	s.Sentence("Because", "%s (%s)", r.NextCheckMeaning, r.NextCheckRule)
 }
 
-func eventsText(out *terminal.Page, events []repository.Event) {
+func eventsText(out *terminal.Page, events []ledger.Event) {
 	if len(events) == 0 {
 		return
 	}

@@ -54,7 +54,7 @@ func (s *session) forecastAt(t *testing.T, now time.Time, options forecastOption
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Print(r, r.text); err != nil {
+	if err := terminal.Show(&p.Terminal, r, forecastText); err != nil {
 		t.Fatal(err)
 	}
 	return stdout.String()

@@ -5,21 +5,20 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
-	"revalidator/internal/forecast"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
-// text is the forecast for people: a line for each run with a bar, then what
+// forecastText is the forecast for people: a line for each run with a bar, then what
 // they are about, then what is wrong with them.
-func (r *forecastReport) text(out *terminal.Page) {
+func forecastText(out *terminal.Page, r *report.Forecast) {
 	if len(r.Apps) == 0 {
 		out.Printf("No receipt of an app at work falls due within %d days.\n", r.Days)
 	} else {
-		r.chart(out)
-		r.tables(out)
+		forecastChart(out, r)
+		forecastTables(out, r)
 	}
 	for i, p := range r.Paused {
 		if i == 0 {
@@ -38,7 +37,7 @@ func (r *forecastReport) text(out *terminal.Page) {
 	if len(remarks) > 0 {
 		out.Printf("\n%s", terminal.Wrap(0, strings.Fields(strings.Join(remarks, " "))...))
 	}
-	r.warn(out)
+	forecastWarn(out, r)
 }
 
 // The chart is 80 columns wide. Its bars are plain text, so that a pipe and a
@@ -48,9 +47,9 @@ const (
 	barLeft = "!"
 )
 
-func (r *forecastReport) chart(out *terminal.Page) {
+func forecastChart(out *terminal.Page, r *report.Forecast) {
 	head := fmt.Sprintf("%-15s  %9s  %7s", strings.ToUpper(r.Every)+" (UTC)", "DUE", "LASTS")
-	left := r.anyLeft()
+	left := forecastAnyLeft(r)
 	if left {
 		head += fmt.Sprintf("  %9s", "LEFT OVER")
 	}
@@ -85,7 +84,7 @@ func barLength(n, most int64, width int) int {
 	return max(1, int(n*int64(width)/most))
 }
 
-func (r *forecastReport) anyLeft() bool {
+func forecastAnyLeft(r *report.Forecast) bool {
 	for _, run := range r.Runs {
 		if run.Left > 0 {
 			return true
@@ -101,7 +100,7 @@ func blankZero(n int64) string {
 	return phrase.Count(n)
 }
 
-func (r *forecastReport) tables(out *terminal.Page) {
+func forecastTables(out *terminal.Page, r *report.Forecast) {
 	var looks int64
 	for _, rule := range r.Rules {
 		looks += rule.Looks
@@ -125,8 +124,8 @@ func (r *forecastReport) tables(out *terminal.Page) {
 	table.End()
 }
 
-// warn tells of the runs that are too short, or that there are none.
-func (r *forecastReport) warn(out *terminal.Page) {
+// forecastWarn tells of the runs that are too short, or that there are none.
+func forecastWarn(out *terminal.Page, r *report.Forecast) {
 	if len(r.Apps) == 0 {
 		return
 	}
@@ -139,55 +138,15 @@ func (r *forecastReport) warn(out *terminal.Page) {
 			out.Printf("\nand %d more that are too slow\n", len(r.Warnings)-phrase.Most)
 			return
 		}
-		out.Printf("\n%s\n%s", out.Paint(terminal.Yellow, w.headline(r.Every)), terminal.Wrap(2, strings.Fields(w.Mend)...))
+		out.Printf("\n%s\n%s", out.Paint(terminal.Yellow, forecastHeadline(w, r.Every)), terminal.Wrap(2, strings.Fields(w.Mend)...))
 	}
 }
 
-// headline says of which app how many runs are too short.
-func (w forecastWarning) headline(every string) string {
+// forecastHeadline says of which app how many runs are too short.
+func forecastHeadline(w report.ForecastWarning, every string) string {
 	verb := "does"
 	if w.Runs > 1 {
 		verb = "do"
 	}
 	return fmt.Sprintf("%s (%s): %s %s not fit the window.", w.BundleID, w.Environment, phrase.Plural(int64(w.Runs), every), verb)
-}
-
-// newForecastWarning is a shortage with what to do about it.
-func newForecastWarning(s forecast.Shortage) forecastWarning {
-	w := forecastWarning{
-		BundleID: s.Budget.BundleID, Environment: s.Budget.Environment,
-		Runs: s.Runs, First: s.First.Start, Worst: s.Worst.Start, Left: whole(s.Left),
-		RatePerSecond: s.Rate, RateNeeded: s.RateNeeded,
-	}
-	if !s.CaughtUp.IsZero() {
-		w.CaughtUp = &s.CaughtUp
-	}
-	if s.WindowNeeded > 0 {
-		needed := s.WindowNeeded.Seconds()
-		w.WindowNeeded = &needed
-	}
-	w.Mend = w.mend()
-	return w
-}
-
-// mend says what happens, and what would be enough.
-func (w forecastWarning) mend() string {
-	text := fmt.Sprintf("At %g/s the run of %s leaves %s to the next", w.RatePerSecond, phrase.Time(w.Worst), phrase.Plural(w.Left, "receipt"))
-	if w.CaughtUp != nil {
-		text += fmt.Sprintf("; nothing is left over from %s on.", phrase.Time(*w.CaughtUp))
-	} else {
-		text += ", and that is not caught up in this time."
-	}
-	text += fmt.Sprintf(" With %g/s all fits: 'revalidator apps set %s --rate %g' (Apple publishes no limit: raise it with care).",
-		w.RateNeeded, w.BundleID, w.RateNeeded)
-	if w.WindowNeeded != nil {
-		text += fmt.Sprintf(" Or with REVALIDATOR_RUN_WINDOW=%s.", windowText(*w.WindowNeeded))
-	}
-	return text
-}
-
-// windowText is a time span as a setting wants it.
-func windowText(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	return strings.TrimSuffix(strings.TrimSuffix(d.String(), "0s"), "0m")
 }

@@ -67,7 +67,11 @@ func (p *program) adopt(ctx context.Context, yes bool) error {
 		return err
 	}
 	defer parts.close()
-	held, err := parts.queueOwner(ctx)
+	queue, err := parts.queueReader()
+	if err != nil {
+		return err
+	}
+	held, err := queue.Owner(ctx)
 	if err != nil {
 		return err
 	}

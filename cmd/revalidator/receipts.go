@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,8 +12,8 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
 func (p *program) receiptsCommand() *cobra.Command {
@@ -28,15 +27,8 @@ func (p *program) receiptsCommand() *cobra.Command {
 	return receipts
 }
 
-// receiptPage is a page of receipts in JSON.
-type receiptPage struct {
-	Receipts []repository.StoredReceipt `json:"receipts"`
-	// NextAfter is what to give to --after for the next page, nil on the last.
-	NextAfter *int64 `json:"next_after"`
-}
-
 func (p *program) receiptsListCommand() *cobra.Command {
-	var query repository.ReceiptQuery
+	var query ledger.ReceiptQuery
 	var state, customer string
 	c := &cobra.Command{
 		Use:   "list [flags]",
@@ -71,7 +63,7 @@ func (p *program) receiptsListCommand() *cobra.Command {
 // maxPage is the longest page of receipts, which is held in memory.
 const maxPage = 10_000
 
-func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) error {
+func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery) error {
 	parts, err := p.open(ctx, needDatabase)
 	if err != nil {
 		return err
@@ -80,15 +72,11 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 		return err
 	}
-	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
-	found, err := parts.db.StoredReceipts(ctx, q)
+	page, err := report.ReadReceipts(ctx, parts.db, q)
 	if err != nil {
 		return err
 	}
-	var page receiptPage
-	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.StoredReceipt) int64 { return r.ID })
-	if err := p.Print(page, page.text); err != nil {
+	if err := terminal.Show(&p.Terminal, page, receiptsTable); err != nil {
 		return err
 	}
 	switch {
@@ -100,17 +88,6 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 	return nil
 }
 
-// onePage is up to limit of what was found, and the id after which the next page
-// begins: nil where nothing is left.
-func onePage[T any](found []T, limit int, id func(T) int64) (page []T, nextAfter *int64) {
-	page = list(found)
-	if len(page) > limit {
-		page = page[:limit]
-		nextAfter = new(id(page[limit-1]))
-	}
-	return page, nextAfter
-}
-
 // orNever is the time of a next look in a column of a table.
 func orNever(t *time.Time) string {
 	if t == nil {
@@ -119,7 +96,7 @@ func orNever(t *time.Time) string {
 	return t.UTC().Format("01-02 15:04")
 }
 
-func (l receiptPage) text(out *terminal.Page) {
+func receiptsTable(out *terminal.Page, l report.ReceiptPage) {
 	if len(l.Receipts) == 0 {
 		return
 	}
@@ -129,13 +106,6 @@ func (l receiptPage) text(out *terminal.Page) {
 		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(string(r.State)), 17), orNever(r.NextCheckAt))
 	}
 	table.End()
-}
-
-// receiptDetails is a stored receipt and what it shows, in JSON.
-type receiptDetails struct {
-	Receipt       repository.StoredReceipt `json:"receipt"`
-	Subscriptions []subscriptionReport     `json:"subscriptions"`
-	Purchases     []iap.Purchase           `json:"purchases"`
 }
 
 func (p *program) receiptsShowCommand() *cobra.Command {
@@ -162,33 +132,19 @@ func (p *program) showReceipt(ctx context.Context, id int64) error {
 		return err
 	}
 	defer parts.close()
-	r, err := parts.db.StoredReceipt(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return fmt.Errorf("no receipt %d: see 'revalidator receipts list'", id)
-	}
+	details, err := report.ReadReceipt(ctx, parts.db, id)
 	if err != nil {
 		return err
 	}
-	subscriptions, err := parts.db.SubscriptionsOf(ctx, []int64{id}, "", "")
-	if err != nil {
-		return err
-	}
-	purchases, err := parts.db.PurchasesOf(ctx, []int64{id}, "", "", maxExplainPurchases)
-	if err != nil {
-		return err
-	}
-	details := receiptDetails{r, subscriptionReports(subscriptions), append([]iap.Purchase{}, purchases...)}
-	return p.Print(details, details.text(parts.now(), parts.appleTime()))
+	return p.Print(details, func(out *terminal.Page) { receiptDetailsText(out, details, parts.now(), parts.appleTime()) })
 }
 
-func (d receiptDetails) text(now, appleTime time.Time) func(*terminal.Page) {
-	return func(out *terminal.Page) {
-		receiptText(out, explainReceipt(d.Receipt, now), appleTime)
-		s := terminal.Sheet{Page: out, Now: appleTime, Indent: 2, Label: 15}
-		s.Sentence("Size", "%d bytes", d.Receipt.ByteSize)
-		s.Row("SHA-256", d.Receipt.SHA256)
-		holdings(out, d.Subscriptions, d.Purchases, appleTime)
-	}
+func receiptDetailsText(out *terminal.Page, d report.ReceiptDetails, now, appleTime time.Time) {
+	receiptText(out, report.ExplainReceipt(d.Receipt, now), appleTime)
+	s := terminal.Sheet{Page: out, Now: appleTime, Indent: 2, Label: 15}
+	s.Sentence("Size", "%d bytes", d.Receipt.ByteSize)
+	s.Row("SHA-256", d.Receipt.SHA256)
+	holdings(out, d.Subscriptions, d.Purchases, appleTime)
 }
 
 // receiptIDs reads the ids of receipts.

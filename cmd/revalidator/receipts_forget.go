@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
@@ -50,7 +51,7 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 	if err := parts.knowsApps(ctx, app); err != nil {
 		return err
 	}
-	found, err := parts.db.StoredReceipts(ctx, repository.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
+	found, err := parts.db.StoredReceipts(ctx, ledger.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 	if err != nil {
 		return err
 	}
-	gone, err := parts.db.Forget(ctx, customer, app, policyOf(apps, policy), parts.appleTime())
+	gone, err := parts.db.Forget(ctx, customer, app, ledger.Policies(apps, policy), parts.appleTime())
 	if err != nil {
 		return err
 	}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
 func (p *program) receiptsQuarantinedCommand() *cobra.Command {
-	var query repository.QuarantineQuery
+	var query ledger.QuarantineQuery
 	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
@@ -54,16 +55,7 @@ tells more of each.`,
 	return c
 }
 
-// quarantinePage is what is in quarantine, in JSON.
-type quarantinePage struct {
-	// Counts are of all that were asked for, Receipts a page of them.
-	Counts   []repository.QuarantineCount    `json:"counts"`
-	Receipts []repository.QuarantinedReceipt `json:"receipts"`
-	// NextAfter is what to give to --after for the next page, nil on the last.
-	NextAfter *int64 `json:"next_after"`
-}
-
-func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
+func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) error {
 	parts, err := p.open(ctx, needDatabase)
 	if err != nil {
 		return err
@@ -72,19 +64,11 @@ func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery)
 	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 		return err
 	}
-	counts, err := parts.db.QuarantineCounts(ctx, q)
+	page, err := report.ReadQuarantine(ctx, parts.db, q)
 	if err != nil {
 		return err
 	}
-	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
-	found, err := parts.db.Quarantined(ctx, q)
-	if err != nil {
-		return err
-	}
-	page := quarantinePage{Counts: list(counts)}
-	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.QuarantinedReceipt) int64 { return r.ID })
-	if err := p.Print(page, page.text); err != nil {
+	if err := terminal.Show(&p.Terminal, page, quarantineText); err != nil {
 		return err
 	}
 	switch {
@@ -96,7 +80,7 @@ func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery)
 	return nil
 }
 
-func (l quarantinePage) text(out *terminal.Page) {
+func quarantineText(out *terminal.Page, l report.QuarantinePage) {
 	if len(l.Receipts) == 0 {
 		return
 	}
@@ -110,7 +94,7 @@ func (l quarantinePage) text(out *terminal.Page) {
 	table.End()
 }
 
-func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
+func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
 	table := out.Table()
 	table.Row("APP\tREASON\tRECEIPTS")
 	for _, c := range counts {
@@ -120,7 +104,7 @@ func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
 }
 
 func (p *program) receiptsReleaseCommand() *cobra.Command {
-	var query repository.QuarantineQuery
+	var query ledger.QuarantineQuery
 	var all bool
 	var since string
 	c := &cobra.Command{
@@ -172,8 +156,8 @@ A receipt that a worker has in hand is left to it.`,
 
 // releaseReport is what release did, in JSON.
 type releaseReport struct {
-	Released int64                        `json:"released"`
-	Counts   []repository.QuarantineCount `json:"counts"`
+	Released int64                    `json:"released"`
+	Counts   []ledger.QuarantineCount `json:"counts"`
 	// NotReleased are those of the given ids that are not in quarantine for the
 	// reason, or in hand of a worker.
 	NotReleased []int64 `json:"not_released"`
@@ -181,7 +165,7 @@ type releaseReport struct {
 	NextRunAt time.Time `json:"next_run_at"`
 }
 
-func (p *program) release(ctx context.Context, q repository.QuarantineQuery) error {
+func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
 	parts, err := p.open(ctx, needDatabase)
 	if err != nil {
 		return err
@@ -191,7 +175,7 @@ func (p *program) release(ctx context.Context, q repository.QuarantineQuery) err
 		return err
 	}
 	if len(q.IDs) > 0 {
-		chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+		chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
 		found, err := parts.db.StoredReceipts(ctx, chosen)
 		if err == nil {
 			err = allThere(chosen, found)
@@ -201,35 +185,37 @@ func (p *program) release(ctx context.Context, q repository.QuarantineQuery) err
 		}
 	}
 	now := parts.now()
-	report := releaseReport{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
-	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
+	result := releaseReport{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+	schedule, err := parts.schedule()
+	if err != nil {
 		return err
 	}
+	result.NextRunAt = schedule.NextRun(now)
 	for q.Limit = maxPage; ; {
 		page, err := parts.db.Release(ctx, q, parts.dateOf(now))
 		if err != nil {
 			return err
 		}
-		report.add(page)
+		result.add(page)
 		if len(page) < q.Limit {
 			break
 		}
 		q.After = page[len(page)-1].ID
 	}
-	return p.Print(report, report.text(now))
+	return p.Print(result, result.text(now))
 }
 
 // add counts a page of released receipts.
-func (r *releaseReport) add(page []repository.ReleasedReceipt) {
+func (r *releaseReport) add(page []ledger.ReleasedReceipt) {
 	for _, released := range page {
 		r.Released++
 		r.NotReleased = slices.DeleteFunc(r.NotReleased, func(id int64) bool { return id == released.ID })
-		i := slices.IndexFunc(r.Counts, func(c repository.QuarantineCount) bool {
+		i := slices.IndexFunc(r.Counts, func(c ledger.QuarantineCount) bool {
 			return c.BundleID == released.BundleID && c.Reason == released.Reason
 		})
 		if i < 0 {
 			i = len(r.Counts)
-			r.Counts = append(r.Counts, repository.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
+			r.Counts = append(r.Counts, ledger.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
 		}
 		r.Counts[i].Receipts++
 	}

@@ -11,9 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
 func (p *program) receiptsRecheckCommand() *cobra.Command {
@@ -40,7 +41,7 @@ receipts can never be asked about.`,
 			if err != nil {
 				return terminal.Usage(err)
 			}
-			query := repository.ReceiptQuery{IDs: ids, Limit: maxPage}
+			query := ledger.ReceiptQuery{IDs: ids, Limit: maxPage}
 			if c.Flags().Changed("customer") {
 				query.IDs, query.CustomerRef = nil, &customer
 			}
@@ -77,7 +78,7 @@ type recheckReport struct {
 	NextRunAt time.Time `json:"next_run_at"`
 }
 
-func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error {
+func (p *program) recheck(ctx context.Context, q ledger.ReceiptQuery) error {
 	parts, err := p.open(ctx, needDatabase)
 	if err != nil {
 		return err
@@ -91,10 +92,12 @@ func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error 
 		return err
 	}
 	now := parts.now()
-	report := recheckReport{}
-	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
+	result := recheckReport{}
+	schedule, err := parts.schedule()
+	if err != nil {
 		return err
 	}
+	result.NextRunAt = schedule.NextRun(now)
 	ids := make([]int64, len(found))
 	for i, r := range found {
 		ids[i] = r.ID
@@ -109,9 +112,9 @@ func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error 
 		if done.Result == recheckNever {
 			never++
 		}
-		report.Receipts = append(report.Receipts, done)
+		result.Receipts = append(result.Receipts, done)
 	}
-	if err := p.Print(report, report.text(now)); err != nil {
+	if err := p.Print(result, result.text(now)); err != nil {
 		return err
 	}
 	if never > 0 {
@@ -121,20 +124,20 @@ func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error 
 }
 
 // allThere refuses ids without a receipt, before any receipt is touched.
-func allThere(q repository.ReceiptQuery, found []repository.StoredReceipt) error {
+func allThere(q ledger.ReceiptQuery, found []ledger.StoredReceipt) error {
 	if len(found) == 0 && q.CustomerRef != nil {
 		return fmt.Errorf("no receipts of customer %q: see 'revalidator receipts list'", *q.CustomerRef)
 	}
 	for _, id := range q.IDs {
-		if !slices.ContainsFunc(found, func(r repository.StoredReceipt) bool { return r.ID == id }) {
+		if !slices.ContainsFunc(found, func(r ledger.StoredReceipt) bool { return r.ID == id }) {
 			return fmt.Errorf("no receipt %d: nothing was changed; see 'revalidator receipts list'", id)
 		}
 	}
 	return nil
 }
 
-func rechecked(r repository.StoredReceipt, due bool, now time.Time) recheckedReceipt {
-	done := recheckedReceipt{ID: r.ID, BundleID: r.BundleID, State: r.State, Result: recheckDue, Obstacles: obstacles(r, now)}
+func rechecked(r ledger.StoredReceipt, due bool, now time.Time) recheckedReceipt {
+	done := recheckedReceipt{ID: r.ID, BundleID: r.BundleID, State: r.State, Result: recheckDue, Obstacles: report.Obstacles(r, now)}
 	switch {
 	case due:
 	case r.State == iap.ReceiptXcode, r.State == iap.ReceiptTooLarge:
@@ -164,13 +167,4 @@ func (r recheckReport) text(now time.Time) func(*terminal.Page) {
 				strings.Fields("or start one now with 'revalidator run'")...)...)
 		}
 	}
-}
-
-// nextSlot is when the next nightly run starts.
-func (s *parts) nextSlot(now time.Time) (time.Time, error) {
-	schedule, err := s.schedule()
-	if err != nil {
-		return time.Time{}, err
-	}
-	return schedule.Next(now.In(s.cfg.Schedule.TimeZone.Location)).UTC(), nil
 }

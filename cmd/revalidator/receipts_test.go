@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
@@ -94,7 +95,7 @@ func TestReceiptsPages(t *testing.T) {
 	var seen []int64
 	for after := "0"; after != ""; {
 		o := s.must(t, "receipts", "list", "--limit", "5", "--json", "--quiet", "--after", after)
-		var page receiptPage
+		var page report.ReceiptPage
 		if err := json.Unmarshal([]byte(o.stdout), &page); err != nil {
 			t.Fatal(err)
 		}

@@ -8,26 +8,27 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
-// text is the review for people.
-func (r *runReview) text(out *terminal.Page) {
-	r.head(out)
+// reviewText is the review for people.
+func reviewText(out *terminal.Page, r *report.Review) {
+	reviewHead(out, r)
 	sections := []reviewSection{
-		{"RECEIPTS", r.totalRows()},
-		{"WHAT CHANGED", rowsOf(r.Events, func(e typeFigure) (string, figure) { return phrase.Words(string(e.Type)), e.figure })},
-		{"ANSWERS THAT WERE NO USE", rowsOf(r.Failures, func(f classFigure) (string, figure) { return phrase.Words(f.Class), f.figure })},
+		{"RECEIPTS", reviewTotalRows(r)},
+		{"WHAT CHANGED", rowsOf(r.Events, func(e report.TypeFigure) (string, report.Figure) { return phrase.Words(string(e.Type)), e.Figure })},
+		{"ANSWERS THAT WERE NO USE", rowsOf(r.Failures, func(f report.ClassFigure) (string, report.Figure) { return phrase.Words(f.Class), f.Figure })},
 	}
 	for _, section := range sections {
-		r.section(out, section, nameWidth(sections))
+		writeSection(out, r, section, nameWidth(sections))
 	}
-	r.products(out)
-	r.appsTable(out)
-	r.unfinished(out)
+	reviewProducts(out, r)
+	reviewAppsTable(out, r)
+	reviewUnfinished(out, r)
 }
 
-func (r *runReview) head(out *terminal.Page) {
+func reviewHead(out *terminal.Page, r *report.Review) {
 	took := "took"
 	if r.State == ledger.RunRunning {
 		took = "has taken"
@@ -51,10 +52,10 @@ func (r *runReview) head(out *terminal.Page) {
 // reviewRow is a line of the review.
 type reviewRow struct {
 	name string
-	figure
+	report.Figure
 }
 
-func (r *runReview) totalRows() []reviewRow {
+func reviewTotalRows(r *report.Review) []reviewRow {
 	due := "due"
 	if r.Kind == ledger.RunBackfill {
 		due = "chosen"
@@ -69,10 +70,10 @@ func (r *runReview) totalRows() []reviewRow {
 	return slices.Concat([]reviewRow{{due, *t.Due}}, rows[:3], []reviewRow{{"still in the run", *t.InRun}}, rows[3:])
 }
 
-func rowsOf[T any](items []T, row func(T) (string, figure)) []reviewRow {
+func rowsOf[T any](items []T, row func(T) (string, report.Figure)) []reviewRow {
 	rows := make([]reviewRow, len(items))
 	for i, item := range items {
-		rows[i].name, rows[i].figure = row(item)
+		rows[i].name, rows[i].Figure = row(item)
 	}
 	return rows
 }
@@ -98,8 +99,8 @@ func nameWidth(sections []reviewSection) int {
 	return width
 }
 
-// section prints a heading and its lines, and nothing where there are none.
-func (r *runReview) section(out *terminal.Page, s reviewSection, width int) {
+// writeSection prints a heading and its lines, and nothing where there are none.
+func writeSection(out *terminal.Page, r *report.Review, s reviewSection, width int) {
 	if len(s.rows) == 0 {
 		return
 	}
@@ -120,8 +121,8 @@ func (r *runReview) section(out *terminal.Page, s reviewSection, width int) {
 // runColumn heads the figures of a run.
 func runColumn(id int64) string { return "RUN " + strconv.FormatInt(id, 10) }
 
-// products tells of each product what was found of it.
-func (r *runReview) products(out *terminal.Page) {
+// reviewProducts tells of each product what was found of it.
+func reviewProducts(out *terminal.Page, r *report.Review) {
 	app := ""
 	for i, p := range r.Products {
 		if i == 0 {
@@ -140,7 +141,7 @@ func (r *runReview) products(out *terminal.Page) {
 }
 
 // eventPieces are counts of events that a line may be broken between.
-func eventPieces(events []typeFigure) []string {
+func eventPieces(events []report.TypeFigure) []string {
 	pieces := make([]string, len(events))
 	for i, e := range events {
 		pieces[i] = phrase.Count(e.Count) + " " + phrase.Words(string(e.Type))
@@ -154,7 +155,7 @@ func eventPieces(events []typeFigure) []string {
 	return pieces
 }
 
-func (r *runReview) appsTable(out *terminal.Page) {
+func reviewAppsTable(out *terminal.Page, r *report.Review) {
 	if len(r.Apps) == 0 {
 		return
 	}
@@ -167,9 +168,9 @@ func (r *runReview) appsTable(out *terminal.Page) {
 	table.End()
 }
 
-// unfinished names the apps that left something unchecked, and those that are
+// reviewUnfinished names the apps that left something unchecked, and those that are
 // paused.
-func (r *runReview) unfinished(out *terminal.Page) {
+func reviewUnfinished(out *terminal.Page, r *report.Review) {
 	var lines []string
 	for _, a := range r.Apps {
 		text := ""

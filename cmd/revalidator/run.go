@@ -10,6 +10,7 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 	"revalidator/scheduler"
 )
@@ -160,11 +161,11 @@ func nameOfRun(run ledger.Run) string {
 // summarize prints what a run did. Its error says that it was not done, or that
 // receipts failed.
 func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.RunTotals) error {
-	r, err := parts.runReport(ctx, totals.ID, newPaces(), parts.now())
+	r, err := report.ReadRun(ctx, parts.db, totals.ID, report.NewPaces(), parts.now())
 	if err != nil {
 		return err
 	}
-	if err := p.Print(r, r.text); err != nil {
+	if err := terminal.Show(&p.Terminal, r, runText); err != nil {
 		return err
 	}
 	done := fmt.Sprintf("%s of %s receipts were done", phrase.Count(totals.Done), phrase.CountIf(totals.Due))

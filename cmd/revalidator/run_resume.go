@@ -10,6 +10,7 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
@@ -118,7 +119,7 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 	if !changed {
 		return fmt.Errorf("%s %d is %s: there is nothing to cancel", noun, id, phrase.Words(string(totals.State)))
 	}
-	line := newBackfillLine(totals, parts.now())
+	line := report.NewBackfill(totals, parts.now())
 	return p.Print(line, func(out *terminal.Page) {
 		out.Printf("%s %d cancelled: %s of %s receipts were done\n", noun, id, phrase.Count(totals.Done), phrase.CountIf(totals.Due))
 	})

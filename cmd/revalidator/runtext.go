@@ -3,16 +3,15 @@ package main
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
 // runText tells of a run as a person would want to read it.
-func runText(out *terminal.Page, r runReport) {
+func runText(out *terminal.Page, r *report.Run) {
 	verb := "in"
 	if r.Progress != nil {
 		verb = "for"
@@ -22,7 +21,7 @@ func runText(out *terminal.Page, r runReport) {
 		out.Printf("started by %s\n", r.StartedBy)
 	}
 	if r.Progress != nil {
-		out.Printf("%s\n", progressText(r.runLine, out))
+		out.Printf("%s\n", progressText(r.RunLine, out))
 	}
 	table := out.Figures()
 	row := func(n, what string) { table.Row("  %s\t %s", n, what) }
@@ -66,7 +65,7 @@ func section(out *terminal.Page, heading string, n int, line func(i int) (int64,
 }
 
 // runAppsText is a table of the apps of a run, where they are several.
-func runAppsText(out *terminal.Page, apps []repository.RunApp) {
+func runAppsText(out *terminal.Page, apps []ledger.RunApp) {
 	if len(apps) < 2 {
 		return
 	}
@@ -85,7 +84,7 @@ func runAppsText(out *terminal.Page, apps []repository.RunApp) {
 }
 
 // progressText says how far a run is, and whether anybody feeds it.
-func progressText(r runLine, out *terminal.Page) string {
+func progressText(r report.RunLine, out *terminal.Page) string {
 	pace := fmt.Sprintf("%.1f/s on average", r.Progress.AveragePerSecond)
 	if r.Progress.PerSecond != nil {
 		pace = fmt.Sprintf("%.1f/s now, %s", *r.Progress.PerSecond, pace)
@@ -104,12 +103,4 @@ func progressText(r runLine, out *terminal.Page) string {
 func equationText(t ledger.RunTotals) string {
 	return fmt.Sprintf("%s due = %s succeeded + %s failed + %s released + %s in the run", phrase.CountIf(t.Due), phrase.Count(t.Succeeded),
 		phrase.Count(t.Failed), phrase.Count(t.Released), phrase.CountIf(t.InRun))
-}
-
-// elapsed is how long a run has taken until now, or took.
-func elapsed(t ledger.RunTotals, now time.Time) time.Duration {
-	if t.FinishedAt != nil {
-		now = *t.FinishedAt
-	}
-	return now.Sub(t.StartedAt)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/report"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
 )
@@ -116,18 +117,13 @@ func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) 
 		return err
 	}
 	for _, a := range apps {
-		if (app == "" || app == a.BundleID) && wantsSecret(a) {
+		if (app == "" || app == a.BundleID) && report.WantsSecret(a) {
 			p.Note("app %s stands still. A running worker asks Apple\n"+
 				"with the new secret within seconds; to do so now:\n"+
 				"revalidator secrets verify --app %s", a.BundleID, a.BundleID)
 		}
 	}
 	return nil
-}
-
-// wantsSecret reports whether an app is paused for want of a good secret.
-func wantsSecret(a ledger.App) bool {
-	return a.PausedCode != nil && (*a.PausedCode == ledger.PausedNoSecret || *a.PausedCode == ledger.PausedSecretRefused)
 }
 
 // mayAddSecret finds out what stands against a secret before it is asked for.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
@@ -49,12 +49,12 @@ code is 1.
 			if err := parts.connectRedis(); err != nil {
 				return err
 			}
-			look := p.look(parts, id)
+			read := parts.lookAt(id)
 			if watch {
 				defer parts.keepClocks(c.Context())()
-				return p.watchScreen(c.Context(), look)
+				return p.watchStatus(c.Context(), read)
 			}
-			return p.lookOnce(c.Context(), look)
+			return p.printStatus(c.Context(), read)
 		},
 	}
 	p.AddJSON(c)
@@ -74,52 +74,74 @@ func runNumber(args []string) (int64, error) {
 	return id, nil
 }
 
-// report is one look, for scripts and for people.
-type report interface {
-	text(out *terminal.Page)
+// look is what one look has found, for scripts and for people.
+type look struct {
+	value any
+	text  func(*terminal.Page)
 	// missing is why a part of it could not be read.
-	missing() error
+	missing error
 }
 
 // lookFunc looks once. Looks of the same paces find out how fast runs go.
-type lookFunc func(ctx context.Context, known *paces) (report, error)
+type lookFunc func(ctx context.Context, known *report.Paces) (look, error)
 
-// look is how to look at everything, or at one run where id is not 0.
-func (p *program) look(parts *parts, id int64) lookFunc {
-	if id == 0 {
-		return func(ctx context.Context, known *paces) (report, error) { return parts.status(ctx, known, parts.now()) }
-	}
-	return func(ctx context.Context, known *paces) (report, error) {
-		r, err := parts.runReport(ctx, id, known, parts.now())
-		if errors.Is(err, ledger.ErrNotFound) {
-			return nil, fmt.Errorf("no run %d: see 'revalidator status' for the last ones", id)
+// lookAt looks at everything, or at one run where id is not 0.
+func (s *parts) lookAt(id int64) lookFunc {
+	return func(ctx context.Context, known *report.Paces) (look, error) {
+		if id != 0 {
+			r, err := report.ReadRun(ctx, s.db, id, known, s.now())
+			return look{value: r, text: func(out *terminal.Page) { runText(out, r) }}, err
 		}
-		return r, err
+		reader, err := s.statusReader()
+		if err != nil {
+			return look{}, err
+		}
+		r, err := reader.Read(ctx, known, s.now())
+		if err != nil {
+			return look{}, err
+		}
+		return look{r, func(out *terminal.Page) { statusText(out, r) }, r.Missing()}, nil
 	}
 }
 
-// paceTime is how long the pace of a run is measured for one look.
-const paceTime = time.Second
+const (
+	// paceTime is how long the pace of a run is measured for one look.
+	paceTime = time.Second
+	// refreshEvery is how often --watch looks.
+	refreshEvery = 2 * time.Second
+)
 
-// lookOnce prints one look. A run that is running is looked at twice.
-func (p *program) lookOnce(ctx context.Context, look lookFunc) error {
-	known := newPaces()
-	r, err := look(ctx, known)
+// printStatus prints one look. A run that is running is looked at twice.
+func (p *program) printStatus(ctx context.Context, read lookFunc) error {
+	known := report.NewPaces()
+	l, err := read(ctx, known)
 	if err != nil {
 		return err
 	}
-	if known.measuring() {
+	if known.Measuring() {
 		if err := pause(ctx, paceTime); err != nil {
 			return err
 		}
-		if r, err = look(ctx, known); err != nil {
+		if l, err = read(ctx, known); err != nil {
 			return err
 		}
 	}
-	if err := p.Print(r, r.text); err != nil {
+	return errors.Join(p.Print(l.value, l.text), l.missing)
+}
+
+// watchStatus shows looks in place until ctx ends, and leaves the last of them on the
+// terminal.
+func (p *program) watchStatus(ctx context.Context, read lookFunc) error {
+	known := report.NewPaces()
+	return p.Watch(ctx, refreshEvery, func(ctx context.Context, out *terminal.Page) error {
+		ctx, cancel := context.WithTimeout(ctx, reachTimeout) // clients may be slow to give up
+		defer cancel()
+		l, err := read(ctx, known)
+		if err == nil {
+			l.text(out)
+		}
 		return err
-	}
-	return r.missing()
+	})
 }
 
 // pause returns after d, or with an error when ctx ends.

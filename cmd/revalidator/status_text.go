@@ -8,12 +8,12 @@ import (
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
-// text is the report for people.
-func (r *statusReport) text(out *terminal.Page) {
+// statusText is the status for people.
+func statusText(out *terminal.Page, r *report.Status) {
 	if len(r.Runs) == 0 {
 		out.Print("No runs yet: start one with 'revalidator run', or a scheduler.\n")
 	} else {
@@ -35,22 +35,26 @@ func (r *statusReport) text(out *terminal.Page) {
 	if r.DuePaused.Receipts > 0 {
 		s.Items("", dueText(r.DuePaused, r.At, out)[0]+" of paused apps")
 	}
-	terminal.Each(s, "Clock", r.WrongClocks, func(c wrongClock) string { return out.Paint(terminal.Red, c.text()+": checks are held") })
-	if r.redisError != nil {
+	terminal.Each(s, "Clock", r.WrongClocks, func(c report.WrongClock) string { return out.Paint(terminal.Red, c.String()+": checks are held") })
+	if r.Missing() != nil {
 		s.Sentence("Redis", "%s", out.Paint(terminal.Red, "away, so that queues, workers and schedulers are not known"))
 	} else {
-		r.queueStatus.text(s)
+		queueText(s, r.QueueStatus)
 	}
 	terminal.Each(s, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, out) })
 	terminal.Each(s, "Quarantine", r.Stops, func(s ledger.QuarantineStop) string {
-		return out.Paint(terminal.Red, "stopped for "+stopText(s)+"; see 'revalidator doctor'")
+		return out.Paint(terminal.Red, "stopped for "+report.StopText(s)+"; see 'revalidator doctor'")
 	})
-	terminal.Each(s, "Secrets", r.Secrets, func(w secretWarning) string { return out.Paint(terminal.Yellow, w.text(r.At)) })
+	terminal.Each(s, "Secrets", r.Secrets, func(w report.SecretWarning) string { return out.Paint(terminal.Yellow, secretText(w, r.At)) })
 }
 
-func (q queueStatus) text(s terminal.Sheet) {
-	out, now := s.Page, s.Now
-	s.Sentence("Redis", "%s", q.Queue.text(out))
+func queueText(s terminal.Sheet, q report.QueueStatus) {
+	out := s.Page
+	owner := q.Queue.String()
+	if q.Queue.Owner != nil && !q.Queue.Own {
+		owner = out.Paint(terminal.Red, owner)
+	}
+	s.Sentence("Redis", "%s", owner)
 	for i, q := range q.Queues {
 		label := ""
 		if i == 0 {
@@ -62,37 +66,32 @@ func (q queueStatus) text(s terminal.Sheet) {
 	s.Items("Workers", serversText(len(q.Workers), "worker", out))
 	s.Items("Schedulers", serversText(len(q.Schedulers), "scheduler", out))
 	if q.SilentClaims > 0 {
-		s.Sentence("Claims", "%s", out.Paint(terminal.Red, silentText(q.SilentClaims)))
+		s.Sentence("Claims", "%s", out.Paint(terminal.Red, report.SilentText(q.SilentClaims)))
 	}
-	terminal.Each(s, "Apple", q.Budgets, func(b budgetReport) string { return b.text(now, out) })
-}
-
-// silentText says that claims have no task, and what becomes of their receipts.
-func silentText(n int) string {
-	return fmt.Sprintf("%s of the oldest have no task: their receipts wait until the claims run out", phrase.Count(int64(n)))
+	terminal.Each(s, "Apple", q.Budgets, func(b report.Budget) string { return budgetText(out, b, s.Now) })
 }
 
 // pausedLine says why an app is paused, and what to do where that is known.
 func pausedLine(a ledger.App, out *terminal.Page) string {
 	text := a.BundleID + " " + pausedText(a)
-	if !wantsSecret(a) {
+	if !report.WantsSecret(a) {
 		return text
 	}
 	return out.Paint(terminal.Red, text+"; see 'revalidator secrets add'")
 }
 
-func runsTable(out *terminal.Page, runs []runLine, now time.Time) {
+func runsTable(out *terminal.Page, runs []report.RunLine, now time.Time) {
 	table := out.Table()
 	table.Row("RUN\tKIND\tSTART (UTC)\tSTATE\t%6s\t%6s\t%7s\t%6s\tTOOK", "DUE", "DONE", "CHANGED", "FAILED")
 	for _, r := range runs {
 		table.Row("%d\t%s\t%s\t%s\t%6s\t%6s\t%7s\t%6s\t%s", r.ID, r.Kind,
 			r.StartedAt.UTC().Format("01-02 15:04"), phrase.Words(string(r.State)), phrase.CountIf(r.Due), phrase.Count(r.Done), phrase.Count(r.Changed), phrase.Count(r.Failed),
-			phrase.Duration(elapsed(r.RunTotals, now).Seconds()))
+			phrase.Duration(report.Elapsed(r.RunTotals, now).Seconds()))
 	}
 	table.End()
 }
 
-func tallyText(t repository.Tally, now time.Time) []string {
+func tallyText(t ledger.Tally, now time.Time) []string {
 	var counts []string
 	about := ""
 	if t.Estimated {
@@ -107,7 +106,7 @@ func tallyText(t repository.Tally, now time.Time) []string {
 	return counts
 }
 
-func dueText(d dueReport, now time.Time, out *terminal.Page) []string {
+func dueText(d report.Due, now time.Time, out *terminal.Page) []string {
 	if d.Oldest == nil {
 		return nil
 	}
@@ -130,10 +129,28 @@ func serversText(n int, command string, out *terminal.Page) string {
 	return fmt.Sprintf("%d running", n)
 }
 
-// text says what is wrong with the secrets of an app, and what to do.
-func (w secretWarning) text(now time.Time) string {
-	if w.Warning == secretMissing {
+// secretText says what is wrong with the secrets of an app, and what to do.
+func secretText(w report.SecretWarning, now time.Time) string {
+	if w.Warning == report.SecretMissing {
 		return w.BundleID + " has none: see 'revalidator secrets add'"
 	}
 	return fmt.Sprintf("%s: the newest was added %s", w.BundleID, phrase.TimeAgo(*w.Newest, now))
+}
+
+// budgetText says how a budget stands, for people.
+func budgetText(out *terminal.Page, b report.Budget, now time.Time) string {
+	name := b.Name()
+	switch {
+	case b.Unreadable:
+		return out.Paint(terminal.Red, fmt.Sprintf("%s: what Redis holds of failures is not readable, and is written again", name))
+	case b.HeldBackSince == nil && b.BlockedUntil != nil:
+		return out.Paint(terminal.Red, fmt.Sprintf("%s blocked until %s, as Apple asked (HTTP 429)", name, phrase.Time(*b.BlockedUntil)))
+	case b.HeldBackSince == nil:
+		return out.Paint(terminal.Yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))
+	case b.ProbedAt.After(now):
+		return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; probed at %s", name,
+			phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor), phrase.Time(*b.ProbedAt)))
+	}
+	return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; being probed", name,
+		phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor)))
 }

@@ -8,32 +8,19 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
 // sheet writes what the program knows of a customer in labelled lines.
 type sheet struct{ terminal.Sheet }
 
-// subscriptionReport is a subscription in JSON.
-type subscriptionReport struct {
-	iap.Subscription
-	Entitled bool `json:"entitled"`
-}
-
-func subscriptionReports(subscriptions []iap.Subscription) []subscriptionReport {
-	reports := make([]subscriptionReport, len(subscriptions))
-	for i, s := range subscriptions {
-		reports[i] = subscriptionReport{s, s.Status.Entitled()}
-	}
-	return reports
-}
-
 // maxPurchases is how many purchases are told of one by one: games leave
 // thousands of consumables in a receipt.
 const maxPurchases = 20
 
 // holdings prints what a customer has: subscriptions, then one-time purchases.
-func holdings(out *terminal.Page, subscriptions []subscriptionReport, purchases []iap.Purchase, now time.Time) {
+func holdings(out *terminal.Page, subscriptions []report.Subscription, purchases []iap.Purchase, now time.Time) {
 	s := sheet{terminal.Sheet{Page: out, Now: now, Indent: 2, Label: 15}}
 	for _, r := range subscriptions {
 		s.subscription(r.Subscription)
@@ -49,7 +36,7 @@ func holdings(out *terminal.Page, subscriptions []subscriptionReport, purchases 
 
 func (s sheet) subscription(o iap.Subscription) {
 	s.Printf("\nSubscription %s\n", cmp.Or(o.ProductID, "without a product"))
-	s.Row("Status", append([]string{s.status(o.Status) + ":"}, strings.Fields(statusText(o, s.Now))...)...)
+	s.Row("Status", append([]string{s.status(o.Status) + ":"}, strings.Fields(subscriptionStatus(o, s.Now))...)...)
 	s.Date(expiryLabel(o, s.Now), o.ExpiresDate)
 	s.Date("Grace until", o.GracePeriodExpiresDate)
 	s.Date("Revoked", o.RevocationDate)
@@ -77,7 +64,7 @@ func (s sheet) status(status iap.Status) string {
 	return s.Paint(color, phrase.Words(string(status)))
 }
 
-func statusText(o iap.Subscription, now time.Time) string {
+func subscriptionStatus(o iap.Subscription, now time.Time) string {
 	switch o.Status {
 	case iap.StatusActive:
 		if !o.ExpiresDate.After(now) {

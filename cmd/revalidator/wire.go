@@ -23,6 +23,7 @@ import (
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 	"revalidator/internal/web"
 	"revalidator/jobs"
@@ -288,14 +289,13 @@ func (s *parts) queue() *jobs.Queue {
 	return jobs.NewQueue(s.redis, timeout.Round(time.Second)).Retaining(s.cfg.Web.Retention).Of(s.owner)
 }
 
-// schedule is when nightly runs start; its zone is that of the times that it is
-// asked about.
-func (s *parts) schedule() (cron.Schedule, error) {
+// schedule is when nightly runs start.
+func (s *parts) schedule() (report.Schedule, error) {
 	schedule, err := cron.ParseStandard(s.cfg.Schedule.Cron)
 	if err != nil {
-		return nil, terminal.Usage(fmt.Errorf("REVALIDATOR_SCHEDULE: %w", err))
+		return report.Schedule{}, terminal.Usage(fmt.Errorf("REVALIDATOR_SCHEDULE: %w", err))
 	}
-	return schedule, nil
+	return report.Schedule{Schedule: schedule, Zone: s.cfg.Schedule.TimeZone.Location, Window: s.cfg.Schedule.RunWindow}, nil
 }
 
 // scheduler feeds runs as a process of a kind.
@@ -313,8 +313,8 @@ func (s *parts) scheduler(reg prometheus.Registerer, kind jobs.Kind) (*scheduler
 		Store: s.db, Queue: s.queue(), Presence: s.presence(kind, name), Budgets: limiter, Clocks: s.db,
 		Owner:     name,
 		StartedBy: fmt.Sprintf("%s@%s, pid %d", userName(), hostName(), os.Getpid()),
-		Schedule:  schedule, Zone: s.cfg.Schedule.TimeZone.Location,
-		Window: s.cfg.Schedule.RunWindow, CatchUp: s.cfg.Schedule.CatchUp,
+		Schedule:  schedule.Schedule, Zone: schedule.Zone,
+		Window: schedule.Window, CatchUp: s.cfg.Schedule.CatchUp,
 		Feed: scheduler.FeedConfig{
 			Ahead: s.cfg.Queue.Ahead, Depth: s.cfg.Queue.Depth,
 			ClaimLease: s.cfg.Queue.ClaimLease, OwnerLease: s.cfg.Queue.OwnerLease,

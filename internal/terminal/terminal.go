@@ -42,6 +42,11 @@ func (t *Terminal) Print(value any, text func(*Page)) error {
 	return page.err
 }
 
+// Show is Print with a text that takes the value.
+func Show[T any](t *Terminal, value T, text func(*Page, T)) error {
+	return t.Print(value, func(p *Page) { text(p, value) })
+}
+
 // PrintLine is Print for a result whose text is one line.
 func (t *Terminal) PrintLine(value any, format string, args ...any) error {
 	return t.Print(value, func(p *Page) { p.Printf(format+"\n", args...) })

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"context"
@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-func (d *doctor) appleChecks() []doctorCheck {
-	apple := d.cfg.Apple
+func (d *Doctor) appleChecks() []doctorCheck {
 	return []doctorCheck{
-		{"apple_production", d.apple(apple.ProductionURL, "REVALIDATOR_APPLE_PRODUCTION_URL"), false},
-		{"apple_sandbox", d.apple(apple.SandboxURL, "REVALIDATOR_APPLE_SANDBOX_URL"), false},
+		{"apple_production", d.apple(d.ProductionURL, "REVALIDATOR_APPLE_PRODUCTION_URL"), false},
+		{"apple_sandbox", d.apple(d.SandboxURL, "REVALIDATOR_APPLE_SANDBOX_URL"), false},
 	}
 }
 
@@ -21,16 +20,16 @@ func (d *doctor) appleChecks() []doctorCheck {
 const appleTimeout = 10 * time.Second
 
 // apple asks an address of Apple's.
-func (d *doctor) apple(url, setting string) func(context.Context) finding {
-	return func(ctx context.Context) finding {
-		if d.offline {
-			return finding{State: severitySkipped, Text: "left out by --offline"}
+func (d *Doctor) apple(url, setting string) func(context.Context) Finding {
+	return func(ctx context.Context) Finding {
+		if d.Offline {
+			return Finding{State: Skipped, Text: "left out by --offline"}
 		}
 		code, err := probe(ctx, url)
 		if err != nil {
-			return broken("let this machine reach it, or set HTTPS_PROXY; "+setting+" names the address", "%v", err)
+			return fail("let this machine reach it, or set HTTPS_PROXY; "+setting+" names the address", "%v", err)
 		}
-		return sound("answers an empty request with status %d", code)
+		return ok("answers an empty request with status %d", code)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"testing"
@@ -24,7 +24,7 @@ func TestRunEvery(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := runEvery(schedule, time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)); got != test.want {
+		if got := (Schedule{Schedule: schedule, Zone: time.UTC}).Every(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)); got != test.want {
 			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
 		}
 	}

@@ -1,7 +1,6 @@
-package main
+package report
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -9,12 +8,11 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
-	"revalidator/internal/terminal"
 )
 
-// budgetReport is the budget of calls of an app in an environment that is not as
+// Budget is the budget of calls of an app in an environment that is not as
 // configured.
-type budgetReport struct {
+type Budget struct {
 	// BundleID is empty where calls are held back for all apps.
 	BundleID    string          `json:"bundle_id"`
 	Source      ledger.Source   `json:"source"`
@@ -35,19 +33,15 @@ type budgetReport struct {
 	Unreadable bool `json:"unreadable"`
 }
 
-// budgets lists those that are not as configured.
-func (s *parts) budgets(ctx context.Context) ([]budgetReport, error) {
-	limiter, err := s.limiter()
-	if err != nil {
-		return nil, err
-	}
+// ReadBudgets lists the budgets that are not as configured.
+func ReadBudgets(ctx context.Context, limiter Limiter) ([]Budget, error) {
 	impaired, err := limiter.Impaired(ctx)
 	if err != nil {
 		return nil, err
 	}
-	budgets := make([]budgetReport, len(impaired))
+	budgets := make([]Budget, len(impaired))
 	for i, s := range impaired {
-		b := budgetReport{RateShare: s.Share, HeldBackFor: s.Why}
+		b := Budget{RateShare: s.Share, HeldBackFor: s.Why}
 		budget := ledger.ParseBudget(s.Key)
 		b.BundleID, b.Source, b.Environment, b.Size = budget.BundleID, budget.Source, budget.Environment, budget.Size
 		if s.Open {
@@ -62,33 +56,8 @@ func (s *parts) budgets(ctx context.Context) ([]budgetReport, error) {
 	return budgets, nil
 }
 
-// distressTimeout bounds a look that an explanation can do without.
-const distressTimeout = 2 * time.Second
-
-// explainDistress adds to receipts that Apple is asked less, or nothing, about
-// their apps.
-func (s *parts) explainDistress(ctx context.Context, receipts []receiptExplanation) error {
-	ctx, cancel := context.WithTimeout(ctx, distressTimeout)
-	defer cancel()
-	if err := s.openRedis(ctx); err != nil {
-		return err
-	}
-	budgets, err := s.budgets(ctx)
-	if err != nil {
-		return err
-	}
-	for i, r := range receipts {
-		for _, b := range budgets {
-			if (b.BundleID == r.BundleID || b.BundleID == "") && b.Size == "" && !b.Unreadable && b.Environment == cmp.Or(r.Environment, iap.Production) {
-				receipts[i].Obstacles = append(r.Obstacles, b.obstacle())
-			}
-		}
-	}
-	return nil
-}
-
 // obstacle says what a budget means for a receipt.
-func (b budgetReport) obstacle() string {
+func (b Budget) obstacle() string {
 	switch {
 	case b.HeldBackSince != nil && b.BundleID == "":
 		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not asked until a few probes are answered well.",
@@ -102,8 +71,8 @@ func (b budgetReport) obstacle() string {
 	return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
 }
 
-// name is of what the budget is, for people.
-func (b budgetReport) name() string {
+// Name is of what the budget is, for people.
+func (b Budget) Name() string {
 	switch {
 	case b.BundleID == "":
 		return fmt.Sprintf("all apps (%s)", b.Environment)
@@ -111,22 +80,4 @@ func (b budgetReport) name() string {
 		return fmt.Sprintf("%s (%s)", b.BundleID, b.Environment)
 	}
 	return fmt.Sprintf("%s (%s, requests of %s)", b.BundleID, b.Environment, b.Size)
-}
-
-// text says how a budget stands, for people.
-func (b budgetReport) text(now time.Time, out *terminal.Page) string {
-	name := b.name()
-	switch {
-	case b.Unreadable:
-		return out.Paint(terminal.Red, fmt.Sprintf("%s: what Redis holds of failures is not readable, and is written again", name))
-	case b.HeldBackSince == nil && b.BlockedUntil != nil:
-		return out.Paint(terminal.Red, fmt.Sprintf("%s blocked until %s, as Apple asked (HTTP 429)", name, phrase.Time(*b.BlockedUntil)))
-	case b.HeldBackSince == nil:
-		return out.Paint(terminal.Yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))
-	case b.ProbedAt.After(now):
-		return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; probed at %s", name,
-			phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor), phrase.Time(*b.ProbedAt)))
-	}
-	return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; being probed", name,
-		phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor)))
 }

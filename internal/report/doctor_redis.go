@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"context"
@@ -15,28 +15,30 @@ import (
 // memoryWarning is how full Redis may be. When it is full it refuses tasks.
 const memoryWarning = 0.8
 
-func (d *doctor) redisChecks() []doctorCheck {
+func (d *Doctor) redisChecks() []doctorCheck {
 	return []doctorCheck{
 		{"redis", d.reachRedis, true},
 		{"redis_version", d.redisVersion, false},
 		{"redis_clock", d.redisClock, false},
 		{"redis_eviction", d.redisEviction, false},
 		{"redis_memory", d.redisMemory, false},
-		{"workers", d.workersAtWork, false},
+		{"workers", d.workersRunning, false},
 		{"apple_distress", d.appleDistress, false},
 	}
 }
 
-func (d *doctor) reachRedis(ctx context.Context) finding {
-	if err := d.openRedis(ctx); err != nil {
-		return brokenBy(err)
+func (d *Doctor) reachRedis(ctx context.Context) Finding {
+	client, err := d.OpenRedis(ctx)
+	if err != nil {
+		return failBy(err)
 	}
-	return sound("reachable")
+	d.redis = client
+	return ok("reachable")
 }
 
 // redisInfo is a section of what Redis says of itself. Of a Cluster one node
 // speaks for all.
-func (d *doctor) redisInfo(ctx context.Context, section string) (map[string]string, error) {
+func (d *Doctor) redisInfo(ctx context.Context, section string) (map[string]string, error) {
 	info, err := d.redis.InfoMap(ctx, section).Result()
 	if err != nil {
 		return nil, fmt.Errorf("ask redis about itself: %w", err)
@@ -50,55 +52,55 @@ func (d *doctor) redisInfo(ctx context.Context, section string) (map[string]stri
 	return all, nil
 }
 
-func (d *doctor) redisVersion(ctx context.Context) finding {
+func (d *Doctor) redisVersion(ctx context.Context) Finding {
 	info, err := d.redisInfo(ctx, "server")
 	if err != nil {
-		return brokenBy(err)
+		return failBy(err)
 	}
 	version := info["redis_version"]
 	var major, minor int
 	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
-		return doubtful("make sure that it is Redis 6.2 or newer", "Redis does not say which it is")
+		return warn("make sure that it is Redis 6.2 or newer", "Redis does not say which it is")
 	}
 	if major < 6 || major == 6 && minor < 2 {
-		return broken("upgrade Redis", "%s is older than 6.2", version)
+		return fail("upgrade Redis", "%s is older than 6.2", version)
 	}
-	return sound("%s", version)
+	return ok("%s", version)
 }
 
-func (d *doctor) redisClock(ctx context.Context) finding {
-	before := d.now()
+func (d *Doctor) redisClock(ctx context.Context) Finding {
+	before := d.Machine()
 	theirs, err := d.redis.Time(ctx).Result()
 	if err != nil {
-		return brokenBy(fmt.Errorf("ask redis for the time: %w", err))
+		return failBy(fmt.Errorf("ask redis for the time: %w", err))
 	}
-	return compareClocks("Redis", theirs, before, d.now())
+	return compareClocks("Redis", theirs, before, d.Machine())
 }
 
-func (d *doctor) redisEviction(ctx context.Context) finding {
+func (d *Doctor) redisEviction(ctx context.Context) Finding {
 	info, err := d.redisInfo(ctx, "memory")
 	if err != nil {
-		return brokenBy(err)
+		return failBy(err)
 	}
 	switch policy := info["maxmemory_policy"]; policy {
 	case "noeviction":
-		return sound("%s", policy)
+		return ok("%s", policy)
 	case "":
-		return doubtful("make sure that maxmemory-policy is noeviction", "Redis does not say what it evicts")
+		return warn("make sure that maxmemory-policy is noeviction", "Redis does not say what it evicts")
 	default:
-		return broken("set maxmemory-policy to noeviction: 'redis-cli CONFIG SET maxmemory-policy noeviction', and in its configuration",
+		return fail("set maxmemory-policy to noeviction: 'redis-cli CONFIG SET maxmemory-policy noeviction', and in its configuration",
 			"maxmemory-policy is %s: tasks would be lost when memory is short", policy)
 	}
 }
 
-func (d *doctor) redisMemory(ctx context.Context) finding {
+func (d *Doctor) redisMemory(ctx context.Context) Finding {
 	info, err := d.redisInfo(ctx, "memory")
 	if err != nil {
-		return brokenBy(err)
+		return failBy(err)
 	}
 	used, err := strconv.ParseUint(info["used_memory"], 10, 64)
 	if err != nil {
-		return doubtful("make sure that Redis has memory to spare", "Redis does not say how much it uses")
+		return warn("make sure that Redis has memory to spare", "Redis does not say how much it uses")
 	}
 	limit, _ := strconv.ParseUint(info["maxmemory"], 10, 64)
 	text := humanize.IBytes(used) + " used, no limit set"
@@ -106,36 +108,44 @@ func (d *doctor) redisMemory(ctx context.Context) finding {
 		text = fmt.Sprintf("%s of %s used", humanize.IBytes(used), humanize.IBytes(limit))
 	}
 	if limit > 0 && float64(used) > memoryWarning*float64(limit) {
-		return doubtful("raise maxmemory, or lower REVALIDATOR_QUEUE_DEPTH", "%s: a full Redis refuses tasks", text)
+		return warn("raise maxmemory, or lower REVALIDATOR_QUEUE_DEPTH", "%s: a full Redis refuses tasks", text)
 	}
-	return sound("%s", text)
+	return ok("%s", text)
 }
 
-// workersAtWork looks for a worker for each lane.
-func (d *doctor) workersAtWork(context.Context) finding {
-	workers, err := d.workers()
+// workersRunning looks for a worker for each lane.
+func (d *Doctor) workersRunning(ctx context.Context) Finding {
+	queue, err := d.OpenQueue()
 	if err != nil {
-		return brokenBy(err)
+		return failBy(err)
+	}
+	workers, err := queue.workers()
+	if err != nil {
+		return failBy(err)
 	}
 	for _, lane := range jobs.Queues() {
-		served := slices.ContainsFunc(workers, func(w workerReport) bool { return slices.Contains(w.Queues, lane) })
+		served := slices.ContainsFunc(workers, func(w Worker) bool { return slices.Contains(w.Queues, lane) })
 		if !served {
-			return broken("start 'revalidator worker'", "none serves the queue %s: nobody asks Apple", lane)
+			return fail("start 'revalidator worker'", "none serves the queue %s: nobody asks Apple", lane)
 		}
 	}
-	return sound("%d running", len(workers))
+	return ok("%d running", len(workers))
 }
 
 // appleDistress looks for apps of which Apple is asked less, or nothing.
-func (d *doctor) appleDistress(ctx context.Context) finding {
-	budgets, err := d.budgets(ctx)
+func (d *Doctor) appleDistress(ctx context.Context) Finding {
+	queue, err := d.OpenQueue()
 	if err != nil {
-		return brokenBy(err)
+		return failBy(err)
+	}
+	budgets, err := ReadBudgets(ctx, queue.Limiter)
+	if err != nil {
+		return failBy(err)
 	}
 	var held, slowed, blocked []string
 	bySize := false
 	for _, b := range budgets {
-		name := b.name()
+		name := b.Name()
 		switch {
 		case b.HeldBackSince != nil:
 			held = append(held, name+", for "+phrase.Words(b.HeldBackFor))
@@ -143,24 +153,24 @@ func (d *doctor) appleDistress(ctx context.Context) finding {
 		case b.BlockedUntil != nil:
 			blocked = append(blocked, fmt.Sprintf("%s until %s", name, phrase.Time(*b.BlockedUntil)))
 		case b.Unreadable:
-			return doubtful("see who else writes to this Redis: give revalidator one of its own", "what Redis holds of failures for %s is not readable", name)
+			return warn("see who else writes to this Redis: give revalidator one of its own", "what Redis holds of failures for %s is not readable", name)
 		default:
 			slowed = append(slowed, fmt.Sprintf("%s, %.0f %% of the rate", name, 100*b.RateShare))
 		}
 	}
 	switch {
 	case bySize:
-		return doubtful("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and go on by themselves",
+		return warn("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and go on by themselves",
 			"calls are held back for %s", phrase.List(held))
 	case len(held) > 0:
-		return doubtful("nothing, if Apple is failing: it is probed, and goes on by itself; "+
+		return warn("nothing, if Apple is failing: it is probed, and goes on by itself; "+
 			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
 			"calls are held back for %s", phrase.List(held))
 	case len(blocked) > 0:
-		return doubtful("nothing, if it is not long: calls go on by themselves; lower the rate with 'revalidator apps set' where it comes again",
+		return warn("nothing, if it is not long: calls go on by themselves; lower the rate with 'revalidator apps set' where it comes again",
 			"Apple wants no calls (HTTP 429) for %s", phrase.List(blocked))
 	case len(slowed) > 0:
-		return doubtful("nothing: the rate creeps back by itself", "Apple is asked less for %s", phrase.List(slowed))
+		return warn("nothing: the rate creeps back by itself", "Apple is asked less for %s", phrase.List(slowed))
 	}
-	return sound("none is seen: every app has its rate")
+	return ok("none is seen: every app has its rate")
 }

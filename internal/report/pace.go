@@ -1,14 +1,13 @@
-package main
+package report
 
 import (
 	"time"
 
 	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
-// progress is how far a run is.
-type progress struct {
+// Progress is how far a run is.
+type Progress struct {
 	// Left is how many receipts are still in the run, nil until they are counted.
 	Left *int64 `json:"left"`
 	// PerSecond is the pace of the last seconds, nil before it is measured;
@@ -29,17 +28,18 @@ type paceLook struct {
 	done map[string]int64
 }
 
-// paces finds out how fast runs go, from one look at them to the next.
-type paces struct{ runs map[int64][]paceLook }
+// Paces finds out how fast runs go, from one look at them to the next.
+type Paces struct{ runs map[int64][]paceLook }
 
-func newPaces() *paces { return &paces{make(map[int64][]paceLook)} }
+// NewPaces has no look yet.
+func NewPaces() *Paces { return &Paces{make(map[int64][]paceLook)} }
 
-// measuring reports whether any run is running, whose pace another look tells.
-func (p *paces) measuring() bool { return len(p.runs) > 0 }
+// Measuring reports whether any run is running, whose pace another look tells.
+func (p *Paces) Measuring() bool { return len(p.runs) > 0 }
 
 // note adds a look at a run that is running, and forgets those before the
 // window.
-func (p *paces) note(id int64, at time.Time, apps []repository.RunApp) {
+func (p *Paces) note(id int64, at time.Time, apps []ledger.RunApp) {
 	look := paceLook{at, make(map[string]int64, len(apps))}
 	for _, a := range apps {
 		look.done[a.BundleID] = a.Done
@@ -53,7 +53,7 @@ func (p *paces) note(id int64, at time.Time, apps []repository.RunApp) {
 
 // perSecond is the pace of an app in a run by the looks so far; known is false
 // where there was one look only.
-func (p *paces) perSecond(id int64, bundleID string) (pace float64, known bool) {
+func (p *Paces) perSecond(id int64, bundleID string) (pace float64, known bool) {
 	looks := p.runs[id]
 	if len(looks) < 2 {
 		return 0, false
@@ -63,9 +63,9 @@ func (p *paces) perSecond(id int64, bundleID string) (pace float64, known bool) 
 }
 
 // progress is how far a run is that is running.
-func (p *paces) progress(t ledger.RunTotals, apps []repository.RunApp, now time.Time) *progress {
+func (p *Paces) progress(t ledger.RunTotals, apps []ledger.RunApp, now time.Time) *Progress {
 	elapsed := max(now.Sub(t.StartedAt).Seconds(), 1)
-	result := &progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed}
+	result := &Progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed}
 	var total, longest float64
 	stands := false
 	for _, a := range apps {

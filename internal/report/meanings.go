@@ -1,4 +1,4 @@
-package main
+package report
 
 import (
 	"fmt"
@@ -7,12 +7,10 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
-	"revalidator/repository"
-	"revalidator/worker"
 )
 
 // nextCheckText says why the next check of a receipt is when it is.
-func nextCheckText(r repository.StoredReceipt) string {
+func nextCheckText(r ledger.StoredReceipt) string {
 	if r.CoveredBy != nil {
 		return fmt.Sprintf("receipt %d shows everything that this one shows, and is checked instead", *r.CoveredBy)
 	}
@@ -124,14 +122,14 @@ func failureText(class string) string {
 	return phrase.Words(class) + "."
 }
 
-// heldAgainst says how often a failure was said that leads to quarantine, and how
+// HeldAgainst says how often a failure was said that leads to quarantine, and how
 // often that takes; it is empty for other failures, and in quarantine.
-func heldAgainst(r repository.StoredReceipt) string {
-	for _, rule := range worker.QuarantineRules() {
+func HeldAgainst(r ledger.StoredReceipt) string {
+	for _, rule := range ledger.QuarantineRules() {
 		if r.LastError == nil || *r.LastError != rule.Class || r.State.Quarantined() {
 			continue
 		}
-		said := worker.Repeats{Failures: r.FailuresAlike, Days: r.AlikeDays}
+		said := ledger.Repeats{Failures: r.FailuresAlike, Days: r.AlikeDays}
 		if r.AcceptedAt == nil {
 			return fmt.Sprintf("So far: %s, of a receipt that Apple never accepted. Quarantined: %s.", said, rule.New)
 		}
@@ -162,13 +160,13 @@ func stateText(s iap.ReceiptState) string {
 	return ""
 }
 
-// obstacles are what stands between a receipt and its next look.
-func obstacles(r repository.StoredReceipt, now time.Time) []string {
+// Obstacles are what stands between a receipt and its next look.
+func Obstacles(r ledger.StoredReceipt, now time.Time) []string {
 	found := []string{}
 	if r.AppPausedAt != nil && r.AppPausedCode != nil {
 		found = append(found, pausedObstacle(r))
 	}
-	if r.AppQuarantineStoppedAt != nil && heldAgainst(r) != "" {
+	if r.AppQuarantineStoppedAt != nil && HeldAgainst(r) != "" {
 		found = append(found, fmt.Sprintf("not quarantined: quarantining of %s is stopped since %s, because too many good receipts had the same failure; see 'revalidator doctor'.",
 			r.BundleID, phrase.Time(*r.AppQuarantineStoppedAt)))
 	}
@@ -184,7 +182,7 @@ func obstacles(r repository.StoredReceipt, now time.Time) []string {
 	return found
 }
 
-func pausedObstacle(r repository.StoredReceipt) string {
+func pausedObstacle(r ledger.StoredReceipt) string {
 	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, phrase.Time(*r.AppPausedAt), ledger.PauseReason(r.AppPausedCode, r.AppPausedText))
 	switch *r.AppPausedCode {
 	case ledger.PausedNoSecret, ledger.PausedSecretRefused:
@@ -193,7 +191,7 @@ func pausedObstacle(r repository.StoredReceipt) string {
 	return text
 }
 
-func runName(r repository.StoredReceipt) string {
+func runName(r ledger.StoredReceipt) string {
 	if r.RunID == nil {
 		return "a worker"
 	}
