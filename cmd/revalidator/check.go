@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/check"
 	"revalidator/internal/iap"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
@@ -120,14 +121,14 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 		return err
 	}
 	now := parts.appleTime()
-	var report checkReport
-	if subject.reply != nil {
-		report, err = subject.reply.report(o.app, now)
+	var report check.Report
+	if subject.Reply != nil {
+		report, err = subject.Reply.Report(o.app, now)
 	} else {
 		report, err = p.checkReceipt(ctx, parts, o, subject, now)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(p.Print(report, report.text(now)), err)
+	return errors.Join(p.Print(report, func(out *terminal.Page) { checkText(out, report, now) }), verdict(err))
 }

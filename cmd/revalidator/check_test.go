@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
@@ -238,7 +239,7 @@ func TestCheckStored(t *testing.T) {
 	}
 	before := s.contents(t)
 	s.transcript.Reset()
-	var report checkReport
+	var report check.Report
 	o := s.must(t, "check", "--receipt", "1", "--json")
 	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil {
 		t.Fatal(err)

@@ -9,30 +9,29 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/check"
 	"revalidator/internal/iap"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 )
 
-// text prints the report for people: what the receipt says, then what Apple
+// checkText prints the report for people: what the receipt says, then what Apple
 // says, which is the one to believe.
-func (r checkReport) text(now time.Time) func(*terminal.Page) {
-	return func(out *terminal.Page) {
-		s := sheet{terminal.Sheet{Page: out, Now: now, Label: 15}}
+func checkText(out *terminal.Page, r check.Report, now time.Time) {
+	s := sheet{terminal.Sheet{Page: out, Now: now, Label: 15}}
+	if r.Receipt != nil {
+		s.receipt(*r.Receipt)
+	}
+	if r.Answer != nil {
 		if r.Receipt != nil {
-			s.receipt(*r.Receipt)
+			out.Print("\n")
 		}
-		if r.Answer != nil {
-			if r.Receipt != nil {
-				out.Print("\n")
-			}
-			s.answer(*r.Answer)
-			holdings(out, r.Answer.Subscriptions, r.Answer.Purchases, now)
-		}
+		s.answer(*r.Answer)
+		holdings(out, r.Answer.Subscriptions, r.Answer.Purchases, now)
 	}
 }
 
-func (s sheet) receipt(r receiptReport) {
+func (s sheet) receipt(r check.Receipt) {
 	name := kindText(r.Kind)
 	if r.ID != nil {
 		name = fmt.Sprintf("%d, %s", *r.ID, name)
@@ -70,7 +69,7 @@ func kindText(k iap.ReceiptKind) string {
 	return phrase.Words(string(k))
 }
 
-func appText(r receiptReport) string {
+func appText(r check.Receipt) string {
 	text := cmp.Or(r.BundleID, "not named")
 	if r.ApplicationVersion != "" {
 		text += ", version " + r.ApplicationVersion
@@ -81,14 +80,14 @@ func appText(r receiptReport) string {
 	return text
 }
 
-func receiptTypeText(r receiptReport) string {
+func receiptTypeText(r check.Receipt) string {
 	if r.ReceiptType == "" || r.ReceiptType == string(r.Environment) {
 		return ""
 	}
 	return "(" + r.ReceiptType + ")"
 }
 
-func recordsText(r receiptReport) string {
+func recordsText(r check.Receipt) string {
 	switch {
 	case r.Error != "":
 		return "not readable: " + r.Error
@@ -98,7 +97,7 @@ func recordsText(r receiptReport) string {
 	return humanize.Comma(int64(r.InApp)) + " as of the receipt, which may have changed since:"
 }
 
-func productText(p productReport) string {
+func productText(p check.Product) string {
 	text := cmp.Or(p.ProductID, "without a product")
 	if p.Transactions > 1 {
 		text += fmt.Sprintf(", %d times", p.Transactions)
@@ -112,7 +111,7 @@ func productText(p productReport) string {
 	return text
 }
 
-func (s sheet) answer(a answerReport) {
+func (s sheet) answer(a check.Answer) {
 	switch {
 	case a.Code == nil:
 		s.Sentence("Apple", "%s", s.Paint(terminal.Red, "no usable answer: ")+a.Error)

@@ -1,4 +1,4 @@
-package main
+package check
 
 import (
 	"errors"
@@ -12,17 +12,17 @@ import (
 	"revalidator/internal/report"
 )
 
-// checkReport is what check has to say, in JSON.
-type checkReport struct {
+// Report is what check has to say, in JSON.
+type Report struct {
 	// Receipt is nil for a saved reply, Answer where Apple was not asked, and
 	// NotAsked where it was.
-	Receipt  *receiptReport `json:"receipt"`
-	NotAsked *string        `json:"not_asked"`
-	Answer   *answerReport  `json:"answer"`
+	Receipt  *Receipt `json:"receipt"`
+	NotAsked *string  `json:"not_asked"`
+	Answer   *Answer  `json:"answer"`
 }
 
-// receiptReport is what a receipt says of itself. Nobody has verified it.
-type receiptReport struct {
+// Receipt is what a receipt says of itself. Nobody has verified it.
+type Receipt struct {
 	// ID is that of a stored receipt, nil for a file.
 	ID                         *int64          `json:"id"`
 	Kind                       iap.ReceiptKind `json:"kind"`
@@ -40,13 +40,13 @@ type receiptReport struct {
 	FitsVerifyReceipt bool  `json:"fits_verify_receipt"`
 	// InApp is the number of purchase records. Products sums up those that can
 	// be read, which is all of them unless Error says why not.
-	InApp    int             `json:"in_app"`
-	Products []productReport `json:"products"`
-	Error    string          `json:"error"`
+	InApp    int       `json:"in_app"`
+	Products []Product `json:"products"`
+	Error    string    `json:"error"`
 }
 
-// productReport sums up a product's records in a receipt.
-type productReport struct {
+// Product sums up a product's records in a receipt.
+type Product struct {
 	ProductID    string `json:"product_id"`
 	Transactions int    `json:"transactions"`
 	// PurchaseDate and ExpiresDate are the latest of all records.
@@ -57,20 +57,20 @@ type productReport struct {
 // envelope is what a request holds beside the receipt.
 const envelope = `{"receipt-data":"","password":"0123456789abcdef0123456789abcdef","exclude-old-transactions":false}`
 
-func newReceiptReport(s subject, maxRequest int64) *receiptReport {
-	i := s.receipt
+func newReceipt(s Subject, maxRequest int64) *Receipt {
+	i := s.Info
 	request := int64(len(envelope) + (len(i.Data)+2)/3*4)
-	r := &receiptReport{
+	r := &Receipt{
 		Kind: i.Kind, BundleID: i.BundleID, Environment: i.Environment, ReceiptType: i.ReceiptType,
 		ApplicationVersion: i.ApplicationVersion, OriginalApplicationVersion: i.OriginalApplicationVersion,
 		CreationDate: orNil(i.CreationDate), OriginalPurchaseDate: orNil(i.OriginalPurchaseDate),
 		ExpirationDate: orNil(i.ExpirationDate),
 		ByteSize:       len(i.Data), RequestBytes: request, FitsVerifyReceipt: request <= maxRequest, InApp: i.InApp,
 	}
-	if s.id != 0 {
-		r.ID = &s.id
+	if s.ID != 0 {
+		r.ID = &s.ID
 	}
-	products := make(map[string]productReport)
+	products := make(map[string]Product)
 	for t, err := range i.Transactions() {
 		if err != nil {
 			r.Error = err.Error()
@@ -82,7 +82,7 @@ func newReceiptReport(s subject, maxRequest int64) *receiptReport {
 		p.PurchaseDate, p.ExpiresDate = latest(p.PurchaseDate, t.PurchaseDate), latest(p.ExpiresDate, t.ExpiresDate)
 		products[t.ProductID] = p
 	}
-	r.Products = slices.SortedFunc(maps.Values(products), func(a, b productReport) int {
+	r.Products = slices.SortedFunc(maps.Values(products), func(a, b Product) int {
 		return strings.Compare(a.ProductID, b.ProductID)
 	})
 	return r
@@ -104,8 +104,8 @@ func orNil(t time.Time) *time.Time {
 	return &t
 }
 
-// answerReport is what Apple said, or what was wrong with what it said.
-type answerReport struct {
+// Answer is what Apple said, or what was wrong with what it said.
+type Answer struct {
 	Accepted bool `json:"accepted"`
 	// Code is nil where there was no reply to read.
 	Code        *int            `json:"code"`
@@ -127,8 +127,8 @@ type answerReport struct {
 	Unknown map[string]int `json:"unknown"`
 }
 
-func newAnswerReport(a appstore.Answer, err error) *answerReport {
-	r := &answerReport{
+func newAnswer(a appstore.Answer, err error) *Answer {
+	r := &Answer{
 		Accepted: err == nil, Environment: a.Environment, Calls: a.Calls, Unknown: a.Unknown,
 		Subscriptions: []report.Subscription{}, Purchases: []iap.Purchase{}, Undated: []string{},
 	}
@@ -146,13 +146,13 @@ func newAnswerReport(a appstore.Answer, err error) *answerReport {
 	return r
 }
 
-func (r *answerReport) code(c appstore.Code) {
+func (r *Answer) code(c appstore.Code) {
 	r.Code, r.Meaning = new(int(c)), c.Meaning()
 }
 
 // show adds what the facts of an answer mean. Those that name no time are
 // judged by now.
-func (r *answerReport) show(f iap.Facts, now time.Time) {
+func (r *Answer) show(f iap.Facts, now time.Time) {
 	r.BundleID = f.BundleID
 	if f.AsOf.IsZero() {
 		f.AsOf = now.UTC()
