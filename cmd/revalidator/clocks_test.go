@@ -8,13 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
-	"revalidator/repository"
 )
 
 // clockWrong has three replies of production agree that the clock is wrong.
@@ -62,22 +59,6 @@ func TestWrongClockShows(t *testing.T) {
 		}
 	}
 	look(false)
-}
-
-func TestWrongClockMetric(t *testing.T) {
-	t.Parallel()
-	since := appStart
-	s := &stores{now: appStart, backlog: repository.Backlog{WrongClocks: []ledger.EndpointClock{
-		{Environment: iap.Sandbox, HeldSince: &since, Ahead: -90 * time.Minute},
-	}}}
-	want := `
-		# HELP revalidator_clock_difference_seconds By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.
-		# TYPE revalidator_clock_difference_seconds gauge
-		revalidator_clock_difference_seconds{environment="Sandbox"} -5400
-	`
-	if err := testutil.CollectAndCompare(s.operations(t), strings.NewReader(want), "revalidator_clock_difference_seconds"); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestWrongClockHolds runs the program while the database's clock is an hour or a year

@@ -29,7 +29,10 @@ that holds the queue of another database.`,
 				return err
 			}
 			defer parts.close()
-			reg := parts.registry()
+			reg, err := parts.registry()
+			if err != nil {
+				return err
+			}
 			s, err := parts.scheduler(reg, jobs.KindScheduler)
 			if err != nil {
 				return err

@@ -57,10 +57,14 @@ receipt whose task was deleted is due again when its claim runs out.`,
 
 // serve serves the pages about the queue until ctx ends.
 func (p *program) serve(ctx context.Context, s *parts, settings config.Web) error {
+	reg, err := s.registry()
+	if err != nil {
+		return err
+	}
 	pages, err := web.New(web.Config{
 		Addr: settings.Addr, Path: settings.Path, Redis: s.redis,
 		User: settings.User, Password: settings.Password, Hosts: settings.Hosts, ReadWrite: settings.ReadWrite,
-		Describe: describeTask, Checks: s.checks(), Gatherer: s.registry(), Logger: s.log,
+		Describe: describeTask, Checks: s.checks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {
 		return terminal.Usage(err)

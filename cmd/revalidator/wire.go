@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -60,8 +59,8 @@ type parts struct {
 	// installation is of db, nil until it is read.
 	installation atomic.Pointer[ledger.Installation]
 	clocks
-	// scrapes are reads of the stores for metrics that go on.
-	scrapes sync.WaitGroup
+	// operations reads the stores for metrics, nil where none are served.
+	operations *report.Operations
 }
 
 // need names a part that a command cannot do without.
@@ -277,7 +276,9 @@ func (s *parts) close() {
 	if s.redis != nil {
 		_ = s.redis.Close()
 	}
-	s.scrapes.Wait()
+	if s.operations != nil {
+		s.operations.Wait()
+	}
 }
 
 // taskGrace is what a task may take beside the call to Apple: waiting for the

@@ -26,7 +26,10 @@ refuses a Redis that holds the queue of another database.`,
 			}
 			defer parts.close()
 			parts.boundMemory()
-			reg := parts.registry()
+			reg, err := parts.registry()
+			if err != nil {
+				return err
+			}
 			w, err := parts.worker(reg)
 			if err != nil {
 				return err
