@@ -87,21 +87,18 @@ func validateBundleID(id string) error {
 }
 
 func (p *program) addApp(ctx context.Context, app ledger.App) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	app.CreatedAt, app.Source = parts.now(), ledger.SourceVerifyReceipt
-	err = parts.db.AddApp(ctx, app)
-	if errors.Is(err, ledger.ErrConflict) {
-		return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
-	}
-	if err != nil {
-		return err
-	}
-	p.Note("next: revalidator secrets add --app %s", app.BundleID)
-	return p.printApp(app, "added app "+app.BundleID)
+	return p.with(ctx, func(parts *parts) error {
+		app.CreatedAt, app.Source = parts.clock.Now(), ledger.SourceVerifyReceipt
+		err := parts.db.AddApp(ctx, app)
+		if errors.Is(err, ledger.ErrConflict) {
+			return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
+		}
+		if err != nil {
+			return err
+		}
+		p.Note("next: revalidator secrets add --app %s", app.BundleID)
+		return p.printApp(app, "added app "+app.BundleID)
+	}, needDatabase)
 }
 
 // printApp prints what a command did to an app, or the app as it is then.
@@ -116,19 +113,16 @@ func (p *program) appsListCommand() *cobra.Command {
 		Example: "  revalidator apps list\n  revalidator apps list --json | jq -r '.[].bundle_id'",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			apps, err := parts.db.Apps(c.Context())
-			if err != nil {
-				return err
-			}
-			if len(apps) == 0 {
-				p.Note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
-			}
-			return terminal.Show(&p.Terminal, append([]ledger.App{}, apps...), appsTable)
+			return p.with(c.Context(), func(parts *parts) error {
+				apps, err := parts.db.Apps(c.Context())
+				if err != nil {
+					return err
+				}
+				if len(apps) == 0 {
+					p.Note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
+				}
+				return terminal.Show(&p.Terminal, append([]ledger.App{}, apps...), appsTable)
+			}, needDatabase)
 		},
 	}
 	p.AddJSON(c)

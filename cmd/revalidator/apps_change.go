@@ -16,19 +16,16 @@ import (
 
 // changeApp changes an app in the database, and prints what came of it.
 func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (ledger.App, string, error)) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	app, text, err := change(parts.db)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
-	}
-	if err != nil {
-		return err
-	}
-	return p.printApp(app, text)
+	return p.with(ctx, func(parts *parts) error {
+		app, text, err := change(parts.db)
+		if errors.Is(err, ledger.ErrNotFound) {
+			return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
+		}
+		if err != nil {
+			return err
+		}
+		return p.printApp(app, text)
+	}, needDatabase)
 }
 
 func (p *program) appsSetCommand() *cobra.Command {

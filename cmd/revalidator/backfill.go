@@ -111,7 +111,7 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 	}
 	defer parts.close()
 	// So long ago by the clock that results are dated by.
-	filter.CheckedBefore, err = terminal.TimeOrAgo("--checked-before", o.filters.checkedBefore, parts.appleTime())
+	filter.CheckedBefore, err = terminal.TimeOrAgo("--checked-before", o.filters.checkedBefore, parts.clock.AppleTime())
 	if err != nil {
 		return err
 	}

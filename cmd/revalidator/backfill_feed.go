@@ -51,7 +51,7 @@ func (p *program) detached(ctx context.Context, parts *parts, id int64) error {
 	if err != nil {
 		return err
 	}
-	line := report.NewBackfill(totals, parts.now())
+	line := report.NewBackfill(totals, parts.clock.Now())
 	return p.Print(line, func(out *terminal.Page) {
 		out.Printf("%s over %s receipts is open: a scheduler takes it up within seconds\n", nameOfRun(totals.Run), phrase.CountIf(totals.Due))
 	})

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,21 +28,18 @@ it over, or 'backfill resume'.`,
 			if limit < 1 {
 				return terminal.Usage(fmt.Errorf("--limit %d: want at least 1", limit))
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			runs, err := parts.db.Backfills(c.Context(), limit)
-			if err != nil {
-				return err
-			}
-			now := parts.now()
-			lines := make([]report.Backfill, len(runs))
-			for i, r := range runs {
-				lines[i] = report.NewBackfill(r, now)
-			}
-			return p.Print(lines, func(out *terminal.Page) { backfillsText(out, lines) })
+			return p.with(c.Context(), func(parts *parts) error {
+				runs, err := parts.db.Backfills(c.Context(), limit)
+				if err != nil {
+					return err
+				}
+				now := parts.clock.Now()
+				lines := make([]report.Backfill, len(runs))
+				for i, r := range runs {
+					lines[i] = report.NewBackfill(r, now)
+				}
+				return p.Print(lines, func(out *terminal.Page) { backfillsText(out, lines) })
+			}, needDatabase)
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", limit, "at most `n` of them")
@@ -58,7 +52,7 @@ func backfillsText(out *terminal.Page, lines []report.Backfill) {
 		out.Print("No backfills yet.\n")
 		return
 	}
-	table := out.Annotated(func(i int) string { return filterText(lines[i].Filter) })
+	table := out.Annotated(func(i int) string { return lines[i].FilterText() })
 	table.Row("RUN\tSTATE\tSTART\tSHARE\t CHOSEN\t   DONE\tCHANGED\tFAILED")
 	for _, l := range lines {
 		table.Row("%d\t%s\t%s\t%s\t%7s\t%7s\t%7s\t%6s", l.ID, backfillState(l), phrase.Time(l.StartedAt),
@@ -73,44 +67,4 @@ func backfillState(l report.Backfill) string {
 		return "waiting"
 	}
 	return phrase.Words(string(l.State))
-}
-
-// filterText is a stored filter for a person.
-func filterText(stored json.RawMessage) string {
-	var f struct {
-		ledger.Filter
-		IDs int `json:"ids"`
-	}
-	if err := json.Unmarshal(stored, &f); err != nil {
-		return "filter " + string(stored)
-	}
-	var parts []string
-	add := func(name string, values ...string) {
-		if len(values) > 0 && values[0] != "" {
-			parts = append(parts, name+" "+strings.Join(values, ","))
-		}
-	}
-	add("app", f.BundleIDs...)
-	add("customer", f.CustomerRefs...)
-	add("status", terminal.Texts(f.Statuses)...)
-	add("state", terminal.Texts(f.States)...)
-	add("last result", f.LastResults...)
-	add("checked before", timeText(f.CheckedBefore))
-	add("expiring from", timeText(f.ExpiresFrom))
-	add("expiring until", timeText(f.ExpiresUntil))
-	if f.IDs > 0 {
-		add("ids", fmt.Sprint(f.IDs))
-	}
-	if len(parts) == 0 {
-		return "all receipts"
-	}
-	return strings.Join(parts, "; ")
-}
-
-// timeText is when, and empty for the zero time.
-func timeText(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return phrase.Time(t)
 }

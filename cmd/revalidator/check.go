@@ -120,7 +120,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	if err != nil {
 		return err
 	}
-	now := parts.appleTime()
+	now := parts.clock.AppleTime()
 	var report check.Report
 	if subject.Reply != nil {
 		report, err = subject.Reply.Report(o.app, now)

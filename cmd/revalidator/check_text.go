@@ -10,8 +10,8 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/check"
-	"revalidator/internal/iap"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
@@ -32,7 +32,7 @@ func checkText(out *terminal.Page, r check.Report, now time.Time) {
 }
 
 func (s sheet) receipt(r check.Receipt) {
-	name := kindText(r.Kind)
+	name := report.KindText(r.Kind)
 	if r.ID != nil {
 		name = fmt.Sprintf("%d, %s", *r.ID, name)
 	}
@@ -55,18 +55,6 @@ func (s sheet) receipt(r check.Receipt) {
 		}
 		s.Sentence("", "%s", productText(p))
 	}
-}
-
-func kindText(k iap.ReceiptKind) string {
-	switch k {
-	case iap.KindAppReceipt:
-		return "app receipt"
-	case iap.KindTransactionReceipt:
-		return "transaction receipt of iOS 6"
-	case iap.KindXcode:
-		return "receipt of Xcode's StoreKit testing"
-	}
-	return phrase.Words(string(k))
 }
 
 func appText(r check.Receipt) string {

@@ -74,7 +74,7 @@ func (s *parts) doctor(offline bool) *report.Doctor {
 			return s.keys, err
 		},
 		OpenQueue: s.queueReader, ReadInstallation: s.readInstallation, Schedule: s.schedule,
-		ReadClocks: s.readClocks, Shared: s.now, Dates: s.appleTime, Machine: time.Now,
+		ReadClocks: s.readClocks, Shared: s.clock.Now, Dates: s.clock.AppleTime, Machine: time.Now,
 		SecretAge: s.cfg.Keys.SecretAge, ClaimLease: s.cfg.Queue.ClaimLease,
 		ProductionURL: s.cfg.Apple.ProductionURL, SandboxURL: s.cfg.Apple.SandboxURL, Offline: offline,
 	}
@@ -91,8 +91,8 @@ func diagnosisText(out *terminal.Page, d report.Diagnosis) {
 			state = out.Paint(color, state)
 		}
 		text := terminal.Wrap(indent, strings.Fields(f.Text)...)[indent:]
-		if f.Mend != "" {
-			text += terminal.Wrap(indent, strings.Fields("-> "+f.Mend)...)
+		if f.Fix != "" {
+			text += terminal.Wrap(indent, strings.Fields("-> "+f.Fix)...)
 		}
 		out.Printf("%s  %-18s%s", state, phrase.Words(f.Check), text)
 	}

@@ -7,15 +7,15 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
 // eventPrinter prints events as they come, each on a line of its own.
 type eventPrinter struct {
 	terminal *terminal.Terminal
-	// hasHead is whether the names of the columns were printed, failed whether
-	// nobody reads what is printed any more.
-	hasHead, failed bool
+	// hasHead is whether the names of the columns were printed.
+	hasHead bool
 }
 
 // eventLine has the columns of a terminal: id, time, event, product, subscription.
@@ -24,7 +24,6 @@ const eventLine = "%-7s %-11s %-24s %-16s %s\n"
 func (o *eventPrinter) print(events []ledger.EventDetails) error {
 	for _, e := range events {
 		if err := o.one(e); err != nil {
-			o.failed = true
 			return fmt.Errorf("print event %d: %w", e.ID, err)
 		}
 	}
@@ -59,22 +58,5 @@ func eventText(e ledger.EventDetails) string {
 	if json.Unmarshal(e.After, &after) != nil || after.ExpirationIntent == "" {
 		return text
 	}
-	return text + ": " + intentWord(after.ExpirationIntent)
-}
-
-// intentWord is an expiration intent in a word or two.
-func intentWord(i iap.ExpirationIntent) string {
-	switch i {
-	case iap.IntentCustomerCancelled:
-		return "cancelled"
-	case iap.IntentBillingError:
-		return "billing error"
-	case iap.IntentPriceIncrease:
-		return "price increase"
-	case iap.IntentProductNotAvailable:
-		return "not available"
-	case iap.IntentUnknown:
-		return "not known why"
-	}
-	return "intent " + string(i)
+	return text + ": " + report.ExpiredFor(after.ExpirationIntent)
 }

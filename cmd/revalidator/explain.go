@@ -47,28 +47,25 @@ An argument that is the id of several things lists them; --as and --app choose.`
 const budgetsTimeout = 2 * time.Second
 
 func (p *program) explain(ctx context.Context, id string, kind ledger.MatchKind, app string) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	subject, err := report.SubjectOf(ctx, parts.db, id, kind, app)
-	if ambiguous := new(report.AmbiguousError); errors.As(err, &ambiguous) {
-		return terminal.Usage(err)
-	}
-	if err != nil {
-		return err
-	}
-	e, err := report.ReadExplanation(ctx, parts.db, id, subject, parts.now())
-	if err != nil {
-		return err
-	}
-	budgets, err := parts.readBudgets(ctx)
-	if err != nil {
-		p.Note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
-	}
-	e.AddBudgets(budgets)
-	return p.Print(e, func(out *terminal.Page) { explanationText(out, e, parts.appleTime()) })
+	return p.with(ctx, func(parts *parts) error {
+		subject, err := report.SubjectOf(ctx, parts.db, id, kind, app)
+		if ambiguous := new(report.AmbiguousError); errors.As(err, &ambiguous) {
+			return terminal.Usage(err)
+		}
+		if err != nil {
+			return err
+		}
+		e, err := report.ReadExplanation(ctx, parts.db, id, subject, parts.clock.Now())
+		if err != nil {
+			return err
+		}
+		budgets, err := parts.readBudgets(ctx)
+		if err != nil {
+			p.Note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
+		}
+		e.AddBudgets(budgets)
+		return p.Print(e, func(out *terminal.Page) { explanationText(out, e, parts.clock.AppleTime()) })
+	}, needDatabase)
 }
 
 // readBudgets reads of which apps Apple is asked less, or nothing.

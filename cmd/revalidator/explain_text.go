@@ -32,7 +32,7 @@ func receiptText(out *terminal.Page, r report.ReceiptExplanation, now time.Time)
 	s := sheet{terminal.Sheet{Page: out, Now: now, Indent: 2, Label: 15}}
 	out.Printf("Receipt %d of %s\n", r.ID, r.BundleID)
 	s.Row("Customer", fmt.Sprintf("%q", r.CustomerRef))
-	s.Sentence("State", "%s, %s %s", phrase.Words(string(r.State)), kindText(r.Kind), environmentText(r.Environment))
+	s.Sentence("State", "%s, %s %s", phrase.Words(string(r.State)), report.KindText(r.Kind), environmentText(r.Environment))
 	s.Date("Imported", r.CreatedAt)
 	s.lastLook(r)
 	s.nextLook(r)

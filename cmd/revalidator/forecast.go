@@ -58,16 +58,13 @@ of about 20,000.`,
 			if err := options.fill(c); err != nil {
 				return terminal.Usage(err)
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			r, err := parts.forecast(c.Context(), options, parts.appleTime())
-			if err != nil {
-				return err
-			}
-			return terminal.Show(&p.Terminal, r, forecastText)
+			return p.with(c.Context(), func(parts *parts) error {
+				r, err := parts.forecast(c.Context(), options, parts.clock.AppleTime())
+				if err != nil {
+					return err
+				}
+				return terminal.Show(&p.Terminal, r, forecastText)
+			}, needDatabase)
 		},
 	}
 	c.Flags().IntVar(&options.weeks, "weeks", options.weeks, "look `n` weeks ahead; with --hourly 2 days unless given")

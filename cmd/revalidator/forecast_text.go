@@ -138,7 +138,7 @@ func forecastWarn(out *terminal.Page, r *report.Forecast) {
 			out.Printf("\nand %d more that are too slow\n", len(r.Warnings)-phrase.Most)
 			return
 		}
-		out.Printf("\n%s\n%s", out.Paint(terminal.Yellow, forecastHeadline(w, r.Every)), terminal.Wrap(2, strings.Fields(w.Mend)...))
+		out.Printf("\n%s\n%s", out.Paint(terminal.Yellow, forecastHeadline(w, r.Every)), terminal.Wrap(2, strings.Fields(w.Fix)...))
 	}
 }
 

@@ -62,37 +62,34 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 		return fmt.Errorf("import: %w", err)
 	}
 	defer func() { _ = input.Close() }()
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	hasApp, err := parts.apps(ctx)
-	if err != nil {
-		return err
-	}
-	bar := p.ByteBar("import", size)
-	result, err := intake.Run(ctx, input, format, intake.Config{
-		Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.appleTime,
-		Progress: func(c intake.Counts) { _ = bar.Set64(c.Bytes) },
-	})
-	_ = bar.Clear()
-	err = errors.Join(err, rejects.Close())
-	if err == nil || result.Lines > 0 {
-		report := newImportReport(result, rejects.Name, err == nil)
-		err = errors.Join(err, p.Print(report, report.text))
-	}
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("import interrupted: every line up to %d is done, run it again for the rest", result.LastLine)
-	case err != nil:
-		return err
-	case result.Lines == 0:
-		p.Note("there was nothing to import in %s", name)
-	case result.Rejected > 0:
-		return terminal.Failures(fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.Name))
-	}
-	return nil
+	return p.with(ctx, func(parts *parts) error {
+		hasApp, err := parts.apps(ctx)
+		if err != nil {
+			return err
+		}
+		bar := p.ByteBar("import", size)
+		result, err := intake.Run(ctx, input, format, intake.Config{
+			Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.clock.AppleTime,
+			Progress: func(c intake.Counts) { _ = bar.Set64(c.Bytes) },
+		})
+		_ = bar.Clear()
+		err = errors.Join(err, rejects.Close())
+		if err == nil || result.Lines > 0 {
+			summary := intake.NewSummary(result, rejects.Name, err == nil)
+			err = errors.Join(err, terminal.Show(&p.Terminal, summary, importText))
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return fmt.Errorf("import interrupted: every line up to %d is done, run it again for the rest", result.LastLine)
+		case err != nil:
+			return err
+		case result.Lines == 0:
+			p.Note("there was nothing to import in %s", name)
+		case result.Rejected > 0:
+			return terminal.Failures(fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.Name))
+		}
+		return nil
+	}, needDatabase)
 }
 
 // apps tells which apps there are now.
@@ -108,35 +105,7 @@ func (s *parts) apps(ctx context.Context) (func(bundleID string) bool, error) {
 	return func(bundleID string) bool { return known[bundleID] }, nil
 }
 
-// importReport is what an import did.
-type importReport struct {
-	Lines    int64 `json:"lines"`
-	Added    int64 `json:"added"`
-	Known    int64 `json:"known"`
-	Rejected int64 `json:"rejected"`
-	// RejectedByReason has a line's reason as the rejects file has it.
-	RejectedByReason map[intake.Reason]int64 `json:"rejected_by_reason"`
-	// RejectsFile is nil where nothing was rejected.
-	RejectsFile *string `json:"rejects_file"`
-	// Complete is false for an import that ended before its input did; every
-	// line up to LastLine is done all the same.
-	Complete bool  `json:"complete"`
-	LastLine int64 `json:"last_line"`
-}
-
-func newImportReport(r intake.Result, rejects string, complete bool) importReport {
-	report := importReport{
-		Lines: r.Lines, Added: r.Added, Known: r.Known, Rejected: r.Rejected,
-		RejectedByReason: make(map[intake.Reason]int64), Complete: complete, LastLine: r.LastLine,
-	}
-	maps.Copy(report.RejectedByReason, r.ByReason)
-	if r.Rejected > 0 {
-		report.RejectsFile = &rejects
-	}
-	return report
-}
-
-func (r importReport) text(out *terminal.Page) {
+func importText(out *terminal.Page, r intake.Summary) {
 	table := out.Figures()
 	row := func(n int64, what string) { table.Row("  %d\t %s", n, what) }
 	row(r.Added, "receipts added, due at once")

@@ -73,5 +73,5 @@ func (s *parts) statusReader() (report.StatusReader, error) {
 		return report.StatusReader{}, err
 	}
 	schedule, err := s.schedule()
-	return report.StatusReader{Store: s.db, Queue: queue, Schedule: schedule, SecretAge: s.cfg.Keys.SecretAge, DateOf: s.dateOf}, err
+	return report.StatusReader{Store: s.db, Queue: queue, Schedule: schedule, SecretAge: s.cfg.Keys.SecretAge, DateOf: s.clock.DateOf}, err
 }

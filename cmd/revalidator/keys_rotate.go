@@ -23,16 +23,13 @@ database: see 'revalidator keys --help' for the steps that follow.`,
 		Example: "  (umask 077 && revalidator keys extend > new.keys)",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			if err := p.printChanged(parts, keyring.Rotate); err != nil {
-				return err
-			}
-			p.Note("next: give this key set to every worker, restart them, then 'revalidator keys rotate'")
-			return nil
+			return p.with(c.Context(), func(parts *parts) error {
+				if err := p.printChanged(parts, keyring.Rotate); err != nil {
+					return err
+				}
+				p.Note("next: give this key set to every worker, restart them, then 'revalidator keys rotate'")
+				return nil
+			}, needKeys)
 		},
 	}
 }
@@ -47,19 +44,16 @@ you keep backups of the database from before.`,
 		Example: "  (umask 077 && revalidator keys prune > last.keys)",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			rows, err := parts.db.AllSharedSecrets(c.Context())
-			if err != nil {
-				return err
-			}
-			if old := underOtherKeys(rows, parts.keys.KeyID()); len(old) > 0 {
-				return fmt.Errorf("shared secrets %d need an old key still: run 'revalidator keys rotate' first", old)
-			}
-			return p.printChanged(parts, keyring.Prune)
+			return p.with(c.Context(), func(parts *parts) error {
+				rows, err := parts.db.AllSharedSecrets(c.Context())
+				if err != nil {
+					return err
+				}
+				if old := underOtherKeys(rows, parts.keys.KeyID()); len(old) > 0 {
+					return fmt.Errorf("shared secrets %d need an old key still: run 'revalidator keys rotate' first", old)
+				}
+				return p.printChanged(parts, keyring.Prune)
+			}, needKeys, needDatabase)
 		},
 	}
 }
@@ -92,12 +86,9 @@ the secrets any more. It can be repeated; what is done stays done.`,
 		Example: "  revalidator keys rotate",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.rotateKeys(c.Context(), parts)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.rotateKeys(c.Context(), parts)
+			}, needKeys, needDatabase)
 		},
 	}
 	p.AddJSON(c)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 )
 
@@ -46,7 +47,7 @@ func TestKeyRotation(t *testing.T) {
 // readable is how many of the secrets the keys in use open.
 func (s *session) readable(t *testing.T) (n int) {
 	t.Helper()
-	var secrets []secretReport
+	var secrets []report.Secret
 	s.decode(t, &secrets, "secrets", "list", "--json")
 	for _, secret := range secrets {
 		if *secret.Readable {

@@ -18,7 +18,7 @@ func (s *parts) registry() (*prometheus.Registry, error) {
 		return nil, err
 	}
 	s.operations = report.NewOperations(report.OperationsConfig{
-		Backlog: s.backlog, Queue: queue.Queue, Inspector: queue.Inspector, Limiter: queue.Limiter, Now: s.now, Logger: s.log,
+		Backlog: s.backlog, Queue: queue.Queue, Inspector: queue.Inspector, Limiter: queue.Limiter, Now: s.clock.Now, Logger: s.log,
 	})
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
@@ -30,9 +30,9 @@ func (s *parts) registry() (*prometheus.Registry, error) {
 
 // backlog reads how much there is to do; its ages are told by the shared clock.
 func (s *parts) backlog(ctx context.Context, dueCounted int) (ledger.Backlog, error) {
-	now, due := s.now(), s.appleTime()
+	now, due := s.clock.Now(), s.clock.AppleTime()
 	b, err := s.db.Backlog(ctx, due, dueCounted)
-	if b.Oldest != nil && s.clocks.apple != s.clocks.shared {
+	if b.Oldest != nil && s.clock.Differ() {
 		*b.Oldest = b.Oldest.Add(now.Sub(due))
 	}
 	return b, err

@@ -30,23 +30,20 @@ type migrationReport struct {
 }
 
 func (p *program) migrate(ctx context.Context) error {
-	parts, err := p.open(ctx, needNewDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	steps, err := parts.db.Migrate(ctx)
-	if err != nil {
-		return err
-	}
-	r := migrationReport{Applied: []string{}}
-	for _, step := range steps {
-		r.Applied = append(r.Applied, step.Name)
-	}
-	if r.Version, err = parts.schema(ctx); err != nil {
-		return err
-	}
-	return p.Print(r, r.text)
+	return p.with(ctx, func(parts *parts) error {
+		steps, err := parts.db.Migrate(ctx)
+		if err != nil {
+			return err
+		}
+		r := migrationReport{Applied: []string{}}
+		for _, step := range steps {
+			r.Applied = append(r.Applied, step.Name)
+		}
+		if r.Version, err = parts.schema(ctx); err != nil {
+			return err
+		}
+		return p.Print(r, r.text)
+	}, needNewDatabase)
 }
 
 func (r migrationReport) text(out *terminal.Page) {

@@ -12,7 +12,7 @@ func (s *parts) policy() (iap.Policy, error) {
 		return iap.Policy{}, err
 	}
 	policy := iap.DefaultPolicy()
-	if every := schedule.Every(s.now()); every > 0 {
+	if every := schedule.Every(s.clock.Now()); every > 0 {
 		policy.RunEvery = every
 	}
 	return policy, nil

@@ -8,6 +8,7 @@ import (
 	"github.com/hibiken/asynq"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/stores"
 )
 
 // watchEvery is how often the progress of a run is read.
@@ -26,13 +27,11 @@ func (p *program) watch(ctx context.Context, parts *parts, id int64) {
 	for {
 		// The last look comes after ctx has ended, so that the bar ends where
 		// the run has.
-		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
+		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), stores.ReachTimeout)
 		totals, err := parts.db.RunTotals(look, id)
 		cancel()
-		if err == nil {
-			if totals.Due != nil {
-				bar.Show(*totals.Due-*totals.InRun, *totals.Due)
-			}
+		if err == nil && totals.Due != nil {
+			bar.Show(*totals.Due-*totals.InRun, *totals.Due)
 		}
 		if err == nil && ctx.Err() == nil && missing.due(totals, time.Now()) {
 			bar.Clear()

@@ -62,38 +62,35 @@ type adopted struct {
 }
 
 func (p *program) adopt(ctx context.Context, yes bool) error {
-	parts, err := p.open(ctx, needDatabase, needRedis)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	queue, err := parts.queueReader()
-	if err != nil {
-		return err
-	}
-	held, err := queue.Owner(ctx)
-	if err != nil {
-		return err
-	}
-	result := adopted{Former: held.Owner, Owner: held.Installation}
-	if !held.Own && held.Owner != nil {
-		if err := parts.strangersGone(ctx); err != nil {
+	return p.with(ctx, func(parts *parts) error {
+		queue, err := parts.queueReader()
+		if err != nil {
 			return err
 		}
-		question := fmt.Sprintf("Delete the tasks of %s from this Redis, and make its queue that of %s?", held.Owner, held.Installation)
-		if !yes {
-			if err := p.Confirm(ctx, question, "adopt the queue", "changed"); err != nil {
+		held, err := queue.Owner(ctx)
+		if err != nil {
+			return err
+		}
+		result := adopted{Former: held.Owner, Owner: held.Installation}
+		if !held.Own && held.Owner != nil {
+			if err := parts.strangersGone(ctx); err != nil {
 				return err
 			}
+			question := fmt.Sprintf("Delete the tasks of %s from this Redis, and make its queue that of %s?", held.Owner, held.Installation)
+			if !yes {
+				if err := p.Confirm(ctx, question, "adopt the queue", "changed"); err != nil {
+					return err
+				}
+			}
 		}
-	}
-	if !held.Own {
-		if result.Deleted, result.Released, err = parts.adoptQueue(ctx); err != nil {
-			return err
+		if !held.Own {
+			if result.Deleted, result.Released, err = parts.adoptQueue(ctx); err != nil {
+				return err
+			}
+			result.Changed = true
 		}
-		result.Changed = true
-	}
-	return p.Print(result, func(out *terminal.Page) { out.Print(result.text() + "\n") })
+		return p.Print(result, func(out *terminal.Page) { out.Print(result.text() + "\n") })
+	}, needDatabase, needRedis)
 }
 
 // strangersGone is an error while a process of another installation is running.

@@ -64,28 +64,25 @@ func (p *program) receiptsListCommand() *cobra.Command {
 const maxPage = 10_000
 
 func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
-		return err
-	}
-	page, err := report.ReadReceipts(ctx, parts.db, q)
-	if err != nil {
-		return err
-	}
-	if err := terminal.Show(&p.Terminal, page, receiptsTable); err != nil {
-		return err
-	}
-	switch {
-	case len(page.Receipts) == 0:
-		p.Note("no receipts: import some with 'revalidator import FILE', or choose others")
-	case page.NextAfter != nil:
-		p.Note("there are more: go on with --after %d", *page.NextAfter)
-	}
-	return nil
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+			return err
+		}
+		page, err := report.ReadReceipts(ctx, parts.db, q)
+		if err != nil {
+			return err
+		}
+		if err := terminal.Show(&p.Terminal, page, receiptsTable); err != nil {
+			return err
+		}
+		switch {
+		case len(page.Receipts) == 0:
+			p.Note("no receipts: import some with 'revalidator import FILE', or choose others")
+		case page.NextAfter != nil:
+			p.Note("there are more: go on with --after %d", *page.NextAfter)
+		}
+		return nil
+	}, needDatabase)
 }
 
 // orNever is the time of a next look in a column of a table.
@@ -127,16 +124,13 @@ func (p *program) receiptsShowCommand() *cobra.Command {
 }
 
 func (p *program) showReceipt(ctx context.Context, id int64) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	details, err := report.ReadReceipt(ctx, parts.db, id)
-	if err != nil {
-		return err
-	}
-	return p.Print(details, func(out *terminal.Page) { receiptDetailsText(out, details, parts.now(), parts.appleTime()) })
+	return p.with(ctx, func(parts *parts) error {
+		details, err := report.ReadReceipt(ctx, parts.db, id)
+		if err != nil {
+			return err
+		}
+		return p.Print(details, func(out *terminal.Page) { receiptDetailsText(out, details, parts.clock.Now(), parts.clock.AppleTime()) })
+	}, needDatabase)
 }
 
 func receiptDetailsText(out *terminal.Page, d report.ReceiptDetails, now, appleTime time.Time) {

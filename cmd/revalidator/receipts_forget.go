@@ -43,40 +43,37 @@ What another customer's receipt shows too, as in a family, stays.`,
 }
 
 func (p *program) forget(ctx context.Context, customer, app string, yes bool) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, app); err != nil {
-		return err
-	}
-	found, err := parts.db.StoredReceipts(ctx, ledger.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
-	if err != nil {
-		return err
-	}
-	if len(found) == 0 {
-		return fmt.Errorf("no receipts of customer %q: nothing was removed; see 'revalidator receipts list'", customer)
-	}
-	if !yes {
-		question := fmt.Sprintf("Remove %d receipts of customer %q and all that is derived from them?", len(found), customer)
-		if err := p.Confirm(ctx, question, "remove", "removed"); err != nil {
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, app); err != nil {
 			return err
 		}
-	}
-	apps, err := parts.db.Apps(ctx)
-	if err != nil {
-		return err
-	}
-	policy, err := parts.policy()
-	if err != nil {
-		return err
-	}
-	gone, err := parts.db.Forget(ctx, customer, app, ledger.Policies(apps, policy), parts.appleTime())
-	if err != nil {
-		return err
-	}
-	return p.Print(gone, func(out *terminal.Page) { forgottenText(out, gone) })
+		found, err := parts.db.StoredReceipts(ctx, ledger.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 {
+			return fmt.Errorf("no receipts of customer %q: nothing was removed; see 'revalidator receipts list'", customer)
+		}
+		if !yes {
+			question := fmt.Sprintf("Remove %d receipts of customer %q and all that is derived from them?", len(found), customer)
+			if err := p.Confirm(ctx, question, "remove", "removed"); err != nil {
+				return err
+			}
+		}
+		apps, err := parts.db.Apps(ctx)
+		if err != nil {
+			return err
+		}
+		policy, err := parts.policy()
+		if err != nil {
+			return err
+		}
+		gone, err := parts.db.Forget(ctx, customer, app, ledger.Policies(apps, policy), parts.clock.AppleTime())
+		if err != nil {
+			return err
+		}
+		return p.Print(gone, func(out *terminal.Page) { forgottenText(out, gone) })
+	}, needDatabase)
 }
 
 func forgottenText(out *terminal.Page, f repository.Forgotten) {

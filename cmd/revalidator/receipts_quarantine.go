@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -56,28 +55,25 @@ tells more of each.`,
 }
 
 func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
-		return err
-	}
-	page, err := report.ReadQuarantine(ctx, parts.db, q)
-	if err != nil {
-		return err
-	}
-	if err := terminal.Show(&p.Terminal, page, quarantineText); err != nil {
-		return err
-	}
-	switch {
-	case len(page.Receipts) == 0:
-		p.Note("nothing is in quarantine")
-	case page.NextAfter != nil:
-		p.Note("there are more: go on with --after %d", *page.NextAfter)
-	}
-	return nil
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+			return err
+		}
+		page, err := report.ReadQuarantine(ctx, parts.db, q)
+		if err != nil {
+			return err
+		}
+		if err := terminal.Show(&p.Terminal, page, quarantineText); err != nil {
+			return err
+		}
+		switch {
+		case len(page.Receipts) == 0:
+			p.Note("nothing is in quarantine")
+		case page.NextAfter != nil:
+			p.Note("there are more: go on with --after %d", *page.NextAfter)
+		}
+		return nil
+	}, needDatabase)
 }
 
 func quarantineText(out *terminal.Page, l report.QuarantinePage) {
@@ -154,74 +150,44 @@ A receipt that a worker has in hand is left to it.`,
 	return c
 }
 
-// releaseReport is what release did, in JSON.
-type releaseReport struct {
-	Released int64                    `json:"released"`
-	Counts   []ledger.QuarantineCount `json:"counts"`
-	// NotReleased are those of the given ids that are not in quarantine for the
-	// reason, or in hand of a worker.
-	NotReleased []int64 `json:"not_released"`
-	// NextRunAt is when the nightly run starts by the schedule.
-	NextRunAt time.Time `json:"next_run_at"`
-}
-
 func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
-		return err
-	}
-	if len(q.IDs) > 0 {
-		chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
-		found, err := parts.db.StoredReceipts(ctx, chosen)
-		if err == nil {
-			err = allThere(chosen, found)
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+			return err
 		}
+		if len(q.IDs) > 0 {
+			chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+			found, err := parts.db.StoredReceipts(ctx, chosen)
+			if err == nil {
+				err = report.AllThere(chosen, found)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		now := parts.clock.Now()
+		result := report.Release{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+		schedule, err := parts.schedule()
 		if err != nil {
 			return err
 		}
-	}
-	now := parts.now()
-	result := releaseReport{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
-	schedule, err := parts.schedule()
-	if err != nil {
-		return err
-	}
-	result.NextRunAt = schedule.NextRun(now)
-	for q.Limit = maxPage; ; {
-		page, err := parts.db.Release(ctx, q, parts.dateOf(now))
-		if err != nil {
-			return err
+		result.NextRunAt = schedule.NextRun(now)
+		for q.Limit = maxPage; ; {
+			page, err := parts.db.Release(ctx, q, parts.clock.DateOf(now))
+			if err != nil {
+				return err
+			}
+			result.Add(page)
+			if len(page) < q.Limit {
+				break
+			}
+			q.After = page[len(page)-1].ID
 		}
-		result.add(page)
-		if len(page) < q.Limit {
-			break
-		}
-		q.After = page[len(page)-1].ID
-	}
-	return p.Print(result, result.text(now))
+		return p.Print(result, releaseText(result, now))
+	}, needDatabase)
 }
 
-// add counts a page of released receipts.
-func (r *releaseReport) add(page []ledger.ReleasedReceipt) {
-	for _, released := range page {
-		r.Released++
-		r.NotReleased = slices.DeleteFunc(r.NotReleased, func(id int64) bool { return id == released.ID })
-		i := slices.IndexFunc(r.Counts, func(c ledger.QuarantineCount) bool {
-			return c.BundleID == released.BundleID && c.Reason == released.Reason
-		})
-		if i < 0 {
-			i = len(r.Counts)
-			r.Counts = append(r.Counts, ledger.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
-		}
-		r.Counts[i].Receipts++
-	}
-}
-
-func (r releaseReport) text(now time.Time) func(*terminal.Page) {
+func releaseText(r report.Release, now time.Time) func(*terminal.Page) {
 	return func(out *terminal.Page) {
 		s := terminal.Sheet{Page: out, Now: now, Label: 15}
 		for _, id := range r.NotReleased {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
@@ -53,114 +52,61 @@ receipts can never be asked about.`,
 	return c
 }
 
-// recheckResult is what became of one receipt.
-type recheckResult string
-
-const (
-	recheckDue    recheckResult = "due"
-	recheckInHand recheckResult = "in_hand"
-	recheckNever  recheckResult = "never_asked"
-)
-
-type recheckedReceipt struct {
-	ID       int64            `json:"id"`
-	BundleID string           `json:"bundle_id"`
-	State    iap.ReceiptState `json:"state"`
-	Result   recheckResult    `json:"result"`
-	// Obstacles are what stands in the way of the next look.
-	Obstacles []string `json:"obstacles"`
-}
-
-// recheckReport is what recheck has to say, in JSON.
-type recheckReport struct {
-	Receipts []recheckedReceipt `json:"receipts"`
-	// NextRunAt is when the nightly run starts by the schedule.
-	NextRunAt time.Time `json:"next_run_at"`
-}
-
 func (p *program) recheck(ctx context.Context, q ledger.ReceiptQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	found, err := parts.db.StoredReceipts(ctx, q)
-	if err != nil {
-		return err
-	}
-	if err := allThere(q, found); err != nil {
-		return err
-	}
-	now := parts.now()
-	result := recheckReport{}
-	schedule, err := parts.schedule()
-	if err != nil {
-		return err
-	}
-	result.NextRunAt = schedule.NextRun(now)
-	ids := make([]int64, len(found))
-	for i, r := range found {
-		ids[i] = r.ID
-	}
-	due, err := parts.db.Recheck(ctx, ids, parts.dateOf(now))
-	if err != nil {
-		return err
-	}
-	never := 0
-	for _, r := range found {
-		done := rechecked(r, slices.Contains(due, r.ID), now)
-		if done.Result == recheckNever {
-			never++
+	return p.with(ctx, func(parts *parts) error {
+		found, err := parts.db.StoredReceipts(ctx, q)
+		if err != nil {
+			return err
 		}
-		result.Receipts = append(result.Receipts, done)
-	}
-	if err := p.Print(result, result.text(now)); err != nil {
-		return err
-	}
-	if never > 0 {
-		return terminal.Failures(fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found)))
-	}
-	return nil
-}
-
-// allThere refuses ids without a receipt, before any receipt is touched.
-func allThere(q ledger.ReceiptQuery, found []ledger.StoredReceipt) error {
-	if len(found) == 0 && q.CustomerRef != nil {
-		return fmt.Errorf("no receipts of customer %q: see 'revalidator receipts list'", *q.CustomerRef)
-	}
-	for _, id := range q.IDs {
-		if !slices.ContainsFunc(found, func(r ledger.StoredReceipt) bool { return r.ID == id }) {
-			return fmt.Errorf("no receipt %d: nothing was changed; see 'revalidator receipts list'", id)
+		if err := report.AllThere(q, found); err != nil {
+			return err
 		}
-	}
-	return nil
+		now := parts.clock.Now()
+		result := report.Recheck{}
+		schedule, err := parts.schedule()
+		if err != nil {
+			return err
+		}
+		result.NextRunAt = schedule.NextRun(now)
+		ids := make([]int64, len(found))
+		for i, r := range found {
+			ids[i] = r.ID
+		}
+		due, err := parts.db.Recheck(ctx, ids, parts.clock.DateOf(now))
+		if err != nil {
+			return err
+		}
+		never := 0
+		for _, r := range found {
+			done := report.NewRechecked(r, slices.Contains(due, r.ID), now)
+			if done.Result == report.RecheckNever {
+				never++
+			}
+			result.Receipts = append(result.Receipts, done)
+		}
+		if err := p.Print(result, recheckText(result, now)); err != nil {
+			return err
+		}
+		if never > 0 {
+			return terminal.Failures(fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found)))
+		}
+		return nil
+	}, needDatabase)
 }
 
-func rechecked(r ledger.StoredReceipt, due bool, now time.Time) recheckedReceipt {
-	done := recheckedReceipt{ID: r.ID, BundleID: r.BundleID, State: r.State, Result: recheckDue, Obstacles: report.Obstacles(r, now)}
-	switch {
-	case due:
-	case r.State == iap.ReceiptXcode, r.State == iap.ReceiptTooLarge:
-		done.Result = recheckNever
-	default:
-		done.Result = recheckInHand
-	}
-	return done
-}
-
-func (r recheckReport) text(now time.Time) func(*terminal.Page) {
+func recheckText(r report.Recheck, now time.Time) func(*terminal.Page) {
 	return func(out *terminal.Page) {
 		s := terminal.Sheet{Page: out, Now: now, Label: 15}
 		due := false
 		for _, done := range r.Receipts {
-			said := map[recheckResult]string{
-				recheckDue: "due now", recheckInHand: "in hand of a worker: left to it", recheckNever: "never asked about",
+			said := map[report.RecheckResult]string{
+				report.RecheckDue: "due now", report.RecheckInHand: "in hand of a worker: left to it", report.RecheckNever: "never asked about",
 			}[done.Result]
 			s.Sentence("Receipt", "%d: %s", done.ID, said)
 			for _, obstacle := range done.Obstacles {
 				s.Sentence("", "%s", obstacle)
 			}
-			due = due || done.Result == recheckDue
+			due = due || done.Result == report.RecheckDue
 		}
 		if due {
 			s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},

@@ -26,16 +26,13 @@ tells 'revalidator status'.`,
 			if err != nil {
 				return terminal.Usage(err)
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			r, err := report.ReadReview(c.Context(), parts.db, id, parts.now())
-			if err != nil {
-				return err
-			}
-			return terminal.Show(&p.Terminal, r, reviewText)
+			return p.with(c.Context(), func(parts *parts) error {
+				r, err := report.ReadReview(c.Context(), parts.db, id, parts.clock.Now())
+				if err != nil {
+					return err
+				}
+				return terminal.Show(&p.Terminal, r, reviewText)
+			}, needDatabase)
 		},
 	}
 	p.AddJSON(c)

@@ -11,6 +11,7 @@ import (
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
 	"revalidator/scheduler"
 )
@@ -38,12 +39,9 @@ cancelled, or cut off by its window (REVALIDATOR_RUN_WINDOW).`,
 		Example: "  revalidator run\n  revalidator run --worker\n  revalidator run --new --quiet --json > run.json",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), feedOptions{worker: withWorker}.needs()...)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.runOnce(c.Context(), parts, withWorker, another)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.runOnce(c.Context(), parts, withWorker, another)
+			}, feedOptions{worker: withWorker}.needs()...)
 		},
 	}
 	p.AddJSON(c)
@@ -104,7 +102,7 @@ func (p *program) goOn(ctx context.Context, parts *parts, s *scheduler.Scheduler
 // follow feeds a run, or follows it while others do, with what watches and works
 // next to it: both end with the run, and a worker that cannot start ends it.
 func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, mine bool, work func(context.Context) error) (totals ledger.RunTotals, err error) {
-	defer parts.keepClocks(ctx)()
+	defer parts.clock.Keep(ctx)()
 	beside, end := context.WithCancel(ctx)
 	defer end()
 	group, beside := errgroup.WithContext(beside)
@@ -139,7 +137,7 @@ func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, ca
 	if run.Kind == ledger.RunBackfill {
 		leave = s.InterruptBackfill
 	}
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), stores.ReachTimeout)
 	defer cancel()
 	switch mine, err := leave(leaving, run.ID); {
 	case err != nil:
@@ -161,7 +159,7 @@ func nameOfRun(run ledger.Run) string {
 // summarize prints what a run did. Its error says that it was not done, or that
 // receipts failed.
 func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.RunTotals) error {
-	r, err := report.ReadRun(ctx, parts.db, totals.ID, report.NewPaces(), parts.now())
+	r, err := report.ReadRun(ctx, parts.db, totals.ID, report.NewPaces(), parts.clock.Now())
 	if err != nil {
 		return err
 	}

@@ -32,12 +32,9 @@ Receipts that were checked since it was started are not checked again.`,
 			if err := o.validate(); err != nil {
 				return err
 			}
-			parts, err := p.open(c.Context(), o.needs()...)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.resume(c.Context(), parts, noun, id, o)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.resume(c.Context(), parts, noun, id, o)
+			}, o.needs()...)
 		},
 	}
 	o.add(c)
@@ -92,12 +89,9 @@ done stays, and what was due stays due for the next run.`,
 			if err != nil {
 				return err
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.cancelRun(c.Context(), parts, noun, id)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.cancelRun(c.Context(), parts, noun, id)
+			}, needDatabase)
 		},
 	}
 	p.AddJSON(c)
@@ -108,7 +102,7 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 	if _, err := parts.totalsOf(ctx, noun, id); err != nil {
 		return err
 	}
-	changed, err := parts.db.CancelRun(ctx, id, parts.now())
+	changed, err := parts.db.CancelRun(ctx, id, parts.clock.Now())
 	if err != nil {
 		return err
 	}
@@ -119,7 +113,7 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 	if !changed {
 		return fmt.Errorf("%s %d is %s: there is nothing to cancel", noun, id, phrase.Words(string(totals.State)))
 	}
-	line := report.NewBackfill(totals, parts.now())
+	line := report.NewBackfill(totals, parts.clock.Now())
 	return p.Print(line, func(out *terminal.Page) {
 		out.Printf("%s %d cancelled: %s of %s receipts were done\n", noun, id, phrase.Count(totals.Done), phrase.CountIf(totals.Due))
 	})

@@ -74,40 +74,36 @@ asked Apple with the new one, which takes seconds.`,
 var usualSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func (p *program) addSecret(ctx context.Context, app, file string) error {
-	parts, err := p.open(ctx, needKeys, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.mayAddSecret(ctx, app); err != nil {
-		return err
-	}
-	value, err := p.readSecret(ctx, file)
-	if err != nil {
-		return err
-	}
-	row := ledger.SharedSecret{
-		BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
-		State: ledger.SecretNew, CreatedAt: parts.now(),
-	}
-	id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
-		row.ID = id
-		return parts.keys.Seal(value, row.Row())
-	})
-	switch {
-	case errors.Is(err, ledger.ErrConflict):
-		return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
-	case err != nil:
-		return err
-	}
-	report := newSecretReport(row, nil)
-	if err := p.Print(report, func(out *terminal.Page) { out.Printf("added shared secret %d, fingerprint %s\n", id, row.Fingerprint) }); err != nil {
-		return err
-	}
-	if !usualSecret.MatchString(value.Reveal()) {
-		fmt.Fprintln(p.Err, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
-	}
-	return p.noteStandstill(ctx, parts, app)
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.mayAddSecret(ctx, app); err != nil {
+			return err
+		}
+		value, err := p.readSecret(ctx, file)
+		if err != nil {
+			return err
+		}
+		row := ledger.SharedSecret{
+			BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
+			State: ledger.SecretNew, CreatedAt: parts.clock.Now(),
+		}
+		id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
+			row.ID = id
+			return parts.keys.Seal(value, row.Row())
+		})
+		switch {
+		case errors.Is(err, ledger.ErrConflict):
+			return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
+		case err != nil:
+			return err
+		}
+		if err := p.Print(report.NewSecret(row, nil), func(out *terminal.Page) { out.Printf("added shared secret %d, fingerprint %s\n", id, row.Fingerprint) }); err != nil {
+			return err
+		}
+		if !usualSecret.MatchString(value.Reveal()) {
+			fmt.Fprintln(p.Err, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
+		}
+		return p.noteStandstill(ctx, parts, app)
+	}, needKeys, needDatabase)
 }
 
 // noteStandstill says how apps go on that a new secret is good for.

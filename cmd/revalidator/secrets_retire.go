@@ -44,12 +44,9 @@ func (p *program) secretCommand(c *cobra.Command, done string, do func(*reposito
 			// What was given may be a secret: it is not repeated.
 			return terminal.Usage(errors.New("the ID of a secret is a number: see 'revalidator secrets list'"))
 		}
-		parts, err := p.open(c.Context(), needDatabase)
-		if err != nil {
-			return err
-		}
-		defer parts.close()
-		return p.changeSecret(c.Context(), parts.db, id, done, do)
+		return p.with(c.Context(), func(parts *parts) error {
+			return p.changeSecret(c.Context(), parts.db, id, done, do)
+		}, needDatabase)
 	}
 	p.AddJSON(c)
 	return c

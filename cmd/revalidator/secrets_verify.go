@@ -32,12 +32,9 @@ Exit code 3 says that an app has no secret that is accepted or unproven.`,
 		Example: "  revalidator secrets verify\n  revalidator secrets verify --app com.example.reader",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase, needRedis)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.verifySecrets(c.Context(), parts, app)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.verifySecrets(c.Context(), parts, app)
+			}, needKeys, needDatabase, needRedis)
 		},
 	}
 	c.Flags().StringVar(&app, "app", "", "only the secrets of this app, by `bundle id`")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/report"
+	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
 )
 
@@ -41,20 +42,17 @@ code is 1.
 			if watch && (p.JSON || !terminal.IsTerminal(p.Out)) {
 				return terminal.Usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			if err := parts.connectRedis(); err != nil {
-				return err
-			}
-			read := parts.lookAt(id)
-			if watch {
-				defer parts.keepClocks(c.Context())()
-				return p.watchStatus(c.Context(), read)
-			}
-			return p.printStatus(c.Context(), read)
+			return p.with(c.Context(), func(parts *parts) error {
+				if err := parts.connectRedis(); err != nil {
+					return err
+				}
+				read := parts.lookAt(id)
+				if watch {
+					defer parts.clock.Keep(c.Context())()
+					return p.watchStatus(c.Context(), read)
+				}
+				return p.printStatus(c.Context(), read)
+			}, needDatabase)
 		},
 	}
 	p.AddJSON(c)
@@ -89,14 +87,14 @@ type lookFunc func(ctx context.Context, known *report.Paces) (look, error)
 func (s *parts) lookAt(id int64) lookFunc {
 	return func(ctx context.Context, known *report.Paces) (look, error) {
 		if id != 0 {
-			r, err := report.ReadRun(ctx, s.db, id, known, s.now())
+			r, err := report.ReadRun(ctx, s.db, id, known, s.clock.Now())
 			return look{value: r, text: func(out *terminal.Page) { runText(out, r) }}, err
 		}
 		reader, err := s.statusReader()
 		if err != nil {
 			return look{}, err
 		}
-		r, err := reader.Read(ctx, known, s.now())
+		r, err := reader.Read(ctx, known, s.clock.Now())
 		if err != nil {
 			return look{}, err
 		}
@@ -119,7 +117,7 @@ func (p *program) printStatus(ctx context.Context, read lookFunc) error {
 		return err
 	}
 	if known.Measuring() {
-		if err := pause(ctx, paceTime); err != nil {
+		if err := stores.Pause(ctx, paceTime); err != nil {
 			return err
 		}
 		if l, err = read(ctx, known); err != nil {
@@ -134,7 +132,7 @@ func (p *program) printStatus(ctx context.Context, read lookFunc) error {
 func (p *program) watchStatus(ctx context.Context, read lookFunc) error {
 	known := report.NewPaces()
 	return p.Watch(ctx, refreshEvery, func(ctx context.Context, out *terminal.Page) error {
-		ctx, cancel := context.WithTimeout(ctx, reachTimeout) // clients may be slow to give up
+		ctx, cancel := context.WithTimeout(ctx, stores.ReachTimeout) // clients may be slow to give up
 		defer cancel()
 		l, err := read(ctx, known)
 		if err == nil {
@@ -142,16 +140,4 @@ func (p *program) watchStatus(ctx context.Context, read lookFunc) error {
 		}
 		return err
 	})
-}
-
-// pause returns after d, or with an error when ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
 )
 
@@ -138,12 +139,12 @@ func TestUnreachable(t *testing.T) {
 			t.Parallel()
 			s := &session{env: template.env}
 			s.set(test.variable, test.value)
-			ctx, cancel := context.WithTimeout(t.Context(), reachTimeout+deadline)
+			ctx, cancel := context.WithTimeout(t.Context(), stores.ReachTimeout+deadline)
 			defer cancel()
 			stdout, stderr := newOutput(), newOutput()
 			code := run(ctx, []string{"status"}, nil, stdout, stderr, s.env)
 			if ctx.Err() != nil {
-				t.Fatalf("not within %s", reachTimeout+deadline)
+				t.Fatalf("not within %s", stores.ReachTimeout+deadline)
 			}
 			s.record([]string{"status"}, outcome{code, stdout.text(), stderr.text()})
 			checkSilence(t, s, password)

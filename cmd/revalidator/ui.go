@@ -69,7 +69,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	if err != nil {
 		return terminal.Usage(err)
 	}
-	defer s.keepClocks(ctx)()
+	defer s.clock.Keep(ctx)()
 	if err := s.await(ctx); err != nil {
 		return stopped(ctx, err)
 	}

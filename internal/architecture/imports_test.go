@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"cmd/revalidator": {
 		"scheduler", "worker", "repository", "jobs", "internal/iap", "internal/ledger",
 		"internal/appstore", "internal/check", "internal/clock", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
-		"internal/phrase", "internal/pulse", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "internal/terminal", "internal/web",
+		"internal/phrase", "internal/pulse", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "internal/stores", "internal/terminal", "internal/web",
 	},
 	"cmd/applesim": {"internal/dev/applesim"},
 	"cmd/devstack": {"internal/dev/devstack", "internal/dev/devstack/pgtest"},
@@ -55,6 +55,7 @@ var allowed = map[string][]string{
 	"internal/pulse":     {},
 	"internal/ratelimit": {},
 	"internal/receipt":   {"internal/iap"},
+	"internal/stores":    {"internal/config"},
 	"internal/terminal":  {"internal/phrase"},
 	"internal/web":       {"internal/secret"},
 	"internal/secret":    {},

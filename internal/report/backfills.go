@@ -3,9 +3,12 @@ package report
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"time"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
 )
 
 // Backfill is a backfill with its figures.
@@ -75,4 +78,52 @@ func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) 
 	}
 	e.SecondsBeside = e.SecondsAlone / share
 	return e
+}
+
+// FilterText says what the receipts were chosen by.
+func (b Backfill) FilterText() string {
+	var f struct {
+		ledger.Filter
+		IDs int `json:"ids"`
+	}
+	if err := json.Unmarshal(b.Filter, &f); err != nil {
+		return "filter " + string(b.Filter)
+	}
+	var parts []string
+	add := func(name string, values ...string) {
+		if len(values) > 0 && values[0] != "" {
+			parts = append(parts, name+" "+strings.Join(values, ","))
+		}
+	}
+	add("app", f.BundleIDs...)
+	add("customer", f.CustomerRefs...)
+	add("status", texts(f.Statuses)...)
+	add("state", texts(f.States)...)
+	add("last result", f.LastResults...)
+	add("checked before", timeText(f.CheckedBefore))
+	add("expiring from", timeText(f.ExpiresFrom))
+	add("expiring until", timeText(f.ExpiresUntil))
+	if f.IDs > 0 {
+		add("ids", fmt.Sprint(f.IDs))
+	}
+	if len(parts) == 0 {
+		return "all receipts"
+	}
+	return strings.Join(parts, "; ")
+}
+
+// timeText is when, and empty for the zero time.
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return phrase.Time(t)
+}
+
+func texts[T ~string](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
 }

@@ -78,8 +78,8 @@ type Finding struct {
 	Check string   `json:"check"`
 	State Severity `json:"state"`
 	Text  string   `json:"text"`
-	// Mend is what to do, empty where there is nothing to do or Text says it.
-	Mend string `json:"mend"`
+	// Fix is what to do, empty where there is nothing to do or Text says it.
+	Fix string `json:"fix"`
 }
 
 // Diagnosis is the result of all checks.
@@ -178,11 +178,11 @@ func ok(format string, args ...any) Finding {
 }
 
 func warn(fix, format string, args ...any) Finding {
-	return Finding{State: Warning, Text: fmt.Sprintf(format, args...), Mend: fix}
+	return Finding{State: Warning, Text: fmt.Sprintf(format, args...), Fix: fix}
 }
 
 func fail(fix, format string, args ...any) Finding {
-	return Finding{State: Failure, Text: fmt.Sprintf(format, args...), Mend: fix}
+	return Finding{State: Failure, Text: fmt.Sprintf(format, args...), Fix: fix}
 }
 
 // failBy is a check that could not be made. Errors of this program say

@@ -95,7 +95,7 @@ type ForecastWarning struct {
 	// WindowNeeded is the window that is long enough for every run in seconds,
 	// nil where that would reach into the next.
 	WindowNeeded *float64 `json:"window_seconds_needed"`
-	Mend         string   `json:"mend"`
+	Fix          string   `json:"fix"`
 }
 
 // ForecastPaused is a paused app, and how many of its receipts have their next
@@ -204,7 +204,7 @@ func newForecast(c ForecastConfig, now time.Time, apps []ledger.App) *Forecast {
 	return r
 }
 
-// withoutPaused is what is planned of the apps at work.
+// withoutPaused is what is planned of the enabled apps.
 func (r *Forecast) withoutPaused(groups []ledger.PlannedGroup) []forecast.Group {
 	paused := make(map[string]*ForecastPaused, len(r.Paused))
 	for i := range r.Paused {
@@ -325,12 +325,12 @@ func newForecastWarning(s forecast.Shortage) ForecastWarning {
 		needed := s.WindowNeeded.Seconds()
 		w.WindowNeeded = &needed
 	}
-	w.Mend = w.mend()
+	w.Fix = w.fixText()
 	return w
 }
 
-// mend says what happens, and what would be enough.
-func (w ForecastWarning) mend() string {
+// fixText says what happens, and what would be enough.
+func (w ForecastWarning) fixText() string {
 	text := fmt.Sprintf("At %g/s the run of %s leaves %s to the next", w.RatePerSecond, phrase.Time(w.Worst), phrase.Plural(w.Left, "receipt"))
 	if w.CaughtUp != nil {
 		text += fmt.Sprintf("; nothing is left over from %s on.", phrase.Time(*w.CaughtUp))

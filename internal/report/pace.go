@@ -14,7 +14,7 @@ type Progress struct {
 	// AveragePerSecond is that since the start.
 	PerSecond        *float64 `json:"per_second"`
 	AveragePerSecond float64  `json:"average_per_second"`
-	// SecondsLeft is until the slowest app at work is done, nil where nothing
+	// SecondsLeft is until the slowest enabled app is done, nil where nothing
 	// moves.
 	SecondsLeft *float64 `json:"seconds_left"`
 }

@@ -7,6 +7,7 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
 )
 
 // ReceiptPage is a page of receipts in JSON.
@@ -121,4 +122,17 @@ func ReadQuarantine(ctx context.Context, store QuarantineStore, q ledger.Quarant
 	page := QuarantinePage{Counts: list(counts)}
 	page.Receipts, page.NextAfter = onePage(found, limit, func(r ledger.QuarantinedReceipt) int64 { return r.ID })
 	return page, err
+}
+
+// KindText is a kind of receipt in words.
+func KindText(k iap.ReceiptKind) string {
+	switch k {
+	case iap.KindAppReceipt:
+		return "app receipt"
+	case iap.KindTransactionReceipt:
+		return "transaction receipt of iOS 6"
+	case iap.KindXcode:
+		return "receipt of Xcode's StoreKit testing"
+	}
+	return phrase.Words(string(k))
 }

@@ -18,7 +18,7 @@ type Status struct {
 	Runs          []RunLine    `json:"runs"`
 	Receipts      ledger.Tally `json:"receipts"`
 	Subscriptions ledger.Tally `json:"subscriptions"`
-	// Due is of the apps at work, DuePaused of the paused ones.
+	// Due is of the enabled apps, DuePaused of the paused ones.
 	Due       Due `json:"due"`
 	DuePaused Due `json:"due_paused"`
 	// WrongClocks are the endpoints whose checks are held.
