@@ -103,7 +103,7 @@ func (p *program) addApp(ctx context.Context, app ledger.App) error {
 
 // printApp prints what a command did to an app, or the app as it is then.
 func (p *program) printApp(app ledger.App, text string) error {
-	return p.Print(app, func(out *terminal.Page) { out.Print(text + "\n") })
+	return p.PrintLine(app, "%s", text)
 }
 
 func (p *program) appsListCommand() *cobra.Command {

@@ -7,7 +7,6 @@ import (
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
-	"revalidator/internal/terminal"
 )
 
 // startBackfill opens a backfill and feeds it, or leaves it to a scheduler.
@@ -52,7 +51,5 @@ func (p *program) detached(ctx context.Context, parts *parts, id int64) error {
 		return err
 	}
 	line := report.NewBackfill(totals, parts.clock.Now())
-	return p.Print(line, func(out *terminal.Page) {
-		out.Printf("%s over %s receipts is open: a scheduler takes it up within seconds\n", nameOfRun(totals.Run), phrase.CountIf(totals.Due))
-	})
+	return p.PrintLine(line, "%s over %s receipts is open: a scheduler takes it up within seconds", nameOfRun(totals.Run), phrase.CountIf(totals.Due))
 }

@@ -89,7 +89,7 @@ func (p *program) adopt(ctx context.Context, yes bool) error {
 			}
 			result.Changed = true
 		}
-		return p.Print(result, func(out *terminal.Page) { out.Print(result.text() + "\n") })
+		return p.PrintLine(result, "%s", result.text())
 	}, needDatabase, needRedis)
 }
 

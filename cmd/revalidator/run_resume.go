@@ -114,9 +114,7 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 		return fmt.Errorf("%s %d is %s: there is nothing to cancel", noun, id, phrase.Words(string(totals.State)))
 	}
 	line := report.NewBackfill(totals, parts.clock.Now())
-	return p.Print(line, func(out *terminal.Page) {
-		out.Printf("%s %d cancelled: %s of %s receipts were done\n", noun, id, phrase.Count(totals.Done), phrase.CountIf(totals.Due))
-	})
+	return p.PrintLine(line, "%s %d cancelled: %s of %s receipts were done", noun, id, phrase.Count(totals.Done), phrase.CountIf(totals.Due))
 }
 
 // totalsOf is a run with its figures, or an error that says that there is none.

@@ -96,7 +96,7 @@ func (p *program) addSecret(ctx context.Context, app, file string) error {
 		case err != nil:
 			return err
 		}
-		if err := p.Print(report.NewSecret(row, nil), func(out *terminal.Page) { out.Printf("added shared secret %d, fingerprint %s\n", id, row.Fingerprint) }); err != nil {
+		if err := p.PrintLine(report.NewSecret(row, nil), "added shared secret %d, fingerprint %s", id, row.Fingerprint); err != nil {
 			return err
 		}
 		if !usualSecret.MatchString(value.Reveal()) {

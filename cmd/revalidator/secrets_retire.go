@@ -70,7 +70,7 @@ func (p *program) changeSecret(ctx context.Context, db *repository.DB, id int64,
 		ID     int64  `json:"id"`
 		Result string `json:"result"`
 	}{id, done}
-	return p.Print(report, func(out *terminal.Page) { out.Printf("%s shared secret %d\n", done, id) })
+	return p.PrintLine(report, "%s shared secret %d", done, id)
 }
 
 // noteLeftWithout warns of apps that have no secret left of those that one of

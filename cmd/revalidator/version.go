@@ -17,7 +17,7 @@ func (p *program) versionCommand() *cobra.Command {
 		Args:    terminal.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			v := version()
-			return p.Print(v, func(out *terminal.Page) { out.Printf("%s\n", v) })
+			return p.PrintLine(v, "%s", v)
 		},
 	}
 	p.AddJSON(c)

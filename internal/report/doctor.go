@@ -41,7 +41,8 @@ type RedisDoctorStore interface {
 type Doctor struct {
 	OpenPostgres func(ctx context.Context) (PostgresDoctorStore, error)
 	OpenRedis    func(ctx context.Context) (RedisDoctorStore, error)
-	// OpenQueue needs Redis, and Postgres too for whose queue it is.
+	// OpenQueue is called once Redis is there. Whose queue it is takes
+	// ReadInstallation.
 	OpenQueue        func() (QueueReader, error)
 	ReadInstallation func(ctx context.Context) error
 	OpenKeys         func() (*keyring.Ring, error)
@@ -58,6 +59,7 @@ type Doctor struct {
 
 	db    PostgresDoctorStore
 	redis RedisDoctorStore
+	queue QueueReader
 }
 
 // Severity is how bad a Finding is.

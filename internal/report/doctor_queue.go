@@ -19,11 +19,7 @@ func (d *Doctor) ownedQueue(ctx context.Context) Finding {
 	if err := d.ReadInstallation(ctx); err != nil {
 		return failBy(err)
 	}
-	queue, err := d.OpenQueue()
-	if err != nil {
-		return failBy(err)
-	}
-	o, err := queue.Owner(ctx)
+	o, err := d.queue.Owner(ctx)
 	switch {
 	case err != nil:
 		return failBy(err)
@@ -36,11 +32,7 @@ func (d *Doctor) ownedQueue(ctx context.Context) Finding {
 
 // oneServer looks for a copy of the whole server, which shares the queue.
 func (d *Doctor) oneServer(ctx context.Context) Finding {
-	queue, err := d.OpenQueue()
-	if err != nil {
-		return failBy(err)
-	}
-	servers, err := queue.Queue.Servers(ctx)
+	servers, err := d.queue.Queue.Servers(ctx)
 	switch {
 	case err != nil:
 		return failBy(err)
@@ -53,11 +45,7 @@ func (d *Doctor) oneServer(ctx context.Context) Finding {
 }
 
 func (d *Doctor) schedulers(ctx context.Context) Finding {
-	queue, err := d.OpenQueue()
-	if err != nil {
-		return failBy(err)
-	}
-	running, err := queue.Queue.Schedulers(ctx)
+	running, err := d.queue.Queue.Schedulers(ctx)
 	switch {
 	case err != nil:
 		return failBy(err)
@@ -69,11 +57,7 @@ func (d *Doctor) schedulers(ctx context.Context) Finding {
 
 // claimsHaveTasks looks for claims whose tasks are gone.
 func (d *Doctor) claimsHaveTasks(ctx context.Context) Finding {
-	queue, err := d.OpenQueue()
-	if err != nil {
-		return failBy(err)
-	}
-	n, err := queue.silentClaims(ctx)
+	n, err := d.queue.silentClaims(ctx)
 	switch {
 	case err != nil:
 		return failBy(err)

@@ -33,6 +33,9 @@ func (d *Doctor) reachRedis(ctx context.Context) Finding {
 		return failBy(err)
 	}
 	d.redis = client
+	if d.queue, err = d.OpenQueue(); err != nil {
+		return failBy(err)
+	}
 	return ok("reachable")
 }
 
@@ -115,11 +118,7 @@ func (d *Doctor) redisMemory(ctx context.Context) Finding {
 
 // workersRunning looks for a worker for each lane.
 func (d *Doctor) workersRunning(ctx context.Context) Finding {
-	queue, err := d.OpenQueue()
-	if err != nil {
-		return failBy(err)
-	}
-	workers, err := queue.workers()
+	workers, err := d.queue.workers()
 	if err != nil {
 		return failBy(err)
 	}
@@ -134,11 +133,7 @@ func (d *Doctor) workersRunning(ctx context.Context) Finding {
 
 // appleDistress looks for apps of which Apple is asked less, or nothing.
 func (d *Doctor) appleDistress(ctx context.Context) Finding {
-	queue, err := d.OpenQueue()
-	if err != nil {
-		return failBy(err)
-	}
-	budgets, err := ReadBudgets(ctx, queue.Limiter)
+	budgets, err := ReadBudgets(ctx, d.queue.Limiter)
 	if err != nil {
 		return failBy(err)
 	}
