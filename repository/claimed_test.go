@@ -81,3 +81,34 @@ func TestClaimsLastLongerForLargeReceipts(t *testing.T) {
 		t.Errorf("the large one has %s more, want %s", got, want)
 	}
 }
+
+// TestClaimsFromATimeOn looks for those of one app from a moment on, the moment
+// included, and for all of another.
+func TestClaimsFromATimeOn(t *testing.T) {
+	f, sql := openBeside(t)
+	const other = "com.example.fitness"
+	f.addApp(other, 1000)
+	f.receipts(app, 3)
+	f.receipts(other, 3)
+	sql.MustExecContext(t.Context(), `UPDATE receipts SET next_check_at = $1::timestamptz - make_interval(secs => (id % 3)::int)`, noon)
+	run := f.run()
+	for name, test := range map[string]struct {
+		since map[string]time.Time
+		want  int
+	}{
+		"none claimed before": {nil, 6},
+		"from the middle":     {map[string]time.Time{app: noon.Add(-time.Second)}, 2 + 3},
+		"from the last":       {map[string]time.Time{app: noon, other: noon}, 1 + 1},
+		"after the last":      {map[string]time.Time{app: noon.Add(time.Second), other: noon.Add(time.Second)}, 0},
+	} {
+		claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 100, Since: test.since,
+		})
+		f.must(err)
+		if len(claims) != test.want {
+			t.Errorf("%s: claimed %d, want %d", name, len(claims), test.want)
+		}
+		_, err = f.ReleaseExpired(t.Context(), noon.Add(time.Hour))
+		f.must(err)
+	}
+}

@@ -85,8 +85,12 @@ func claimArgs(r ledger.ClaimRequest) []any {
 	for _, bundleID := range holders {
 		held = append(held, int64(r.Held[bundleID]))
 	}
+	begun, since := slices.Sorted(maps.Keys(r.Since)), make([]time.Time, 0, len(r.Since))
+	for _, bundleID := range begun {
+		since = append(since, r.Since[bundleID])
+	}
 	return []any{r.RunID, r.Cutoff, r.Now, r.Until, r.Ahead.Seconds(), float64(r.Limit), apps, shares, stopped, leasePerByte,
-		pq.Array(holders), pq.Array(held), dueAt(r), r.DueAfter}
+		pq.Array(holders), pq.Array(held), dueAt(r), r.DueAfter, pq.Array(begun), pq.Array(since)}
 }
 
 // feeds fails with ledger.ErrLostRun unless the owner of a request feeds its run,
@@ -114,25 +118,29 @@ func dueAt(r ledger.ClaimRequest) time.Time {
 // whole table to join it with a page. They are locked by then and stay where they
 // are, so that their places find them without another index. Whether an app has
 // any is asked for in their order, which keeps to the index: the table itself may
-// begin with a million that are done.
+// begin with a million that are done. The index does so, too, until it is vacuumed:
+// the pages of a round after the first begin where the one before ended.
 const claimQuery = `
 	WITH wanted AS (
-		SELECT a.bundle_id, greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
+		SELECT a.bundle_id, coalesce(s.since, '-infinity') AS since,
+		       greatest(0, ceil(a.rate_per_second * coalesce(f.share, 1) * $5::float8) + a.burst - coalesce(c.n, 0)) AS n
 		FROM apps a LEFT JOIN unnest($11::text[], $12::bigint[]) AS c(bundle_id, n) USING (bundle_id)
 		     LEFT JOIN unnest($7::text[], $8::float8[]) AS f(bundle_id, share) USING (bundle_id)
+		     LEFT JOIN unnest($15::text[], $16::timestamptz[]) AS s(bundle_id, since) USING (bundle_id)
 		WHERE a.paused_at IS NULL AND coalesce(f.share, 1) > 0 AND (
 			SELECT true FROM receipts
 			WHERE bundle_id = a.bundle_id AND claimed_until IS NULL
-			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at <= $13
+			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at >= coalesce(s.since, '-infinity')
+			  AND next_check_at <= $13
 			ORDER BY next_check_at LIMIT 1)
 	), shares AS (
-		SELECT bundle_id, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
+		SELECT bundle_id, since, ceil(n * least(1, $6::float8 / nullif(sum(n) OVER (), 0)))::bigint AS n FROM wanted
 	), due AS (
 		SELECT d.ctid, d.run_id
 		FROM shares, LATERAL (
 			SELECT r.ctid, r.run_id FROM receipts r
 			WHERE r.bundle_id = shares.bundle_id AND r.claimed_until IS NULL
-			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at <= $13
+			  AND next_check_at > coalesce($14::timestamptz, '-infinity') AND next_check_at >= shares.since AND next_check_at <= $13
 			  AND (r.run_id = $1 OR (next_check_at <= $2 AND ` + free + `))
 			  AND (r.environment IS DISTINCT FROM 'Sandbox' OR r.bundle_id <> ALL ($9::text[]))
 			ORDER BY next_check_at, r.id
@@ -275,25 +283,35 @@ func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Durat
 
 // FollowEpoch makes the database follow the queue: where the queue's epoch is
 // another than the one that claims were made under, its tasks are gone, and
-// every claim is released. Of several callers one does it.
-func (db *DB) FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error) {
-	const adopt = `
-		INSERT INTO queue_epoch AS e (epoch) VALUES ($1)
-		ON CONFLICT (only_row) DO UPDATE SET epoch = excluded.epoch WHERE e.epoch <> excluded.epoch`
+// every claim is released. Of several callers one does it. The epoch is read while
+// the others wait, so that nobody follows an older one than was followed before.
+func (db *DB) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (f ledger.Followed, err error) {
+	const (
+		first  = `INSERT INTO queue_epoch (epoch) VALUES ('') ON CONFLICT DO NOTHING`
+		lock   = `SELECT epoch FROM queue_epoch FOR NO KEY UPDATE`
+		follow = `UPDATE queue_epoch SET epoch = $1`
+	)
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-		result, err := tx.ExecContext(ctx, adopt, epoch)
-		if err != nil {
+		f = ledger.Followed{}
+		if _, err := tx.ExecContext(ctx, first); err != nil {
 			return err
 		}
-		if n, err := result.RowsAffected(); err != nil || n == 0 {
+		var followed string
+		if err := tx.GetContext(ctx, &followed, lock); err != nil {
 			return err
 		}
-		changed = true
-		released, err = release(ctx, tx, `true`)
+		if f.Epoch, err = read(ctx); err != nil || f.Epoch == followed {
+			return err
+		}
+		f.Changed = true
+		if _, err := tx.ExecContext(ctx, follow, f.Epoch); err != nil {
+			return err
+		}
+		f.Released, err = release(ctx, tx, `true`)
 		return err
 	})
 	if err != nil {
-		return 0, false, fmt.Errorf("follow queue epoch: %w", err)
+		return ledger.Followed{}, fmt.Errorf("follow queue epoch: %w", err)
 	}
-	return released, changed, nil
+	return f, nil
 }

@@ -66,8 +66,7 @@ const (
 func Open(cfg Config) (*DB, error) {
 	parsed, err := pq.NewConfig(cfg.URL.Reveal())
 	if err != nil {
-		// The text may quote the URL, and with it the password.
-		return nil, errors.New("database URL: not readable; want postgres://user:password@host:5432/name")
+		return nil, unreadableURL()
 	}
 	parsed.BinaryParameters = true // one round trip, and safe behind a proxy
 	parsed.TZ = "UTC"
@@ -111,13 +110,23 @@ func pool(cfg pq.Config, conns int, patience time.Duration) (*sqlx.DB, error) {
 	return db, nil
 }
 
+// dropIdle closes the connections that nobody uses now, so that the next ones are
+// made anew.
+func (db *DB) dropIdle() {
+	for _, pool := range []*sqlx.DB{db.db.DB, db.bytes} {
+		most := pool.Stats().MaxOpenConnections
+		pool.SetMaxIdleConns(0)
+		pool.SetMaxIdleConns(most)
+	}
+}
+
 // Close closes every connection.
 func (db *DB) Close() error { return errors.Join(db.db.Close(), db.bytes.Close()) }
 
 // Ping reports whether Postgres answers.
 func (db *DB) Ping(ctx context.Context) error {
 	if err := db.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("reach postgres: %w", err)
+		return advised(fmt.Errorf("reach postgres: %w", err))
 	}
 	return nil
 }

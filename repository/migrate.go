@@ -36,7 +36,7 @@ func (db *DB) Migrate(ctx context.Context) ([]Migration, error) {
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("migrate: %w", err)
+		return nil, advised(fmt.Errorf("migrate: %w", err))
 	}
 	var steps []Migration
 	for _, r := range results {

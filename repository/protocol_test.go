@@ -101,7 +101,7 @@ func TestProtocol(t *testing.T) {
 					rules[id] = r.Release()
 				}
 			}
-			_, _, err := f.FollowEpoch(t.Context(), epoch)
+			_, err := f.FollowEpoch(t.Context(), reads(epoch))
 			f.must(err)
 		}
 		if diff := cmp.Diff(rules, protocol(t, direct, now)); diff != "" {

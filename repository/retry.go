@@ -80,9 +80,14 @@ func (s statements) SelectContext(ctx context.Context, dest any, query string, a
 	return retried(func() error { return s.DB.SelectContext(ctx, dest, query, args...) })
 }
 
-// marked adds to an error what helps against it.
+// marked adds to an error what helps against it, and whether the database may be
+// written at all.
 func marked(err error) error {
-	switch remedyFor(err) {
+	remedy := remedyFor(err)
+	if pq.As(err, pqerror.ReadOnlySQLTransaction, pqerror.InsufficientPrivilege) != nil {
+		err = fmt.Errorf("%w: %w", ledger.ErrNotWritable, err)
+	}
+	switch remedy {
 	case remedyNow, remedyLater:
 		return fmt.Errorf("%w: %w", ledger.ErrUnavailable, err)
 	case remedyNever:

@@ -82,6 +82,12 @@ func TestWhatHelps(t *testing.T) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}
 			}
+			var said *pq.Error
+			if errors.As(err, &said) {
+				if want := said.Code == "25006" || said.Code == "42501"; errors.Is(err, ledger.ErrNotWritable) != want {
+					t.Errorf("not writable: got %v, want %v", !want, want)
+				}
+			}
 			if !errors.Is(err, test.err) {
 				t.Errorf("%v does not wrap its cause any more", err)
 			}

@@ -164,19 +164,22 @@ const mayGoOn = `(a.paused_at IS NULL OR a.paused_code = ANY($4::text[]))`
 // the workers at a time. Paused apps are left out: their receipts stay due for
 // a later run. But a nightly run has the whole night, and stays open for an app
 // that the program itself paused for want of a secret: it goes on within seconds
-// of a good one. It looks for one row of each and counts none.
+// of a good one. It looks for one row of each and counts none, in the order of an
+// index: without, Postgres expects a row of many at once, and reads the whole table
+// where they were claimed meanwhile.
 func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
 	const query = `
 		SELECT
 			EXISTS (SELECT 1 FROM receipts WHERE run_id = $1 AND claimed_until IS NOT NULL)
-			OR EXISTS (SELECT 1 FROM receipts r JOIN apps a USING (bundle_id)
-			           WHERE r.run_id = $1 AND r.claimed_until IS NULL AND r.next_check_at IS NOT NULL
-			             AND ` + mayGoOn + `)
+			OR coalesce((SELECT true FROM receipts r JOIN apps a USING (bundle_id)
+			             WHERE r.run_id = $1 AND r.claimed_until IS NULL AND r.next_check_at IS NOT NULL
+			               AND ` + mayGoOn + `
+			             ORDER BY r.next_check_at LIMIT 1), false)
 			OR EXISTS (SELECT 1 FROM apps a, LATERAL (
 			               SELECT 1 FROM receipts r
 			               WHERE bundle_id = a.bundle_id AND claimed_until IS NULL
 			                 AND next_check_at > coalesce($5::timestamptz, '-infinity') AND next_check_at <= $2 AND ` + free + `
-			               LIMIT 1) d
+			               ORDER BY next_check_at LIMIT 1) d
 			           WHERE ` + mayGoOn + `)`
 	var left bool
 	var forgiven any

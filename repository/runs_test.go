@@ -1,7 +1,9 @@
 package repository_test
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,14 +30,58 @@ func TestFollowEpoch(t *testing.T) {
 		wantReleased int64
 		wantChanged  bool
 	}{{"first", 0, true}, {"first", 0, false}, {"second", 5, true}, {"second", 0, false}} {
-		released, changed, err := f.FollowEpoch(t.Context(), step.epoch)
+		got, err := f.FollowEpoch(t.Context(), reads(step.epoch))
 		f.must(err)
-		if released != step.wantReleased || changed != step.wantChanged {
-			t.Errorf("epoch %s: released %d, changed %t; want %d, %t", step.epoch, released, changed, step.wantReleased, step.wantChanged)
+		if want := (ledger.Followed{Epoch: step.epoch, Changed: step.wantChanged, Released: step.wantReleased}); got != want {
+			t.Errorf("epoch %s: %+v, want %+v", step.epoch, got, want)
 		}
 		if step.epoch == "first" {
 			f.claim(run, 5)
 		}
+	}
+}
+
+// reads is a queue in that epoch.
+func reads(epoch string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return epoch, nil }
+}
+
+// TestOlderEpochIsNotFollowed has the queue emptied while a first scheduler is
+// between the read of its epoch and what follows, and a second scheduler come by.
+func TestOlderEpochIsNotFollowed(t *testing.T) {
+	f, sql := openBeside(t)
+	var queue atomic.Value
+	queue.Store("first")
+	second := make(chan ledger.Followed, 1)
+	reading := make(chan struct{})
+	_, err := f.FollowEpoch(t.Context(), func(context.Context) (string, error) {
+		epoch := queue.Load().(string)
+		queue.Store("second")
+		go func() {
+			followed, err := f.FollowEpoch(t.Context(), func(context.Context) (string, error) {
+				close(reading)
+				return queue.Load().(string), nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			second <- followed
+		}()
+		for waiting := 0; waiting == 0; {
+			select {
+			case <-reading:
+				t.Error("the second read the epoch while the first had one at hand")
+				return epoch, nil
+			default:
+			}
+			const query = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+			f.must(sql.GetContext(t.Context(), &waiting, query))
+		}
+		return epoch, nil
+	})
+	f.must(err)
+	if got := <-second; got.Epoch != "second" || !got.Changed {
+		t.Errorf("the second followed %+v, want the newer epoch, last", got)
 	}
 }
 

@@ -28,6 +28,8 @@ type fakeStore struct {
 	orphans []ledger.Run
 	lost    bool
 
+	// taken is whether another owner has the run, of which KeepRun alone hears.
+	taken bool
 	// counting, where it is set, holds counting up until it is closed.
 	counting chan struct{}
 	// ownerUntil is the end of the lease of whoever feeds the run.
@@ -106,7 +108,7 @@ func (s *fakeStore) KeepRun(ctx context.Context, _ int64, owner ledger.Lease) (b
 	}
 	defer s.mu.Unlock()
 	s.leases = append(s.leases, owner)
-	return !s.lost, nil
+	return !s.lost && !s.taken, nil
 }
 
 func (s *fakeStore) EndRun(ctx context.Context, _ int64, state ledger.RunState, _ time.Time) (bool, error) {
@@ -176,7 +178,7 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 	if s.claims == nil {
 		s.claims, s.until = make(map[int64]ledger.Claim), make(map[int64]time.Time)
 	}
-	r.Held = maps.Clone(r.Held) // the caller goes on counting
+	r.Held, r.Since = maps.Clone(r.Held), maps.Clone(r.Since) // the caller goes on with them
 	s.requests = append(s.requests, r)
 	var claims []ledger.Claim
 	for i, size := range s.receipts {
@@ -184,7 +186,7 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 		if _, held := s.until[id]; held || s.done[id] || len(claims) >= r.Limit {
 			continue
 		}
-		c := ledger.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size}
+		c := ledger.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size, DueAt: dueAt(id)}
 		s.claims[id], s.until[id] = c, r.Until
 		s.steps = append(s.steps, fmt.Sprintf("claim %d:%d", id, c.Generation))
 		claims = append(claims, c)
@@ -192,6 +194,9 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 	s.most = max(s.most, len(s.until))
 	return claims, nil
 }
+
+// dueAt is when a receipt is due: the one after the other.
+func dueAt(id int64) time.Time { return time.UnixMilli(id).UTC() }
 
 func (s *fakeStore) ClaimedCount(ctx context.Context) (ledger.Held, error) {
 	if err := s.begin(ctx, "ClaimedCount"); err != nil {
@@ -226,16 +231,20 @@ func (s *fakeStore) ClaimsBefore(ctx context.Context, made time.Time, lease time
 	return claims, nil
 }
 
-func (s *fakeStore) FollowEpoch(ctx context.Context, epoch string) (int64, bool, error) {
+func (s *fakeStore) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (ledger.Followed, error) {
+	epoch, err := read(ctx)
+	if err != nil {
+		return ledger.Followed{}, err
+	}
 	if err := s.begin(ctx, "FollowEpoch"); err != nil {
-		return 0, false, err
+		return ledger.Followed{}, err
 	}
 	defer s.mu.Unlock()
 	if epoch == s.epoch {
-		return 0, false, nil
+		return ledger.Followed{Epoch: epoch}, nil
 	}
 	s.epoch = epoch
-	return s.release(func(time.Time) bool { return true }), true, nil
+	return ledger.Followed{Epoch: epoch, Changed: true, Released: s.release(func(time.Time) bool { return true })}, nil
 }
 
 func (s *fakeStore) release(over func(time.Time) bool) (released int64) {

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/claim"
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
@@ -37,14 +39,14 @@ type FeedConfig struct {
 }
 
 func (c *FeedConfig) fill() {
-	setDefault(&c.Tick, 200*time.Millisecond)
-	setDefault(&c.Look, time.Second)
-	setDefault(&c.Tidy, time.Second)
-	setDefault(&c.Ahead, time.Minute)
-	setDefault(&c.Depth, 5000)
-	setDefault(&c.ClaimLease, 15*time.Minute)
-	setDefault(&c.OwnerLease, 30*time.Second)
-	setDefault(&c.LargeBytes, 256<<10)
+	c.Tick = cmp.Or(c.Tick, 200*time.Millisecond)
+	c.Look = cmp.Or(c.Look, time.Second)
+	c.Tidy = cmp.Or(c.Tidy, time.Second)
+	c.Ahead = cmp.Or(c.Ahead, time.Minute)
+	c.Depth = cmp.Or(c.Depth, 5000)
+	c.ClaimLease = cmp.Or(c.ClaimLease, 15*time.Minute)
+	c.OwnerLease = cmp.Or(c.OwnerLease, 30*time.Second)
+	c.LargeBytes = cmp.Or(c.LargeBytes, 256<<10)
 }
 
 // The deadlines of calls: of all of one round together, and of counting, which
@@ -107,10 +109,10 @@ func (s *Scheduler) feed(ctx context.Context, f *feed) (ledger.RunState, error) 
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
 			s.cfg.Logger.Error("feed the queue", "run_id", f.run.ID, "error", err)
-			wait(ctx, s.cfg.Feed.Look)
+			_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 			continue
 		}
-		wait(ctx, s.cfg.Feed.Tick)
+		_ = clock.Sleep(ctx, s.cfg.Feed.Tick)
 	}
 }
 
@@ -168,7 +170,7 @@ func (s *Scheduler) count(ctx context.Context, f *feed) {
 		if ctx.Err() == nil && !errors.Is(err, ledger.ErrLostRun) {
 			s.cfg.Logger.Error("count what is due", "run_id", f.run.ID, "error", err)
 		}
-		wait(ctx, s.cfg.Feed.Look)
+		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}
 }
 
@@ -204,13 +206,13 @@ func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 		return err
 	}
 	// Also where the queue is as it was: the database may have been restored.
-	released, changed, err := s.cfg.Store.FollowEpoch(ctx, epoch)
+	followed, err := s.cfg.Store.FollowEpoch(ctx, s.cfg.Queue.Epoch)
 	if err != nil {
 		return err
 	}
-	f.epoch = epoch
-	if changed && released > 0 {
-		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", released)
+	f.epoch = followed.Epoch
+	if followed.Released > 0 {
+		s.cfg.Logger.Warn("queue was emptied or replaced: claims released", "claims", followed.Released)
 	}
 	if !isDue {
 		return nil
@@ -226,8 +228,9 @@ func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 	return s.reportSilent(ctx, now)
 }
 
-// claim claims receipts of a run, about limit of them at most.
-func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held, limit int) ([]ledger.Claim, error) {
+// claim claims receipts of a run, about limit of them at most, and of an app none
+// that is due before since.
+func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held, since map[string]time.Time, limit int) ([]ledger.Claim, error) {
 	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
@@ -239,7 +242,7 @@ func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held,
 	request := ledger.ClaimRequest{
 		RunID: run.ID, Owner: s.cfg.Owner, DueAfter: run.DueAfter, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease), Due: s.cfg.Dates(),
-		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Shares: shares,
+		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Since: since, Shares: shares,
 	}
 	if run.Kind == ledger.RunBackfill {
 		return s.cfg.Store.ClaimItems(ctx, request)

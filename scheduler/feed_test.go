@@ -13,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
@@ -73,7 +74,7 @@ func TestRequests(t *testing.T) {
 		}
 		first := b.store.requests[0]
 		want := ledger.ClaimRequest{
-			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{},
+			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{}, Since: map[string]time.Time{},
 		}
 		if diff := gocmp.Diff(want, first); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
@@ -292,7 +293,7 @@ func TestClaimsNeverExceedTheDepth(t *testing.T) {
 		b.queue.work = nil
 		go func() {
 			for done := 0; ctx.Err() == nil; {
-				wait(ctx, time.Second)
+				_ = clock.Sleep(ctx, time.Second)
 				b.queue.mu.Lock()
 				if done < len(b.queue.tasks) {
 					b.store.finish(b.queue.tasks[done])
@@ -360,7 +361,7 @@ func TestRunDoesNotWaitForItsCount(t *testing.T) {
 			_, err := b.Feed(t.Context(), run)
 			ended <- err
 		}()
-		wait(t.Context(), time.Hour)
+		_ = clock.Sleep(t.Context(), time.Hour)
 		synctest.Wait()
 		if len(b.store.done) != 3 || b.store.ended != nil {
 			t.Errorf("%d done and ends %v after an hour of counting, want all 3 and none", len(b.store.done), b.store.ended)
@@ -371,6 +372,38 @@ func TestRunDoesNotWaitForItsCount(t *testing.T) {
 		close(b.store.counting)
 		if err := <-ended; err != nil || len(b.store.ended) != 1 {
 			t.Errorf("got %v and ends %v, want one end", err, b.store.ended)
+		}
+	})
+}
+
+// TestKeeperHearsOfALoss has a run taken over while nothing of it is claimed, so that
+// only who renews the lease hears of it: the feed ends by the next renewal.
+func TestKeeperHearsOfALoss(t *testing.T) {
+	inBubble(t, 0, nil, func(t *testing.T, b bubble) {
+		b.store.counting = make(chan struct{}) // the run does not end before
+		b.store.taken = true
+		_, err := b.Feed(t.Context(), b.mustOpen(t))
+		if !errors.Is(err, ledger.ErrLostRun) || b.elapsed() > b.cfg.Feed.OwnerLease/3+roundTimeout {
+			t.Errorf("got %v after %v, want ErrLostRun within a renewal", err, b.elapsed())
+		}
+		if b.store.ended != nil {
+			t.Errorf("it ended the run as %v, which is another's", b.store.ended)
+		}
+	})
+}
+
+// TestPagesOfARoundGoOn where the one before ended, and the next round begins with
+// the oldest again, which may have been released meanwhile.
+func TestPagesOfARoundGoOn(t *testing.T) {
+	inBubble(t, 3*pageSize, func(c *Config) { c.Feed.Depth = 2 * pageSize }, func(t *testing.T, b bubble) {
+		b.mustFeed(t)
+		var got []map[string]time.Time
+		for _, r := range b.store.requests[:3] {
+			got = append(got, r.Since)
+		}
+		want := []map[string]time.Time{{}, {"com.example.reader": dueAt(pageSize)}, {}}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("from when on receipts are claimed (-want +got)\n%s", diff)
 		}
 	})
 }
@@ -414,7 +447,7 @@ func TestFollowOutlivesALoss(t *testing.T) {
 		b.queue.work = func(ctx context.Context, tasks []jobs.Verify) error {
 			if tasks[0].Generation == 1 {
 				b.store.lose(true)
-				_, _, err := b.store.FollowEpoch(ctx, "another")
+				_, err := b.store.FollowEpoch(ctx, func(context.Context) (string, error) { return "another", nil })
 				return err
 			}
 			return b.queue.atOnce(ctx, tasks)

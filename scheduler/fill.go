@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,14 +33,18 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 	enough := s.cfg.Now().Add(s.cfg.Feed.OwnerLease / 3)
 	enqueueing, ctx := errgroup.WithContext(ctx) // the first that fails ends it
 	enqueueing.SetLimit(1)
+	since := make(map[string]time.Time)
 	for room := s.cfg.Feed.Depth - held.Total(); room > claimed && s.cfg.Now().Before(enough); {
 		limit := min(room-claimed, most)
 		var claims []ledger.Claim
-		if claims, err = s.claim(ctx, run, held, limit); err != nil || len(claims) == 0 {
+		if claims, err = s.claim(ctx, run, held, since, limit); err != nil || len(claims) == 0 {
 			break
 		}
 		claimed += len(claims)
 		held.Add(claims)
+		for _, c := range claims { // oldest due first
+			since[c.BundleID] = c.DueAt
+		}
 		enqueueing.Go(func() error { return s.enqueue(ctx, run, claims) })
 		// Shares and rounding leave a page a little short also where there is more.
 		if len(claims) < limit/2 || limit < pageSize {

@@ -214,7 +214,7 @@ func TestRunOfADeadSchedulerIsFinished(t *testing.T) {
 	dead := s.scheduler("dead", func(c *Config) { c.Feed.Depth = 20 })
 	run, err := dead.Open(t.Context())
 	s.must(err)
-	claims, err := dead.claim(t.Context(), run, nil, 20)
+	claims, err := dead.claim(t.Context(), run, nil, nil, 20)
 	s.must(err)
 	if len(claims) != 20 {
 		t.Fatalf("claimed %d, want 20", len(claims))

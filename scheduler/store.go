@@ -47,7 +47,7 @@ type Store interface {
 	// ClaimsBefore are claims that were made before a time, with a lease, and have
 	// not ended.
 	ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]ledger.Claim, error)
-	FollowEpoch(ctx context.Context, epoch string) (released int64, changed bool, err error)
+	FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (ledger.Followed, error)
 }
 
 // Pruner is what maintenance needs of the repository.

@@ -40,7 +40,7 @@ type parts struct {
 	store   *fakeStore
 	limiter *fakeLimiter
 	log     *logLines
-	clock   *clock
+	clock   *fakeClock
 }
 
 // newParts makes a worker that saves outcomes until the test ends, with one
@@ -49,7 +49,7 @@ func newParts(t *testing.T, change func(*Config)) parts {
 	t.Helper()
 	p := parts{
 		store:   &fakeStore{receipt: claimed(), secrets: rows("new")},
-		limiter: &fakeLimiter{}, log: &logLines{}, clock: &clock{now: noon},
+		limiter: &fakeLimiter{}, log: &logLines{}, clock: &fakeClock{now: noon},
 	}
 	cfg := Config{
 		Store: p.store, Limiter: p.limiter, Keys: openKeys{}, Redis: noRedis(),
@@ -136,18 +136,18 @@ func (d fakeData) Open(context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader(strings.Repeat("r", int(d)))), nil
 }
 
-type clock struct {
+type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-func (c *clock) Now() time.Time {
+func (c *fakeClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-func (c *clock) advance(d time.Duration) {
+func (c *fakeClock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
@@ -161,7 +161,7 @@ type fakeStore struct {
 	secrets []ledger.SharedSecret
 	lost    bool // by the time of saving
 
-	loadErr, saveErr, markErr, pauseErr error
+	loadErr, saveErr, markErr, pauseErr, readOnly error
 
 	stuck  *ledger.App      // a paused app that has a secret to try
 	probes []ledger.Receipt // to try it with
@@ -176,6 +176,12 @@ type fakeStore struct {
 type mark struct {
 	ID       int64
 	Accepted bool
+}
+
+func (s *fakeStore) Writable(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.readOnly
 }
 
 func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {

@@ -23,6 +23,9 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	if mine, err := w.mine(ctx, v); !mine {
 		return err
 	}
+	if err := w.untilWritable(ctx); err != nil {
+		return w.fault(ctx, slog.LevelDebug, "wait until the database may be written", v, err)
+	}
 	started := w.cfg.Now()
 	r, err := w.load(ctx, v.ReceiptID, v.Generation)
 	if errors.Is(err, ledger.ErrLostClaim) {
@@ -50,6 +53,14 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	return nil
 }
 
+// untilWritable waits while the database may not be written: a task that waits takes
+// the place of one that would ask Apple.
+func (w *Worker) untilWritable(ctx context.Context) error {
+	ctx, cancel := w.untilStopped(ctx)
+	defer cancel()
+	return w.writes.wait(ctx)
+}
+
 // mine reports whether a task is of this worker's installation. One of another that
 // had this Redis before is dropped. Where the other has it now the task is run
 // again, by a worker of its own: this worker is about to end.
@@ -74,6 +85,8 @@ func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs
 	switch stopping := w.stopping.Err() != nil; {
 	case stopping && (errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, errStopped)):
 		level = slog.LevelDebug
+	case errors.Is(err, ledger.ErrNotWritable):
+		level = slog.LevelDebug // the gate has told it once
 	case errors.Is(ctx.Err(), context.Canceled):
 		level = slog.LevelWarn
 	}
@@ -101,6 +114,9 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledge
 	answer, err := source.Check(ctx, r, turns)
 	room.learn(err)
 	room.settle()
+	if errors.Is(err, ledger.ErrNotWritable) {
+		return ledger.Outcome{}, err // there is nothing to conclude, nor could it be stored
+	}
 	return w.conclude(ctx, r, answer, turns.inTrouble(err))
 }
 

@@ -17,6 +17,8 @@ type Store interface {
 	ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error)
 	// SaveOutcomes tells for each outcome what was stored of it.
 	SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error)
+	// Writable fails with ledger.ErrNotWritable where nothing can be stored now.
+	Writable(ctx context.Context) error
 	SecretStore
 }
 

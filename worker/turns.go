@@ -89,6 +89,8 @@ func (t *turns) wait(ctx context.Context, at ledger.Endpoint) (err error) {
 			t.seen = time.Time{}
 		case errors.Is(err, context.DeadlineExceeded):
 			return fmt.Errorf("%w: %v", errWaitedTooLong, err) // it is not Apple's timeout
+		case err == nil:
+			return t.writes.why() // it may have changed during the wait
 		default:
 			return err
 		}

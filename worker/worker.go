@@ -6,6 +6,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,7 @@ type Worker struct {
 	metrics *metrics
 	odd     *oddities
 	clocks  *appleClocks
+	writes  *writeGate
 	// refusals is when a fault of ours was told last.
 	refusals seldom
 	// foreign is when a task of another installation was told last.
@@ -111,14 +113,14 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Store == nil || cfg.AppStore == nil || cfg.Limiter == nil || cfg.Keys == nil || cfg.Data == nil || cfg.Redis == nil {
 		return nil, errors.New("worker: store, app store, limiter, keys, data and redis are needed")
 	}
-	setDefault(&cfg.Concurrency, 512)
-	setDefault(&cfg.LargeConcurrency, 4)
-	setDefault(&cfg.MemoryBytes, 46<<20)
-	setDefault(&cfg.BatchSize, 250)
-	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
-	setDefault(&cfg.ShutdownTimeout, 70*time.Second)
-	setDefault(&cfg.ClockTolerance, 10*time.Minute)
-	setDefault(&cfg.Logger, slog.Default())
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, 512)
+	cfg.LargeConcurrency = cmp.Or(cfg.LargeConcurrency, 4)
+	cfg.MemoryBytes = cmp.Or(cfg.MemoryBytes, 46<<20)
+	cfg.BatchSize = cmp.Or(cfg.BatchSize, 250)
+	cfg.BatchDelay = cmp.Or(cfg.BatchDelay, 10*time.Millisecond)
+	cfg.ShutdownTimeout = cmp.Or(cfg.ShutdownTimeout, 70*time.Second)
+	cfg.ClockTolerance = cmp.Or(cfg.ClockTolerance, 10*time.Minute)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	cfg.Retry.fill()
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -140,6 +142,7 @@ func New(cfg Config) (*Worker, error) {
 		metrics:  metrics,
 		odd:      newOddities(cfg.Logger),
 		clocks:   newAppleClocks(cfg),
+		writes:   newWriteGate(cfg.Store, cfg.Logger),
 		stopping: stopping,
 		stop:     stop,
 	}
@@ -149,19 +152,18 @@ func New(cfg Config) (*Worker, error) {
 	}
 	w.sources[ledger.SourceVerifyReceipt] = w.secrets
 	w.batch.beat = func() { w.loops.Beat("save outcomes") }
+	save := w.batch.do
+	w.batch.do = func(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+		saved, err := save(ctx, outcomes)
+		w.writes.heard(err)
+		return saved, err
+	}
 	return w, nil
 }
 
 // Alive fails where a loop of Run does not move any more. An outage of Postgres
 // or Redis does not make it fail.
 func (w *Worker) Alive(ctx context.Context) error { return w.loops.Check(ctx) }
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
 
 // Run serves the queues until ctx ends, then finishes or gives back what is in
 // hand and returns. Its error is one of starting up, or jobs.ErrNotOwner once the
@@ -172,6 +174,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	present, ctx := errgroup.WithContext(ctx)
 	defer func() { _ = present.Wait() }()
 	defer w.share(ctx)()
+	w.writes.look(ctx) // before the first task
+	present.Go(func() error {
+		w.writes.watch(ctx, func() { w.loops.Beat("ask whether the database may be written") })
+		return nil
+	})
 
 	var running []*asynq.Server
 	defer func() { shutdown(running) }()
@@ -226,8 +233,11 @@ func (w *Worker) server(queue string, concurrency int) *asynq.Server {
 		ShutdownTimeout: w.cfg.ShutdownTimeout,
 		// An idle worker should find the first tasks of a run soon.
 		TaskCheckInterval: 200 * time.Millisecond,
-		// A worker that died is no fault of the receipt's.
-		IsFailure:      func(err error) bool { return !errors.Is(err, asynq.ErrLeaseExpired) },
+		// A worker that died, or a database that may not be written, is no fault of
+		// the receipt's: its task is not archived for it.
+		IsFailure: func(err error) bool {
+			return !errors.Is(err, asynq.ErrLeaseExpired) && !errors.Is(err, ledger.ErrNotWritable)
+		},
 		RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(n+1) * 5 * time.Second },
 		Logger:         queueLog{w.cfg.Logger},
 		LogLevel:       asynq.WarnLevel,

@@ -125,7 +125,7 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	if subject.Reply != nil {
 		report, err = subject.Reply.Report(o.app, now)
 	} else {
-		report, err = p.checkReceipt(ctx, parts, o, subject, now)
+		report, err = p.checkReceipt(ctx, parts, o, subject)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/check"
@@ -21,16 +20,16 @@ func verdict(err error) error {
 	var unasked *check.NotAskedError
 	switch {
 	case errors.As(err, &status), errors.As(err, &unasked),
-		errors.Is(err, appstore.ErrWrongApp), errors.Is(err, appstore.ErrNoBundleID):
+		errors.Is(err, appstore.ErrWrongApp), check.IsUnbelievable(err):
 		return terminal.Failures(err)
 	}
 	return err
 }
 
 // checkReceipt says what a receipt says of itself, and then what Apple says.
-func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions, s check.Subject, now time.Time) (check.Report, error) {
+func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions, s check.Subject) (check.Report, error) {
 	answer, err := p.ask(ctx, parts, o, s)
-	return check.NewReport(s, parts.cfg.Apple.MaxRequestBytes, answer, err, now), err
+	return check.NewReport(s, parts.cfg.Apple.MaxRequestBytes, answer, err), err
 }
 
 // ask asks Apple about a receipt, unless something stands against it.

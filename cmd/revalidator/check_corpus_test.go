@@ -77,7 +77,7 @@ func (f corpusFile) wanted() replyView {
 		return w
 	}
 	w.Code = *f.want.Status
-	if w.Code != 0 && w.Code != 21006 {
+	if w.Code != 0 && w.Code != 21006 || f.want.BundleID == "" {
 		return w
 	}
 	w.BundleID, w.RequestDateMS, w.Purchases = f.want.BundleID, f.want.RequestDateMS, f.want.WithoutExpiry
@@ -99,7 +99,7 @@ func viewOf(r check.Report) replyView {
 	if a.AsOf != nil {
 		v.RequestDateMS = a.AsOf.UnixMilli()
 	}
-	if a.Accepted || len(a.Subscriptions)+len(a.Purchases) > 0 || a.BundleID == "" && a.Code != nil && *a.Code == 0 {
+	if a.Accepted {
 		v.Subscriptions = make(map[string]chainView)
 	}
 	for _, s := range a.Subscriptions {

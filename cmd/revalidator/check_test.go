@@ -13,7 +13,9 @@ import (
 
 	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/receipt"
 	"revalidator/internal/terminal"
 )
 
@@ -105,8 +107,10 @@ func TestCheckForms(t *testing.T) {
 		want := s.must(t, "check", "--json", "--secret-file", secret, writeFile(t, "receipt", text)).stdout
 		for name, form := range map[string]string{
 			"bytes": string(r.Data), "broken lines": text[:40] + "\r\n" + text[40:], "quoted": `"` + text + `"`,
-			"URL alphabet": strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(text), "="),
-			"twice":        base64.StdEncoding.EncodeToString([]byte(text)),
+			"URL alphabet":   strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(text), "="),
+			"twice":          base64.StdEncoding.EncodeToString([]byte(text)),
+			"plus as spaces": strings.ReplaceAll(text, "+", " "), "a body": `{"receipt-data":"` + text + `"}`,
+			"a newline after": string(r.Data) + "\n", "bytea": `\x` + hex.EncodeToString(r.Data),
 		} {
 			got := s.must(t, "check", "--json", "--secret-file", secret, writeFile(t, "receipt", form)).stdout
 			if got != want {
@@ -142,7 +146,7 @@ func TestCheckRefused(t *testing.T) {
 		{"nothing", terminal.ExitFailure, []string{file("receipt", " \n")}},
 		{"zeros", terminal.ExitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
 		{"zeros in base64", terminal.ExitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
-		{"a signed transaction", terminal.ExitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ9.c2ln")}},
+		{"a signed transaction", terminal.ExitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
 		{"other JSON", terminal.ExitFailure, []string{file("receipt", `{"hello":"world"}`)}},
 		{"cut off", terminal.ExitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
 		{"a receipt as a reply", terminal.ExitFailure, []string{good, "--reply"}},
@@ -167,6 +171,56 @@ func TestCheckRefused(t *testing.T) {
 	}
 	checkSilence(t, s, someSecret, sim.Secrets(readerApp)[0], text[100:140])
 	golden(t, "check-refused.txt", s.transcript.String())
+}
+
+// TestCheckTells is what check says of receipts and replies that say little, or
+// contradict themselves.
+func TestCheckTells(t *testing.T) {
+	t.Parallel()
+	list := func(pairs string) string { return "{\n" + pairs + "}" }
+	only := list(`"purchase-info" = "` + base64.StdEncoding.EncodeToString([]byte(list(`"transaction-id" = "11";`))) + `";`)
+	contradiction := strings.Replace(wrongAppReply, `"receipt_type":"Production"`, `"receipt_type":"ProductionSandbox"`, 1)
+	undated := strings.Replace(wrongAppReply, `"in_app":[]`, `"in_app":[{"transaction_id":"1","product_id":"a","expires_date":"2024-06-28 14:47:53 Etc/GMT"}]`, 1)
+	tests := map[string]struct {
+		args []string
+		want []string
+		not  string
+	}{
+		"a transaction id alone": {
+			[]string{writeFile(t, "receipt", only)},
+			[]string{"without a product, transaction 11", "Production (assumed: the receipt names none)"}, "Warning",
+		},
+		"a named environment": {
+			[]string{writeFile(t, "receipt", strings.Replace(only, "{", `{"environment" = "Sandbox";`, 1))},
+			[]string{"Environment    Sandbox\n"}, "assumed",
+		},
+		"another receipt_type": {[]string{"--reply", writeFile(t, "reply", contradiction)}, []string{"Warning", "receipt_type"}, "Failure class"},
+		"the same":             {[]string{"--reply", writeFile(t, "reply", wrongAppReply)}, []string{"0 accepted"}, "Warning"},
+		"an undated period":    {[]string{"--reply", writeFile(t, "reply", undated)}, []string{"Undated", "subscription 1"}, "Purchase "},
+		"expired and active": {
+			[]string{"--reply", writeFile(t, "reply", strings.Replace(strings.Replace(undated, `"status":0`, `"status":21006`, 1), `"2024-06-28 14:47:53 Etc/GMT"`, `"1809294400000"`, 1))},
+			[]string{"But", "expired by its status", "reply_malformed"}, "Subscription ",
+		},
+		"no app": {
+			[]string{"--reply", writeFile(t, "reply", strings.Replace(wrongAppReply, "bundle_id", "x", 1))},
+			[]string{"But", "no bundle id", "reply_malformed"}, "Purchases",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &session{}
+			o := s.run(t, append([]string{"check"}, test.args...)...)
+			for _, want := range test.want {
+				if !strings.Contains(o.stdout, want) {
+					t.Errorf("no %q in\n%s%s", want, o.stdout, o.stderr)
+				}
+			}
+			if strings.Contains(o.stdout, test.not) {
+				t.Errorf("%q in\n%s", test.not, o.stdout)
+			}
+		})
+	}
 }
 
 func readText(t *testing.T, file string) string {
@@ -343,6 +397,9 @@ func TestCheckUnreadable(t *testing.T) {
 		"a sentence":     {"this is no receipt.", "not base64"},
 		"10 MB of text":  {large, "not an App Store receipt"},
 		"10 MB of bytes": {strings.Repeat("\x00\xff", 5<<20), "not an App Store receipt"},
+		"a keys file":    {newKeys(t), "encryption keys"},
+		"lines":          {"{\"receipt\":\"x\"}\n{\"receipt\":\"y\"}\n", "revalidator import"},
+		"pretty-printed": {"[\n  {\"receipt\": \"x\"},\n  {\"receipt\": \"y\"}\n]\n", "array of 2"},
 		"cut off":        {"MIITrgYJKoZIhvcNAQcCoIITnzCCE5sCAQEx", "cut off"},
 	}
 	for name, test := range tests {

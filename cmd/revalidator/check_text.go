@@ -39,6 +39,7 @@ func (s sheet) receipt(r check.Receipt) {
 	s.Sentence("Receipt", "%s, %s bytes", name, humanize.Comma(int64(r.ByteSize)))
 	s.Sentence("App", "%s", appText(r))
 	s.Sentence("Environment", "%s", strings.TrimSpace(cmp.Or(string(r.Environment), "not named")+" "+receiptTypeText(r)))
+	s.warnings(r.Warnings)
 	s.DateIf("Created", r.CreationDate)
 	s.DateIf("App since", r.OriginalPurchaseDate)
 	s.DateIf("Valid until", r.ExpirationDate)
@@ -69,6 +70,9 @@ func appText(r check.Receipt) string {
 }
 
 func receiptTypeText(r check.Receipt) string {
+	if r.EnvironmentAssumed {
+		return "(assumed: the receipt names none)"
+	}
 	if r.ReceiptType == "" || r.ReceiptType == string(r.Environment) {
 		return ""
 	}
@@ -86,7 +90,13 @@ func recordsText(r check.Receipt) string {
 }
 
 func productText(p check.Product) string {
-	text := cmp.Or(p.ProductID, "without a product")
+	text := p.ProductID
+	if text == "" {
+		text = "without a product"
+		if p.TransactionID != "" {
+			text += ", transaction " + p.TransactionID
+		}
+	}
 	if p.Transactions > 1 {
 		text += fmt.Sprintf(", %d times", p.Transactions)
 	}
@@ -109,10 +119,12 @@ func (s sheet) answer(a check.Answer) {
 		s.Sentence("Apple says", "%s %s", s.Paint(terminal.Red, appstore.Code(*a.Code).String()), environmentText(a.Environment))
 	}
 	s.Sentence("", "%s", a.Meaning)
-	if a.Code != nil && *a.Code == int(appstore.CodeOK) && !a.Accepted {
+	if a.Code != nil && !a.Accepted && (*a.Code == int(appstore.CodeOK) || *a.Code == int(appstore.CodeSubscriptionExpired)) {
 		s.Sentence("But", "%s", a.Error)
 	}
 	s.retryable(a.Retryable)
+	s.Sentence("Failure class", "%s", a.FailureClass)
+	s.warnings(a.Warnings)
 	s.Sentence("App", "%s", a.BundleID)
 	switch {
 	case a.AsOf != nil:
@@ -125,6 +137,12 @@ func (s sheet) answer(a check.Answer) {
 	}
 	if a.Accepted && len(a.Subscriptions)+len(a.Purchases)+len(a.Undated) == 0 {
 		s.Sentence("Purchases", "none")
+	}
+}
+
+func (s sheet) warnings(texts []string) {
+	for _, text := range texts {
+		s.Sentence("Warning", "%s", s.Paint(terminal.Yellow, text))
 	}
 }
 

@@ -275,7 +275,7 @@ func TestDoctorTellsOfQuarantine(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_encoding", "postgres_clock", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs", "apple_time",
+		"postgres_version", "postgres_encoding", "postgres_clock", "postgres_writes", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs", "apple_time",
 		"last_run", "quarantine", "queue_owner", "queue_servers", "schedulers", "claims",
 	} {
 		want[check] = "skipped"

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,11 +27,13 @@ func (p *program) importCommand() *cobra.Command {
   bundle_id,customer_ref,receipt
   com.example.reader,42,MIIT...
 
-The receipt is base64, as the app hands it over; line breaks, the URL alphabet
-and missing padding are mended. The same receipt again is known already and
-changes nothing, so an import that was interrupted is simply started again. A
-line that cannot be imported goes to the rejects file with its number and the
-reason, and the import goes on.
+The receipt is base64, as the app hands it over. What transports do to it is
+undone: line breaks, the URL alphabet, wrong padding, spaces in the place of +,
+PEM, UTF-16, URL encoding, escapes, a JSON body, Postgres' \x of a bytea. The
+same receipt again is known already and changes nothing, so an import that was
+interrupted is simply started again. A line that cannot be imported goes to the
+rejects file with its number, the reason and what it held, and the import goes
+on. Correct the rejects file and import it.
 
 Exit code 3 says that it is done and some lines were rejected.`,
 		Example: "  revalidator import receipts.ndjson\n  psql -c \"COPY (...) TO STDOUT CSV HEADER\" | revalidator import -",
@@ -67,12 +70,12 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 		if err != nil {
 			return err
 		}
-		bar := p.ByteBar("import", size)
+		progress, endProgress := p.importProgress(parts.log, size, time.Now)
 		result, err := intake.Run(ctx, input, format, intake.Config{
 			Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.clock.AppleTime,
-			Progress: func(c intake.Counts) { _ = bar.Set64(c.Bytes) },
+			Progress: progress,
 		})
-		_ = bar.Clear()
+		endProgress()
 		err = errors.Join(err, rejects.Close())
 		if err == nil || result.Lines > 0 {
 			summary := intake.NewSummary(result, rejects.Name, err == nil)

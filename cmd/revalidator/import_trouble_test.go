@@ -94,3 +94,67 @@ func TestImportRejectsByAnotherName(t *testing.T) {
 		}
 	}
 }
+
+// TestImportRejectsFollowNoLink must not overwrite what a planted link points to,
+// and keeps the file from others, also one that was there and open to them.
+func TestImportRejectsFollowNoLink(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	input := writeFile(t, "receipts.ndjson", "not a receipt\n")
+	rejects, target := input+".rejects.ndjson", writeFile(t, "target", "precious")
+	for name, to := range map[string]string{"a file": target, "nothing": target + ".new"} {
+		if err := os.Symlink(to, rejects); err != nil {
+			t.Fatal(err)
+		}
+		if o := s.run(t, "import", input); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "symbolic link") {
+			t.Errorf("a link to %s: exit code %d and %q, want it refused", name, o.code, o.stderr)
+		}
+		if _, err := terminal.OpenRejects(rejects); err == nil {
+			t.Errorf("a link to %s that came later was opened", name)
+		}
+		if err := os.Remove(rejects); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := readText(t, target); got != "precious" {
+		t.Errorf("the target is %q now", got)
+	}
+	if _, err := os.Stat(target + ".new"); err == nil {
+		t.Error("a target was made")
+	}
+
+	for _, name := range []string{"new", "open to others"} {
+		if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
+			t.Errorf("%s: exit code %d and %q", name, o.code, o.stderr)
+		}
+		info, err := os.Stat(rejects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != 0o600 {
+			t.Errorf("%s: mode %o, want 600", name, got)
+		}
+		if got := strings.Count(readText(t, rejects), "not a receipt"); got != 1 {
+			t.Errorf("%s: the line is there %d times", name, got)
+		}
+		if err := os.Chmod(rejects, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestImportRejectsToADevice is a link that overwrites nothing.
+func TestImportRejectsToADevice(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	file, err := terminal.OpenRejects(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Error(err)
+	}
+}

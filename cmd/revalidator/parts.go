@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"revalidator/internal/report"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
+	"revalidator/jobs"
 	"revalidator/repository"
 )
 
@@ -160,14 +162,16 @@ func (s *parts) connectRedis() error {
 }
 
 func (s *parts) reachRedis(ctx context.Context) error {
-	return stores.Reach(ctx, "REDIS_URL", s.pingRedis)
+	err := stores.Reach(ctx, "REDIS_URL", s.pingRedis)
+	if errors.Is(err, stores.ErrNoAnswer) && strings.HasPrefix(s.cfg.Redis.URL.Reveal(), "rediss:") {
+		// A Redis waits for the end of a line that the greeting of TLS does not have.
+		return fmt.Errorf("%w A port that does not speak TLS is silent, too: it wants redis:// in the place of rediss://", err)
+	}
+	return err
 }
 
 func (s *parts) pingRedis(ctx context.Context) error {
-	if err := s.redis.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("reach redis: %w", err)
-	}
-	return nil
+	return jobs.Reach(ctx, s.redis)
 }
 
 func (s *parts) close() {

@@ -118,12 +118,8 @@ func (s *parts) adoptQueue(ctx context.Context) (deleted int, released int64, er
 	if deleted, err = queue.Adopt(ctx); err != nil {
 		return deleted, 0, err
 	}
-	epoch, err := queue.Epoch(ctx)
-	if err != nil {
-		return deleted, 0, err
-	}
-	released, _, err = s.db.FollowEpoch(ctx, epoch)
-	return deleted, released, err
+	followed, err := s.db.FollowEpoch(ctx, queue.Epoch)
+	return deleted, followed.Released, err
 }
 
 func (a adopted) text() string {

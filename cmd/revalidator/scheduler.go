@@ -38,7 +38,7 @@ that holds the queue of another database.`,
 				return err
 			}
 			return parts.beside(c.Context(), reg, s.Alive, func(ctx context.Context) error {
-				if err := parts.await(ctx); err != nil {
+				if err := parts.await(ctx, true); err != nil {
 					return err
 				}
 				parts.log.Info("scheduler started", "schedule", parts.cfg.Schedule.Cron, "time_zone", parts.cfg.Schedule.TimeZone.String())

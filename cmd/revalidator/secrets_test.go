@@ -150,7 +150,7 @@ func TestWorkerRevivesApp(t *testing.T) {
 	s.addSecret(t, otherSecret, "--app", readerApp)
 	worker.stderr.waitFor(t, "shared secret refused, app stays paused.* secret_id=2")
 	s.addSecret(t, someSecret, "--app", readerApp)
-	worker.stderr.waitFor(t, "app goes on.* secret_id=3")
+	worker.stderr.waitFor(t, "app resumed.* secret_id=3")
 	if o := s.must(t, "run"); !strings.Contains(o.stdout, "8 succeeded") {
 		t.Errorf("the run after it:\n%s", o.stdout)
 	}

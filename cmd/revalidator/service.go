@@ -48,10 +48,19 @@ func (p *program) openService(withKeys bool) (*parts, error) {
 }
 
 // await waits until Postgres, with the tables of this version, and Redis are
-// there, as long as the settings say: services may be started in any order.
-func (s *parts) await(ctx context.Context) error {
+// there, as long as the settings say: services may be started in any order. Those
+// that store something wait until they may, too.
+func (s *parts) await(ctx context.Context, writes bool) error {
+	writable := stores.Store{Name: "writable", Ready: func(ctx context.Context) error {
+		if !writes {
+			return nil
+		}
+		return s.db.Writable(ctx)
+	}}
 	waiter := stores.Waiter{For: s.cfg.Start.Wait, Final: []error{errNewerSchema, jobs.ErrNotOwner}, Log: s.log}
-	return waiter.Await(ctx, stores.Store{Name: "postgres", Ready: s.reachDatabase}, stores.Store{Name: "schema", Ready: s.rightSchema},
+	// Twice: a standby says more than its missing tables do, and the rights are those
+	// on the tables of this version.
+	return waiter.Await(ctx, stores.Store{Name: "postgres", Ready: s.reachDatabase}, writable, stores.Store{Name: "schema", Ready: s.rightSchema}, writable,
 		stores.Store{Name: "redis", Ready: s.reachRedis}, stores.Store{Name: "clock", Ready: s.readClocks}, stores.Store{Name: "queue", Ready: s.ownQueue})
 }
 
@@ -73,7 +82,7 @@ func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, alive web.
 		return stopped(ctx, service(ctx))
 	}
 	pages, err := web.New(web.Config{
-		Addr: s.cfg.Web.MetricsAddr, Alive: alive, Checks: s.checks(), Gatherer: reg, Logger: s.log,
+		Addr: s.cfg.Web.MetricsAddr, Alive: alive, Checks: s.writerChecks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,9 @@ func (p *program) services(ctx context.Context, parts *parts, withWorker bool) (
 		quieter.Level = max(quieter.Level, slog.LevelWarn)
 		parts.log = p.logger(quieter)
 	}
+	if err := parts.db.Writable(ctx); err != nil {
+		return nil, nil, err
+	}
 	if err := parts.ownQueue(ctx); err != nil {
 		return nil, nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/report"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
@@ -117,7 +118,7 @@ func (p *program) printStatus(ctx context.Context, read lookFunc) error {
 		return err
 	}
 	if known.Measuring() {
-		if err := stores.Pause(ctx, paceTime); err != nil {
+		if err := clock.Sleep(ctx, paceTime); err != nil {
 			return err
 		}
 		if l, err = read(ctx, known); err != nil {

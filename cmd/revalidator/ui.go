@@ -70,7 +70,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 		return terminal.Usage(err)
 	}
 	defer s.clock.Keep(ctx)()
-	if err := s.await(ctx); err != nil {
+	if err := s.await(ctx, false); err != nil {
 		return stopped(ctx, err)
 	}
 	// asynq's pages show the queues that Redis knows of.

@@ -150,6 +150,13 @@ func (s *parts) checks() map[string]web.Check {
 	}
 }
 
+// writerChecks are the checks of those who store something.
+func (s *parts) writerChecks() map[string]web.Check {
+	checks := s.checks()
+	checks["writable"] = s.db.Writable
+	return checks
+}
+
 // readClocks reads the clocks now.
 func (s *parts) readClocks(ctx context.Context) error { return s.clock.Measure(ctx) }
 

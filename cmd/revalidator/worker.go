@@ -35,7 +35,7 @@ refuses a Redis that holds the queue of another database.`,
 				return err
 			}
 			return parts.beside(c.Context(), reg, w.Alive, func(ctx context.Context) error {
-				if err := parts.await(ctx); err != nil {
+				if err := parts.await(ctx, true); err != nil {
 					return err
 				}
 				if err := parts.keysFitAll(ctx); err != nil {

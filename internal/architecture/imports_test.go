@@ -33,37 +33,42 @@ var allowed = map[string][]string{
 	"cmd/devstack": {"internal/dev/devstack", "internal/dev/devstack/pgtest"},
 	"cmd/demo":     {"internal/dev/devstack"},
 	"cmd/simulate": {"internal/dev/simulation", "internal/iap"},
-	"cmd/bench":    {"repository", "jobs", "internal/ledger", "internal/secret", "internal/dev/applesim", "internal/dev/devstack"},
-	"cmd/faults":   {"internal/dev/faults"},
+	"cmd/bench": {
+		"repository", "jobs", "internal/ledger", "internal/secret", "internal/appstore/signed", "internal/receipt",
+		"internal/dev/applesign", "internal/dev/applesim", "internal/dev/devstack", "internal/dev/interop",
+	},
+	"cmd/faults": {"internal/dev/faults"},
 
 	// The spine.
-	"scheduler":  {"jobs", "internal/claim", "internal/iap", "internal/ledger", "internal/pulse"},
-	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/pulse", "internal/ratelimit", "internal/secret"},
+	"scheduler":  {"jobs", "internal/claim", "internal/clock", "internal/iap", "internal/ledger", "internal/pulse"},
+	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
 	"repository": {"internal/claim", "internal/iap", "internal/ledger", "internal/secret"},
 	"jobs":       {"internal/claim"},
 
 	// What the spine stands on.
-	"internal/appstore":  {"internal/iap", "internal/secret"},
-	"internal/claim":     {},
-	"internal/clock":     {},
-	"internal/config":    {"internal/secret"},
-	"internal/forecast":  {"internal/iap"},
-	"internal/intake":    {"internal/iap", "internal/ledger", "internal/receipt"},
-	"internal/keyring":   {"internal/secret"},
-	"internal/ledger":    {"internal/iap"},
-	"internal/phrase":    {},
-	"internal/pulse":     {},
-	"internal/ratelimit": {},
-	"internal/receipt":   {"internal/iap"},
-	"internal/stores":    {"internal/config"},
-	"internal/terminal":  {"internal/phrase"},
-	"internal/web":       {"internal/secret"},
-	"internal/secret":    {},
-	"internal/iap":       {},
+	"internal/appstore":        {"internal/iap", "internal/secret"},
+	"internal/appstore/pki":    {},
+	"internal/appstore/signed": {"internal/appstore/pki", "internal/iap"},
+	"internal/claim":           {},
+	"internal/clock":           {},
+	"internal/config":          {"internal/secret"},
+	"internal/forecast":        {"internal/iap"},
+	"internal/intake":          {"internal/iap", "internal/ledger", "internal/receipt"},
+	"internal/keyring":         {"internal/secret"},
+	"internal/ledger":          {"internal/iap"},
+	"internal/phrase":          {},
+	"internal/pulse":           {},
+	"internal/ratelimit":       {"internal/clock"},
+	"internal/receipt":         {"internal/appstore/pki", "internal/iap"},
+	"internal/stores":          {"internal/clock", "internal/config"},
+	"internal/terminal":        {"internal/phrase"},
+	"internal/web":             {"internal/secret"},
+	"internal/secret":          {},
+	"internal/iap":             {},
 
 	// One receipt by itself, which nothing is stored of.
 	"internal/check": {
-		"internal/appstore", "internal/iap", "internal/ledger", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret",
+		"internal/appstore", "internal/iap", "internal/ledger", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "worker",
 	},
 	// Read models for people. What is stored reaches them through interfaces.
 	"internal/report": {
@@ -73,12 +78,15 @@ var allowed = map[string][]string{
 	// Development and tests. The simulator shares nothing with its client, so
 	// that a wrong field name cannot cancel itself out.
 	"internal/dev/applesim":           {},
+	"internal/dev/applesign":          {},
 	"internal/dev/corpustest":         {},
 	"internal/dev/simulation":         {"internal/iap"},
 	"internal/architecture":           {},
 	"internal/dev/devstack":           {},
+	"internal/dev/doctest":            {},
 	"internal/dev/e2e":                {},
-	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/dev/devstack", "internal/dev/judge", "jobs"},
+	"internal/dev/faults":             {"internal/dev/applesim", "internal/claim", "internal/clock", "internal/dev/devstack", "internal/dev/judge", "jobs"},
+	"internal/dev/interop":            {},
 	"internal/dev/judge":              {"internal/dev/applesim"},
 	"internal/dev/model":              {"internal/claim"},
 	"internal/dev/devstack/pgtest":    {"internal/dev/devstack"},
@@ -226,7 +234,7 @@ func TestTopLevel(t *testing.T) {
 			got = append(got, name)
 		}
 	}
-	want := []string{"cmd", "internal", "jobs", "repository", "scheduler", "worker"}
+	want := []string{"cmd", "deploy", "internal", "jobs", "repository", "scheduler", "worker"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("folders at the top (-want +got):\n%s", diff)
 	}

@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
+	"revalidator/worker"
 )
 
 // NotAskedError is why Apple was not asked, which is another thing than that it
@@ -110,7 +110,7 @@ func (a Asker) turn(app ledger.App) (wait func(context.Context, iap.Environment)
 
 // NewReport is what a receipt says of itself, and what Apple answered, or err where
 // it did not.
-func NewReport(s Subject, maxRequest int64, answer appstore.Answer, err error, now time.Time) Report {
+func NewReport(s Subject, maxRequest int64, answer appstore.Answer, err error) Report {
 	r := Report{Receipt: newReceipt(s, maxRequest)}
 	if answer.Calls == 0 {
 		r.NotAsked = new(err.Error())
@@ -120,8 +120,7 @@ func NewReport(s Subject, maxRequest int64, answer appstore.Answer, err error, n
 		return r
 	}
 	r.Answer = newAnswer(answer, err)
-	if err == nil {
-		r.Answer.show(answer.Facts, now)
-	}
+	conclusion, class := worker.Judge(&answer.Facts, err)
+	r.Answer.show(answer.Facts, conclusion, class)
 	return r
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -24,17 +25,19 @@ type Report struct {
 // Receipt is what a receipt says of itself. Nobody has verified it.
 type Receipt struct {
 	// ID is that of a stored receipt, nil for a file.
-	ID                         *int64          `json:"id"`
-	Kind                       iap.ReceiptKind `json:"kind"`
-	BundleID                   string          `json:"bundle_id"`
-	Environment                iap.Environment `json:"environment"`
-	ReceiptType                string          `json:"receipt_type"`
-	ApplicationVersion         string          `json:"application_version"`
-	OriginalApplicationVersion string          `json:"original_application_version"`
-	CreationDate               *time.Time      `json:"receipt_creation_date"`
-	OriginalPurchaseDate       *time.Time      `json:"original_purchase_date"`
-	ExpirationDate             *time.Time      `json:"expiration_date"`
-	ByteSize                   int             `json:"byte_size"`
+	ID          *int64          `json:"id"`
+	Kind        iap.ReceiptKind `json:"kind"`
+	BundleID    string          `json:"bundle_id"`
+	Environment iap.Environment `json:"environment"`
+	// EnvironmentAssumed is true where the receipt does not name the environment.
+	EnvironmentAssumed         bool       `json:"environment_assumed"`
+	ReceiptType                string     `json:"receipt_type"`
+	ApplicationVersion         string     `json:"application_version"`
+	OriginalApplicationVersion string     `json:"original_application_version"`
+	CreationDate               *time.Time `json:"receipt_creation_date"`
+	OriginalPurchaseDate       *time.Time `json:"original_purchase_date"`
+	ExpirationDate             *time.Time `json:"expiration_date"`
+	ByteSize                   int        `json:"byte_size"`
 	// RequestBytes is the size of the request that asks about it.
 	RequestBytes      int64 `json:"request_bytes"`
 	FitsVerifyReceipt bool  `json:"fits_verify_receipt"`
@@ -43,12 +46,15 @@ type Receipt struct {
 	InApp    int       `json:"in_app"`
 	Products []Product `json:"products"`
 	Error    string    `json:"error"`
+	Warnings []string  `json:"warnings"`
 }
 
 // Product sums up a product's records in a receipt.
 type Product struct {
 	ProductID    string `json:"product_id"`
 	Transactions int    `json:"transactions"`
+	// TransactionID is that of a single record, empty where there are several.
+	TransactionID string `json:"transaction_id"`
 	// PurchaseDate and ExpiresDate are the latest of all records.
 	PurchaseDate *time.Time `json:"purchase_date"`
 	ExpiresDate  *time.Time `json:"expires_date"`
@@ -66,6 +72,10 @@ func newReceipt(s Subject, maxRequest int64) *Receipt {
 		CreationDate: orNil(i.CreationDate), OriginalPurchaseDate: orNil(i.OriginalPurchaseDate),
 		ExpirationDate: orNil(i.ExpirationDate),
 		ByteSize:       len(i.Data), RequestBytes: request, FitsVerifyReceipt: request <= maxRequest, InApp: i.InApp,
+		EnvironmentAssumed: i.IsEnvironmentAssumed, Warnings: []string{},
+	}
+	if e := iap.EnvironmentOf(i.ReceiptType); e != "" && i.Environment != "" && e != i.Environment {
+		r.Warnings = append(r.Warnings, typeWarning)
 	}
 	if s.ID != 0 {
 		r.ID = &s.ID
@@ -79,6 +89,10 @@ func newReceipt(s Subject, maxRequest int64) *Receipt {
 		p := products[t.ProductID]
 		p.ProductID = t.ProductID
 		p.Transactions++
+		p.TransactionID = cmp.Or(t.TransactionID, t.OriginalTransactionID)
+		if p.Transactions > 1 {
+			p.TransactionID = ""
+		}
 		p.PurchaseDate, p.ExpiresDate = latest(p.PurchaseDate, t.PurchaseDate), latest(p.ExpiresDate, t.ExpiresDate)
 		products[t.ProductID] = p
 	}
@@ -125,19 +139,26 @@ type Answer struct {
 	Undated []string `json:"undated"`
 	// Unknown counts what was not known in the reply or had to be forgiven.
 	Unknown map[string]int `json:"unknown"`
+	// FailureClass is the class under which a worker records an answer that it
+	// does not accept, empty for one that it does.
+	FailureClass string   `json:"failure_class"`
+	Warnings     []string `json:"warnings"`
 }
 
 func newAnswer(a appstore.Answer, err error) *Answer {
 	r := &Answer{
 		Accepted: err == nil, Environment: a.Environment, Calls: a.Calls, Unknown: a.Unknown,
-		Subscriptions: []report.Subscription{}, Purchases: []iap.Purchase{}, Undated: []string{},
+		Subscriptions: []report.Subscription{}, Purchases: []iap.Purchase{}, Undated: []string{}, Warnings: []string{},
+	}
+	if a.Unknown[appstore.ReceiptTypeContradicts] > 0 {
+		r.Warnings = append(r.Warnings, typeWarning)
 	}
 	var status *appstore.StatusError
 	switch {
 	case errors.As(err, &status):
 		r.code(status.Code)
 		r.Retryable = status.Retryable
-	case err == nil, errors.Is(err, appstore.ErrWrongApp), errors.Is(err, appstore.ErrNoBundleID):
+	case err == nil, errors.Is(err, appstore.ErrWrongApp), IsUnbelievable(err):
 		r.code(a.Code)
 	}
 	if err != nil {
@@ -150,17 +171,23 @@ func (r *Answer) code(c appstore.Code) {
 	r.Code, r.Meaning = new(int(c)), c.Meaning()
 }
 
-// show adds what the facts of an answer mean. Those that name no time are
-// judged by now.
-func (r *Answer) show(f iap.Facts, now time.Time) {
-	r.BundleID = f.BundleID
-	if f.AsOf.IsZero() {
-		f.AsOf = now.UTC()
-	} else {
-		r.AsOf = new(f.AsOf)
+// show adds what a worker concludes from the facts of an answer, or the class of
+// failure that it records in its place.
+func (r *Answer) show(f iap.Facts, conclusion *iap.Conclusion, class string) {
+	r.FailureClass = class
+	if conclusion == nil {
+		return
 	}
-	c := iap.Derive(&f)
-	r.Subscriptions = report.Subscriptions(c.Subscriptions)
-	r.Purchases = append(r.Purchases, c.Purchases...)
-	r.Undated = append(r.Undated, c.Undated...)
+	r.BundleID, r.AsOf = f.BundleID, orNil(f.AsOf)
+	r.Subscriptions = report.Subscriptions(conclusion.Subscriptions)
+	r.Purchases = append(r.Purchases, conclusion.Purchases...)
+	r.Undated = append(r.Undated, conclusion.Undated...)
 }
+
+// IsUnbelievable reports an answer that could be read whole, and is not believed.
+func IsUnbelievable(err error) bool {
+	return errors.Is(err, appstore.ErrNoBundleID) || errors.Is(err, appstore.ErrNoTime) || errors.Is(err, appstore.ErrContradiction)
+}
+
+// typeWarning says that a receipt_type is of another environment than is named.
+const typeWarning = "receipt_type is of another environment than the one that is named: one of them was changed"

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/receipt"
+	"revalidator/worker"
 )
 
 // Subject is what check was given: a receipt, or a saved reply.
@@ -33,7 +33,7 @@ func Recognise(data []byte, isReply bool) (Subject, error) {
 		}
 		return Subject{Reply: reply}, err
 	}
-	info, err := readReceipt(data)
+	info, err := receipt.Parse(data)
 	if err == nil {
 		return Subject{Info: info}, nil
 	}
@@ -43,24 +43,6 @@ func Recognise(data []byte, isReply bool) (Subject, error) {
 		}
 	}
 	return Subject{}, err
-}
-
-// readReceipt reads a receipt from base64 text, or from the bytes themselves.
-func readReceipt(data []byte) (receipt.Info, error) {
-	decoded, textErr := receipt.DecodeBase64(data)
-	if textErr == nil {
-		return receipt.Read(decoded)
-	}
-	info, err := receipt.Read(data)
-	if errors.Is(err, receipt.ErrNotAReceipt) && (isText(data) || !errors.Is(textErr, receipt.ErrNotBase64)) {
-		return info, textErr
-	}
-	return info, err
-}
-
-// isText reports whether bytes were meant to be read as letters, as base64 is.
-func isText(data []byte) bool {
-	return utf8.Valid(data) && bytes.IndexByte(data, 0) < 0
 }
 
 // memory is a receipt in memory, on its way to Apple.
@@ -85,30 +67,10 @@ func decodeSaved(data []byte) (*Reply, error) {
 	return &Reply{reply}, nil
 }
 
-// judge says of a saved reply what the client says of one that it got: whether
-// it is a success, and about the app.
-func (r Reply) judge(app string) error {
-	if err := r.Err(); err != nil {
-		return err
-	}
-	switch got := r.Facts.BundleID; {
-	case got == "" && r.Code == appstore.CodeSubscriptionExpired && r.Facts.IsEmpty():
-		return nil
-	case got == "":
-		return appstore.ErrNoBundleID
-	case app != "" && app != got:
-		return &appstore.WrongAppError{Want: app, Got: got}
-	}
-	return nil
-}
-
-// Report is what a saved reply says. One that names no time, as those in the
-// style of iOS 6, is judged by now.
+// Report is what a worker makes of a saved reply: of the app where one was given.
 func (r Reply) Report(app string, now time.Time) (Report, error) {
-	err := r.judge(app)
+	conclusion, class, err := worker.JudgeSaved(r.Reply, app, now)
 	answer := newAnswer(appstore.Answer{Environment: r.Facts.Environment, Code: r.Code, Unknown: r.Unknown}, err)
-	if err == nil || errors.Is(err, appstore.ErrNoBundleID) {
-		answer.show(r.Facts, now)
-	}
+	answer.show(r.Facts, conclusion, class)
 	return Report{Answer: answer}, err
 }

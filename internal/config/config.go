@@ -11,7 +11,7 @@ import (
 )
 
 // Config is all settings. Each field's tags name its variable, its default and
-// its meaning, from which Settings and the table in README.md are made; its
+// its meaning, from which Settings and the table in docs/settings.md are made; its
 // comment says what a larger or smaller value costs. A variable that is set
 // but empty counts as not set.
 type Config struct {
@@ -33,7 +33,7 @@ type Config struct {
 type Database struct {
 	// URL has no default, because to work on the wrong database is worse than
 	// not to work. See Config.RequireDatabase.
-	URL secret.Value `env:"DATABASE_URL" help:"Postgres 14 or newer: postgres://user:password@host/database. Required by all commands that touch data."`
+	URL secret.Value `env:"DATABASE_URL" help:"Postgres 14 or newer: postgres://user:password@host/database, with ?sslmode=disable where the server does not speak TLS, or sslrootcert=FILE where its certificate has an authority of its own. Required by all commands that touch data; deploy/postgres-role.sql makes a role with the least rights."`
 }
 
 // Redis is where the queue and the rate limiter are kept.
@@ -41,7 +41,7 @@ type Redis struct {
 	// URL should lead to a Redis of its own, or at least a database number of
 	// its own: asynq's keys must not be evicted or edited by others. See
 	// Topology for the three forms.
-	URL secret.Value `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis 6.2 or newer: redis:// or rediss:// (TLS). With ?master_name= it is a Sentinel, with ?addr= one more node of a Cluster."`
+	URL secret.Value `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis 6.2 or newer: redis:// or rediss:// (TLS). With ?master_name= it is a Sentinel, whose own user and password stand before the host, and those of the servers behind it in ?username=&password=; with ?addr= one more node of a Cluster. skip_verify=true trusts any certificate. Keys begin with asynq: and revalidator:, and an ACL must allow both, the channels asynq:* and EVAL."`
 }
 
 // Start is how a service starts.

@@ -26,6 +26,10 @@ var (
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")
+	// ErrNotWritable is a database that answers and may not be written: a standby,
+	// sessions that are read-only, or a role without the right. Other errors stand
+	// next to it.
+	ErrNotWritable = errors.New("database may not be written")
 	// ErrRefused is data that the database will never take as it is: too long,
 	// too large a number, a character that it does not have, a broken rule.
 	ErrRefused = errors.New("refused by the database")
@@ -163,10 +167,21 @@ type ClaimRequest struct {
 	// Held is what is with the workers already, and counts against Ahead. A
 	// backfill finds it out for itself.
 	Held Held
+	// Since is from when on receipts of an app are looked for, where those that are due
+	// before were claimed just now. A backfill does not read it.
+	Since map[string]time.Time
 	// Shares are the parts of the rate that are in force, by Budget.String, where
 	// that is not all of it; 0 is that nobody asks now. Without Production an app
 	// waits as a whole, because that is asked first.
 	Shares map[string]float64
+}
+
+// Followed is the epoch of the queue that the database follows now, whether it is
+// another than before, and how many claims were released by that.
+type Followed struct {
+	Epoch    string
+	Changed  bool
+	Released int64
 }
 
 // slowest is the pace in bytes per second at which a request must get through,

@@ -23,6 +23,7 @@ type PostgresDoctorStore interface {
 	secretStore
 	ClockStore
 	Server(ctx context.Context) (ledger.Server, error)
+	Writable(ctx context.Context) error
 	SchemaVersion(ctx context.Context) (current, known int64, err error)
 	StoredSecrets(ctx context.Context) ([]ledger.SharedSecret, error)
 	UnscheduledSubscriptions(ctx context.Context, now time.Time, limit int) ([]iap.SubscriptionKey, error)

@@ -23,6 +23,7 @@ func (d *Doctor) postgresChecks() []doctorCheck {
 		{"postgres_version", d.postgresVersion, false},
 		{"postgres_encoding", d.postgresEncoding, false},
 		{"postgres_clock", d.postgresClock, false},
+		{"postgres_writes", d.postgresWrites, false},
 		{"schema", d.schemaVersion, true},
 		{"apps", d.enabledApps, false},
 		{"keys", d.storedSecrets, false},
@@ -66,6 +67,13 @@ func (d *Doctor) postgresEncoding(ctx context.Context) Finding {
 		return failBy(err)
 	}
 	return ok("%s", server.Encoding)
+}
+
+func (d *Doctor) postgresWrites(ctx context.Context) Finding {
+	if err := d.db.Writable(ctx); err != nil {
+		return failBy(err)
+	}
+	return ok("its role may write")
 }
 
 func (d *Doctor) postgresClock(ctx context.Context) Finding {

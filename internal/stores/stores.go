@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"time"
+
+	"revalidator/internal/clock"
 )
 
 // ReachTimeout is how long a store may take to answer for the first time.
@@ -31,9 +34,23 @@ func Reach(ctx context.Context, setting string, ping func(context.Context) error
 	case err == nil || errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
-		err = fmt.Errorf("no answer within %s", ReachTimeout)
+		err = ErrNoAnswer
 	}
-	return fmt.Errorf("%w; is it running where %s says?", err, setting)
+	if nothingAnswered(err) {
+		return fmt.Errorf("%w; is it running where %s says?", err, setting)
+	}
+	return err
+}
+
+// ErrNoAnswer is a server that was silent for ReachTimeout.
+var ErrNoAnswer = fmt.Errorf("no answer within %s", ReachTimeout)
+
+// nothingAnswered is an error of a server that is not there, as opposed to one that
+// says what is wrong.
+func nothingAnswered(err error) bool {
+	var op *net.OpError
+	var name *net.DNSError
+	return errors.As(err, &op) && op.Op == "dial" || errors.As(err, &name) || errors.Is(err, ErrNoAnswer)
 }
 
 // The waits between two looks for a store that is not there yet.
@@ -89,20 +106,8 @@ func (w Waiter) await(ctx context.Context, store Store, until time.Time) error {
 			said = err.Error()
 			w.Log.Warn("waiting", "for", store.Name, "until", until.UTC().Truncate(time.Second), "error", err)
 		}
-		if err := Pause(ctx, wait); err != nil {
+		if err := clock.Sleep(ctx, wait); err != nil {
 			return err
 		}
-	}
-}
-
-// Pause returns after d, or with an error when ctx ends.
-func Pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }

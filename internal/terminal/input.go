@@ -84,6 +84,9 @@ func RejectsFile(name, input string) (*LazyFile, error) {
 	if sameFile(name, input) {
 		return nil, Usage(errors.New("--rejects names the file to import, which would be lost"))
 	}
+	if err := checkNoLink(name); err != nil {
+		return nil, Usage(err)
+	}
 	if there, err := os.Stat(name); err == nil && there.IsDir() {
 		return nil, Usage(fmt.Errorf("--rejects: %s is a folder, want a file", name))
 	}
@@ -109,7 +112,7 @@ func sameFile(a, b string) bool {
 
 func (f *LazyFile) Write(b []byte) (int, error) {
 	if f.file == nil {
-		file, err := os.Create(f.Name)
+		file, err := OpenRejects(f.Name)
 		if err != nil {
 			return 0, err
 		}

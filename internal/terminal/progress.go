@@ -6,8 +6,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// showsProgress reports whether a person looks and wants to see bars.
-func (t *Terminal) showsProgress() bool { return !t.Quiet && IsTerminal(t.Err) }
+// ShowsProgress reports whether a person looks and wants to see bars.
+func (t *Terminal) ShowsProgress() bool { return !t.Quiet && IsTerminal(t.Err) }
 
 // barWidth leaves room in 80 columns for the counts of a run of a million
 // receipts.
@@ -29,7 +29,7 @@ func (t *Terminal) Bar(name, things string) *Bar {
 
 // Show draws the bar at done of all, which may have become more.
 func (b *Bar) Show(done, all int64) {
-	if !b.terminal.showsProgress() || all == 0 {
+	if !b.terminal.ShowsProgress() || all == 0 {
 		return
 	}
 	if b.bar == nil {
@@ -70,7 +70,7 @@ func (b *Bar) End() {
 // is silent where nobody looks. A negative size is one that is not known.
 func (t *Terminal) ByteBar(name string, size int64) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(size,
-		progressbar.OptionSetVisibility(t.showsProgress()),
+		progressbar.OptionSetVisibility(t.ShowsProgress()),
 		progressbar.OptionSetWriter(t.Err),
 		progressbar.OptionSetDescription(name),
 		progressbar.OptionShowBytes(true),

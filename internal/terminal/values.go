@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/xhit/go-str2duration/v2"
+	"github.com/prometheus/common/model"
 )
 
 // Percent is a part of something, from 0 to 1, that is typed and shown as 30%.
@@ -40,11 +40,11 @@ func TimeOrAgo(flag, text string, now time.Time) (time.Time, error) {
 	if t, err := timeOf(text); err == nil {
 		return t, nil
 	}
-	ago, err := str2duration.ParseDuration(text)
-	if err != nil || ago < 0 {
+	ago, err := model.ParseDuration(text)
+	if err != nil {
 		return time.Time{}, fmt.Errorf("%s %q: want a time such as 2026-01-31T12:00:00Z, a date, or how long ago, such as 7d or 12h", flag, text)
 	}
-	return now.Add(-ago), nil
+	return now.Add(-time.Duration(ago)), nil
 }
 
 // TimeRange reads FROM..UNTIL. A side that is missing is the zero time.

@@ -31,6 +31,8 @@ type Config struct {
 	MaxConnections int
 	// Settings are more settings of Postgres, as name=value.
 	Settings []string
+	// RedisSettings are more lines of Redis's configuration, such as "user … on …".
+	RedisSettings []string
 	// Folders are searched for the server's programs in place of PATH and the
 	// folders where Debian, Homebrew and postgresql.org put them. With Folders
 	// set nothing is downloaded.

@@ -31,9 +31,8 @@ type Postgres struct {
 
 // StartPostgres starts a Postgres on a free loopback port and returns once it
 // accepts connections. It takes about a second. As root the server runs as the
-// user postgres or nobody. A program that is found nowhere is downloaded when
-// the program does not run as root; the error wraps ErrNotInstalled when that
-// cannot be done either.
+// user postgres or nobody. A Postgres that is not installed is downloaded; the
+// error wraps ErrNotInstalled where that fails as well.
 //
 // The server lives until Stop or the end of this program; ctx only bounds the
 // start.
@@ -75,6 +74,23 @@ func (p *Postgres) Resume(ctx context.Context) error {
 	return nil
 }
 
+// Demote ends the server and starts it again as a standby, which can be read and not
+// written, as after a failover; pg_promote() makes it a primary again.
+func (p *Postgres) Demote(ctx context.Context) error {
+	// A fast shutdown: a crash would lose what was committed without fsync.
+	if err := p.server.stop(syscall.SIGINT); err != nil {
+		return fmt.Errorf("demote postgres: %w", err)
+	}
+	signal := filepath.Join(p.cluster.data(), "standby.signal")
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		return fmt.Errorf("demote postgres: %w", err)
+	}
+	if err := p.cluster.who.own(signal); err != nil {
+		return fmt.Errorf("demote postgres: %w", err)
+	}
+	return p.Resume(ctx)
+}
+
 // Own gives a folder to the account that the server runs as.
 func (p *Postgres) Own(folder string) error { return p.cluster.who.own(folder) }
 
@@ -90,17 +106,19 @@ func findPostgres(ctx context.Context, cfg Config) (string, error) {
 	if cfg.Folders != nil {
 		return folderWith(cfg.Folders, "initdb", "postgres")
 	}
-	folder, err := folderWith(postgresFolders(), "initdb", "postgres")
+	folder, err := installedPostgres()
 	if err == nil {
 		return folder, nil
 	}
 	folder, err = downloadPostgres(ctx, cfg.logger())
 	if err != nil {
-		return "", fmt.Errorf("no initdb and postgres in PATH or the usual folders (%w), and none can be downloaded (%v):"+
-			" run `apt-get install postgresql` or `brew install postgresql@16`,"+
-			" or set REVALIDATOR_TEST_POSTGRES_URL to the URL of a running server", ErrNotInstalled, err)
+		return "", fmt.Errorf("Postgres is %w and could not be downloaded (%v); to install, run: %s", ErrNotInstalled, err, advice([]Tool{ToolPostgres}))
 	}
 	return folder, nil
+}
+
+func installedPostgres() (string, error) {
+	return folderWith(postgresFolders(), "initdb", "postgres")
 }
 
 // cluster is a data folder and the way to run it.
@@ -224,10 +242,13 @@ func (c cluster) ready(context.Context) error {
 		return err
 	}
 	lines := strings.Split(string(text), "\n")
-	if len(lines) <= statusLine || strings.TrimSpace(lines[statusLine]) != "ready" {
-		return errors.New("postgres is starting")
+	if len(lines) > statusLine {
+		switch strings.TrimSpace(lines[statusLine]) {
+		case "ready", "standby":
+			return nil
+		}
 	}
-	return nil
+	return errors.New("postgres is starting")
 }
 
 // command gives the programs a folder that their user can read and no more of

@@ -40,15 +40,14 @@ type Redis struct {
 func StartRedis(ctx context.Context, cfg Config) (*Redis, error) {
 	program, err := findRedis(cfg)
 	if err != nil {
-		cfg.logger().Warn("no redis-server and no valkey-server: a stand-in runs inside this program",
-			slog.String("to_install", "apt-get install redis-server"))
+		cfg.logger().Warn("Redis is not installed: a simulated one runs in this program", slog.String("to_install", advice([]Tool{ToolRedis})))
 		return startSimulated()
 	}
 	who, err := serverAccount()
 	if err != nil {
 		return nil, fmt.Errorf("start redis: %w", err)
 	}
-	store := store{program: program, who: who, password: rand.Text()}
+	store := store{program: program, who: who, password: rand.Text(), settings: cfg.RedisSettings}
 	server, port, err := onFreePort(ctx, store.serve)
 	if err != nil {
 		return nil, fmt.Errorf("start redis from %s: %w", program, err)
@@ -98,6 +97,7 @@ type store struct {
 	program  string
 	who      *account
 	password string
+	settings []string
 }
 
 func (s store) url(port int) string {
@@ -113,7 +113,7 @@ func (s store) url(port int) string {
 // configuration is read by the server from its standard input, because a
 // password among its arguments would show in the list of processes.
 func (s store) configuration(port int) string {
-	return strings.Join([]string{
+	return strings.Join(append([]string{
 		"bind 127.0.0.1",
 		"port " + strconv.Itoa(port),
 		"requirepass " + s.password,
@@ -124,8 +124,7 @@ func (s store) configuration(port int) string {
 		"maxmemory-policy noeviction",
 		// As in docker-compose.yml, so that memory figures compare.
 		"hash-max-listpack-value 512",
-		"",
-	}, "\n")
+	}, append(s.settings, "")...), "\n")
 }
 
 func (s store) serve(ctx context.Context, port int) (*process, error) {

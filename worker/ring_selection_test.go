@@ -88,7 +88,7 @@ func TestWaitForTheLimiterEndsWithTheSecret(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	p.store.secrets = rows("accepted", "new")
-	first, waiting := p.secrets.trial(app), p.secrets.trial(app)
+	first, waiting := p.secrets.selection(app), p.secrets.selection(app)
 	s, err := waiting.next(t.Context())
 	if err != nil || s.id != 1 {
 		t.Fatalf("first secret: %v, %v", s, err)
@@ -105,13 +105,13 @@ func TestWaitForTheLimiterEndsWithTheSecret(t *testing.T) {
 	}
 }
 
-// doubted is a ring of which the first secret was refused, and a trial that is
+// afterRefusal is a ring of which the first secret was refused, and a selection that is
 // probing the second.
-func doubted(t *testing.T) (parts, *trial) {
+func afterRefusal(t *testing.T) (parts, *selection) {
 	t.Helper()
 	p := newParts(t, nil)
 	p.store.secrets = rows("accepted", "new")
-	probe := p.secrets.trial(app)
+	probe := p.secrets.selection(app)
 	for _, id := range []int64{1, 2} {
 		if s, err := probe.next(t.Context()); err != nil || s.id != id {
 			t.Fatalf("got %v and %v, want secret %d", s, err, id)
@@ -130,17 +130,17 @@ func doubted(t *testing.T) (parts, *trial) {
 // end without a verdict, by whatever way.
 func TestProbeThatIsBrokenOffLetsTheNextTry(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(*trial){
-		"broken off": (*trial).end,
-		"no word":    func(t *trial) { t.learn(context.Background(), 2, "") },
+	for name, end := range map[string]func(*selection){
+		"broken off": (*selection).end,
+		"no word":    func(t *selection) { t.learn(context.Background(), 2, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, probe := doubted(t)
-			next, late := p.secrets.trial(app), p.secrets.trial(app)
+			p, probe := afterRefusal(t)
+			next, late := p.secrets.selection(app), p.secrets.selection(app)
 			end(probe)
-			for _, trial := range []*trial{next, late} {
-				if s, err := trial.next(t.Context()); err != nil || s.id != 2 {
+			for _, selection := range []*selection{next, late} {
+				if s, err := selection.next(t.Context()); err != nil || s.id != 2 {
 					t.Fatalf("got %v and %v, want secret 2", s, err)
 				}
 			}
@@ -157,10 +157,10 @@ func TestProbeThatIsBrokenOffLetsTheNextTry(t *testing.T) {
 // TestNotRefusedIsEnough lets all go on with a secret that Apple did not look at.
 func TestNotRefusedIsEnough(t *testing.T) {
 	t.Parallel()
-	p, probe := doubted(t)
+	p, probe := afterRefusal(t)
 	probe.learn(t.Context(), 2, ledger.SecretNew)
 	for range 2 {
-		if err := p.secrets.trial(app).admit(2); err != nil {
+		if err := p.secrets.selection(app).admit(2); err != nil {
 			t.Errorf("side by side: %v", err)
 		}
 	}
@@ -175,18 +175,18 @@ func TestLateAnswerRevivesNoDeadSecret(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, nil)
 	p.store.secrets = rows("accepted", "new")
-	late, first := p.secrets.trial(app), p.secrets.trial(app)
-	for _, trial := range []*trial{late, first} {
-		if _, err := trial.next(t.Context()); err != nil {
+	late, first := p.secrets.selection(app), p.secrets.selection(app)
+	for _, selection := range []*selection{late, first} {
+		if _, err := selection.next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := trial.admit(1); err != nil {
+		if err := selection.admit(1); err != nil {
 			t.Fatal(err)
 		}
 	}
 	first.learn(t.Context(), 1, ledger.SecretRefused)
 	late.learn(t.Context(), 1, ledger.SecretAccepted)
-	if s, err := p.secrets.trial(app).next(t.Context()); err != nil || s.id != 2 {
+	if s, err := p.secrets.selection(app).next(t.Context()); err != nil || s.id != 2 {
 		t.Errorf("got %v and %v, want the other secret", s, err)
 	}
 	if diff := cmp.Diff([]mark{{1, false}}, p.store.marks); diff != "" {
@@ -199,7 +199,7 @@ func TestLateAnswerRevivesNoDeadSecret(t *testing.T) {
 func TestLongProbeHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p, probe := doubted(t)
+		p, probe := afterRefusal(t)
 		defer probe.end()
 		o := p.mustCheck(t)
 		if o.Asked || o.Calls != 0 || o.NextCheck.Rule != iap.RuleWait {
@@ -240,7 +240,7 @@ func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
 	p := newParts(t, func(c *Config) { c.Store = store })
 	var group sync.WaitGroup
 	defer group.Wait()
-	reader := p.secrets.trial(app)
+	reader := p.secrets.selection(app)
 	group.Go(func() {
 		if s, err := reader.next(t.Context()); err != nil || s.id != 1 {
 			t.Errorf("got %v and %v, want secret 1", s, err)
@@ -249,14 +249,14 @@ func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
 	<-store.asked
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.secrets.trial(app).next(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := p.secrets.selection(app).next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("while it is read: %v, want %v", err, context.Canceled)
 	}
 	store.answer <- struct{}{}
 	group.Wait()
 	group.Go(func() { reader.learn(t.Context(), 1, ledger.SecretAccepted) })
 	<-store.asked
-	if s, err := p.secrets.trial(app).next(ctx); err != nil || s.id != 1 {
+	if s, err := p.secrets.selection(app).next(ctx); err != nil || s.id != 1 {
 		t.Errorf("while it is marked: %v and %v, want secret 1", s, err)
 	}
 	store.answer <- struct{}{}
