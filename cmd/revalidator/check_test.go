@@ -13,9 +13,7 @@ import (
 
 	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/internal/receipt"
 	"revalidator/internal/terminal"
 )
 
