@@ -8,7 +8,6 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -216,36 +215,24 @@ func (db *DB) LastRuns(ctx context.Context, limit int) ([]ledger.RunTotals, erro
 	return runs, nil
 }
 
-// FailureCount is how often a class of failure was met in a run.
-type FailureCount struct {
-	Class   string `db:"class" json:"class"`
-	Answers int64  `db:"answers" json:"answers"`
-}
-
 // RunFailures counts the failures of a run by class, the commonest first.
-func (db *DB) RunFailures(ctx context.Context, id int64) ([]FailureCount, error) {
+func (db *DB) RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error) {
 	const query = `
 		SELECT class, sum(answers)::bigint AS answers FROM run_failures
 		WHERE run_id = $1 GROUP BY class ORDER BY answers DESC, class`
-	var counts []FailureCount
+	var counts []ledger.FailureCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count failures of run %d: %w", id, err)
 	}
 	return counts, nil
 }
 
-// EventCount is how many events of a type there were.
-type EventCount struct {
-	Type  iap.EventType `db:"type" json:"type"`
-	Count int64         `db:"count" json:"count"`
-}
-
 // RunEvents counts the events of a run by type, the commonest first.
-func (db *DB) RunEvents(ctx context.Context, id int64) ([]EventCount, error) {
+func (db *DB) RunEvents(ctx context.Context, id int64) ([]ledger.EventCount, error) {
 	const query = `
 		SELECT type, count(*) AS count FROM subscription_events
 		WHERE run_id = $1 GROUP BY type ORDER BY count DESC, type`
-	var counts []EventCount
+	var counts []ledger.EventCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count events of run %d: %w", id, err)
 	}

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/internal/receipt"
+	"revalidator/internal/terminal"
 )
 
 // stories are customers in as many states as a subscription has.
@@ -139,27 +139,27 @@ func TestCheckRefused(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"no file", exitFailure, []string{"no-such-file"}},
-		{"a folder", exitFailure, []string{"."}},
-		{"nothing", exitFailure, []string{file("receipt", " \n")}},
-		{"zeros", exitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
-		{"zeros in base64", exitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
-		{"a signed transaction", exitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
-		{"other JSON", exitFailure, []string{file("receipt", `{"hello":"world"}`)}},
-		{"cut off", exitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
-		{"a receipt as a reply", exitFailure, []string{good, "--reply"}},
-		{"a reply without a status", exitFailure, []string{file("reply", `{"receipt":{}}`), "--reply"}},
-		{"no secret", exitFailures, []string{good}},
-		{"wrong secret", exitFailures, []string{good, "--secret-file", wrong}},
-		{"another app", exitFailures, []string{good, "--app", fitnessApp, "--secret-file", secret}},
-		{"a reply that is not announced", exitOK, []string{file("reply", wrongAppReply)}},
-		{"a reply of another app", exitFailures, []string{file("reply", wrongAppReply), "--reply", "--app", readerApp}},
-		{"a refusal that was saved", exitFailures, []string{file("reply", `{"status":21104,"is_retryable":false}`), "--reply"}},
-		{"both from standard input", exitUsage, []string{"-", "--secret-file", "-"}},
-		{"no such environment", exitUsage, []string{good, "--environment", "prod"}},
-		{"nothing to check", exitUsage, nil},
-		{"a stored one and a file", exitUsage, []string{"--receipt", "1", good}},
-		{"a stored reply", exitUsage, []string{"--receipt", "1", "--reply"}},
+		{"no file", terminal.ExitFailure, []string{"no-such-file"}},
+		{"a folder", terminal.ExitFailure, []string{"."}},
+		{"nothing", terminal.ExitFailure, []string{file("receipt", " \n")}},
+		{"zeros", terminal.ExitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
+		{"zeros in base64", terminal.ExitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
+		{"a signed transaction", terminal.ExitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
+		{"other JSON", terminal.ExitFailure, []string{file("receipt", `{"hello":"world"}`)}},
+		{"cut off", terminal.ExitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
+		{"a receipt as a reply", terminal.ExitFailure, []string{good, "--reply"}},
+		{"a reply without a status", terminal.ExitFailure, []string{file("reply", `{"receipt":{}}`), "--reply"}},
+		{"no secret", terminal.ExitFailures, []string{good}},
+		{"wrong secret", terminal.ExitFailures, []string{good, "--secret-file", wrong}},
+		{"another app", terminal.ExitFailures, []string{good, "--app", fitnessApp, "--secret-file", secret}},
+		{"a reply that is not announced", terminal.ExitOK, []string{file("reply", wrongAppReply)}},
+		{"a reply of another app", terminal.ExitFailures, []string{file("reply", wrongAppReply), "--reply", "--app", readerApp}},
+		{"a refusal that was saved", terminal.ExitFailures, []string{file("reply", `{"status":21104,"is_retryable":false}`), "--reply"}},
+		{"both from standard input", terminal.ExitUsage, []string{"-", "--secret-file", "-"}},
+		{"no such environment", terminal.ExitUsage, []string{good, "--environment", "prod"}},
+		{"nothing to check", terminal.ExitUsage, nil},
+		{"a stored one and a file", terminal.ExitUsage, []string{"--receipt", "1", good}},
+		{"a stored reply", terminal.ExitUsage, []string{"--receipt", "1", "--reply"}},
 	}
 	for _, test := range tests {
 		s.transcript.WriteString("# " + test.name + "\n")
@@ -221,22 +221,11 @@ func TestCheckTells(t *testing.T) {
 	}
 }
 
-// TestCheckWarnsOfAStoredEnvironment that is not the one of receipt_type.
-func TestCheckWarnsOfAStoredEnvironment(t *testing.T) {
-	t.Parallel()
-	for environment, want := range map[iap.Environment]int{iap.Sandbox: 1, iap.Production: 0, "": 0} {
-		s := subject{receipt: receipt.Info{Kind: iap.KindAppReceipt, ReceiptType: "ProductionVPP", Environment: environment}}
-		if got := newReceiptReport(s, 1<<20).Warnings; len(got) != want {
-			t.Errorf("%q: got %q, want %d warnings", environment, got, want)
-		}
-	}
-}
-
 func readText(t *testing.T, file string) string {
 	t.Helper()
 	var out bytes.Buffer
-	p := &program{stdout: &out}
-	input, _, err := p.openInput(t.Context(), file)
+	p := &program{}
+	input, _, err := p.OpenInput(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,8 +247,8 @@ func TestCheckTrouble(t *testing.T) {
 		rule applesim.Rule
 		code int
 	}{
-		{"server error", applesim.Rule{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}, exitFailure},
-		{"unavailable", applesim.Rule{Fault: applesim.FaultCode, Rate: 1, Status: 21005}, exitFailures},
+		{"server error", applesim.Rule{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}, terminal.ExitFailure},
+		{"unavailable", applesim.Rule{Fault: applesim.FaultCode, Rate: 1, Status: 21005}, terminal.ExitFailures},
 	}
 	for _, test := range tests {
 		if err := sim.SetFaults([]applesim.Rule{test.rule}); err != nil {
@@ -281,7 +270,7 @@ func TestCheckTooLarge(t *testing.T) {
 	s.set("REVALIDATOR_MAX_REQUEST_BYTES", "2000")
 	s.set("REVALIDATOR_LARGE_RECEIPT_BYTES", "1000")
 	o := s.run(t, "check", receiptFile(t, sim, 0), "--secret-file", writeFile(t, "secret", someSecret))
-	if o.code != exitFailures || !strings.Contains(o.stdout, "too large for verifyReceipt") ||
+	if o.code != terminal.ExitFailures || !strings.Contains(o.stdout, "too large for verifyReceipt") ||
 		!strings.Contains(o.stderr, "REVALIDATOR_MAX_REQUEST_BYTES") {
 		t.Errorf("got exit code %d and\n%s%s", o.code, o.stdout, o.stderr)
 	}
@@ -302,7 +291,7 @@ func TestCheckStored(t *testing.T) {
 	}
 	before := s.contents(t)
 	s.transcript.Reset()
-	var report checkReport
+	var report check.Report
 	o := s.must(t, "check", "--receipt", "1", "--json")
 	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil {
 		t.Fatal(err)
@@ -313,7 +302,7 @@ func TestCheckStored(t *testing.T) {
 	if got := s.contents(t); got != before {
 		t.Errorf("the database has changed:\n%s\nbefore:\n%s", got, before)
 	}
-	if o := s.run(t, "check", "--receipt", "99"); o.code != exitFailure || !strings.Contains(o.stderr, "no receipt 99") {
+	if o := s.run(t, "check", "--receipt", "99"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "no receipt 99") {
 		t.Errorf("receipt 99: got exit code %d and %q", o.code, o.stderr)
 	}
 	checkSilence(t, s, sim.Secrets(readerApp)[0], sim.Secrets(fitnessApp)[0])
@@ -330,8 +319,8 @@ func TestCheckKeepsTheRate(t *testing.T) {
 	s.must(t, "import", receiptsFile(t, sim))
 	s.must(t, "run", "--worker")
 	o := s.run(t, "check", "--receipt", "1")
-	if o.code != exitFailure || !strings.Contains(o.stderr, "use the whole rate of "+readerApp) {
-		t.Errorf("got exit code %d and %q, want %d and that the rate is used up", o.code, o.stderr, exitFailure)
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "use the whole rate of "+readerApp) {
+		t.Errorf("got exit code %d and %q, want %d and that the rate is used up", o.code, o.stderr, terminal.ExitFailure)
 	}
 	calls := 0
 	for range sim.Log(0) {
@@ -352,8 +341,8 @@ func TestCheckPrompt(t *testing.T) {
 		name, typed, want string
 		code              int
 	}{
-		{"secret", sim.Secrets(readerApp)[0], "0 accepted", exitOK},
-		{"nothing", "", "App            " + readerApp, exitFailures},
+		{"secret", sim.Secrets(readerApp)[0], "0 accepted", terminal.ExitOK},
+		{"nothing", "", "App            " + readerApp, terminal.ExitFailures},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -386,11 +375,11 @@ func TestCheckWithOneReadableSecret(t *testing.T) {
 	s.addSecret(t, someSecret, "--primary")
 	s.tamper(t, `UPDATE shared_secrets SET ciphertext = 'nonsense' WHERE bundle_id IS NULL`)
 	file := receiptFile(t, sim, 0)
-	if o := s.run(t, "check", file); o.code != exitOK || !strings.Contains(o.stdout, "0 accepted") {
+	if o := s.run(t, "check", file); o.code != terminal.ExitOK || !strings.Contains(o.stdout, "0 accepted") {
 		t.Errorf("got exit code %d and\n%s%s", o.code, o.stdout, o.stderr)
 	}
 	s.tamper(t, `UPDATE shared_secrets SET ciphertext = 'nonsense'`)
-	if o := s.run(t, "check", file); o.code != exitFailure || !strings.Contains(o.stderr, "open shared secret") {
+	if o := s.run(t, "check", file); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "open shared secret") {
 		t.Errorf("none opens: got exit code %d and %q", o.code, o.stderr)
 	}
 }
@@ -416,8 +405,8 @@ func TestCheckUnreadable(t *testing.T) {
 			t.Parallel()
 			s := &session{}
 			o := s.run(t, "check", writeFile(t, "receipt", test.content))
-			if o.code != exitFailure || o.stdout != "" || !strings.Contains(o.stderr, test.want) || len(o.stderr) > 300 {
-				t.Errorf("got exit code %d, %q and %.300q, want %d and %q", o.code, o.stdout, o.stderr, exitFailure, test.want)
+			if o.code != terminal.ExitFailure || o.stdout != "" || !strings.Contains(o.stderr, test.want) || len(o.stderr) > 300 {
+				t.Errorf("got exit code %d, %q and %.300q, want %d and %q", o.code, o.stdout, o.stderr, terminal.ExitFailure, test.want)
 			}
 		})
 	}

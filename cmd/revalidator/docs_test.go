@@ -6,24 +6,23 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/dev/doctest"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func TestDocsMetrics(t *testing.T) {
 	t.Parallel()
-	nothing := redis.NewClient(&redis.Options{}) // never asked
-	t.Cleanup(func() { _ = nothing.Close() })
 	var shown doctest.Metrics
-	shown.MustRegister(newOperations(&parts{redis: nothing}))
+	shown.MustRegister(report.NewOperations(report.OperationsConfig{}))
 	doctest.Part(t, "metrics.md", "installation", shown.Markdown(t))
 }
 
 func TestDocsCommands(t *testing.T) {
 	t.Parallel()
-	root := (&program{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}).root()
+	root := (&program{Terminal: terminal.Terminal{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}}).root()
 	var text strings.Builder
 	writeHelp(t, &text, root)
 	doctest.Part(t, "commands.md", "commands", text.String())

@@ -13,8 +13,8 @@ const importLogEvery = 10 * time.Second
 // importProgress shows how far an import is: on a terminal as a bar, elsewhere as
 // a line of the log now and then. end removes the bar.
 func (p *program) importProgress(log *slog.Logger, size int64, now func() time.Time) (show func(intake.Counts), end func()) {
-	if p.showsProgress() || p.quiet {
-		bar := p.byteBar(size)
+	if p.ShowsProgress() || p.Quiet {
+		bar := p.ByteBar("import", size)
 		return func(c intake.Counts) { _ = bar.Set64(c.Bytes) }, func() { _ = bar.Clear() }
 	}
 	last := now()

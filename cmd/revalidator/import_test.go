@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"revalidator/internal/intake"
+	"revalidator/internal/terminal"
 )
 
 // TestImport is the import of a few receipts in every form.
@@ -85,8 +86,8 @@ func TestImportRejects(t *testing.T) {
 	s.transcript.Reset()
 
 	// Once to the folder of the input, once to where a person wants it.
-	if o := s.run(t, "import", input); o.code != exitFailures {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
+	if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailures)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere.ndjson")
 	s.run(t, "import", input, "--rejects", elsewhere)
@@ -115,7 +116,7 @@ func TestImportOfRejects(t *testing.T) {
 		t.Fatal(err)
 	}
 	input := writeFile(t, "receipts.csv", asCSV(t, strings.TrimSpace(lines.String())))
-	if o := s.run(t, "import", input); o.code != exitFailures {
+	if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
 		t.Fatalf("exit code %d and %q, want the line rejected", o.code, o.stderr)
 	}
 	s.must(t, "apps", "add", readerApp)
@@ -137,7 +138,7 @@ func TestImportWhatIsNoLines(t *testing.T) {
 	} {
 		input := writeFile(t, "receipts.ndjson", text)
 		o := s.run(t, "import", input)
-		if o.code != exitFailure || o.stdout != "" || !strings.Contains(o.stderr, want) {
+		if o.code != terminal.ExitFailure || o.stdout != "" || !strings.Contains(o.stderr, want) {
 			t.Errorf("got exit code %d, %q and %q, want %q", o.code, o.stdout, o.stderr, want)
 		}
 		if _, err := os.Stat(input + ".rejects.ndjson"); err == nil {
@@ -150,7 +151,7 @@ func TestImportWhatIsNoLines(t *testing.T) {
 func TestImportProgressWithoutATerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	p := &program{stderr: &out}
+	p := &program{Terminal: terminal.Terminal{Err: &out}}
 	now := appStart
 	show, end := p.importProgress(slog.New(slog.NewTextHandler(&out, nil)), 200, func() time.Time { return now })
 	for i := range int64(5) {
@@ -165,7 +166,7 @@ func TestImportProgressWithoutATerminal(t *testing.T) {
 	}
 
 	out.Reset()
-	p.quiet = true
+	p.Quiet = true
 	show, _ = p.importProgress(slog.New(slog.NewTextHandler(&out, nil)), 200, func() time.Time { return now })
 	now = now.Add(time.Hour)
 	if show(intake.Counts{Bytes: 1}); out.Len() > 0 {
@@ -212,8 +213,8 @@ func TestImportInterrupted(t *testing.T) {
 	p := s.start(t, pipe, "import", "-")
 	t.Cleanup(func() { close(pipe.release) })
 	<-pipe.idle
-	if code := p.stop(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := p.stop(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	want := "revalidator: import interrupted: every line up to 0 is done, run it again for the rest\n"
 	if got := p.stderr.text(); got != want {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"revalidator/internal/dev/devstack"
+	"revalidator/internal/terminal"
 )
 
 // TestImportRejectsOnAFullDisk cannot write down what it refuses, and must not
@@ -22,7 +23,7 @@ func TestImportRejectsOnAFullDisk(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	o := s.runWith(t, "{}\n", "import", "-", "--rejects", full)
-	if o.code != exitFailure || !strings.Contains(o.stderr, full) || !strings.Contains(o.stderr, "no space left") ||
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, full) || !strings.Contains(o.stderr, "no space left") ||
 		!strings.Contains(o.stderr, "run it again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that names the file and what to do", o.code, o.stderr)
 	}
@@ -62,14 +63,14 @@ func TestImportOutlivesPostgres(t *testing.T) {
 	})
 	p := s.start(t, io.MultiReader(strings.NewReader(lines.String()), die), "import", "-")
 	<-p.ended
-	if got := p.stderr.text(); p.code != exitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
+	if got := p.stderr.text(); p.code != terminal.ExitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that says what is done", p.code, got)
 	}
 
 	s.set("DATABASE_URL", lasting)
 	s.must(t, "apps", "add", readerApp)
 	s.must(t, "apps", "add", fitnessApp)
-	if o := s.runWith(t, lines.String(), "import", "-"); o.code != exitOK || s.rows(t)["receipts"] != 3 {
+	if o := s.runWith(t, lines.String(), "import", "-"); o.code != terminal.ExitOK || s.rows(t)["receipts"] != 3 {
 		t.Errorf("again: exit code %d, %d receipts, standard error %q", o.code, s.rows(t)["receipts"], o.stderr)
 	}
 }
@@ -85,7 +86,7 @@ func TestImportRejectsByAnotherName(t *testing.T) {
 		if err := link(input, other); err != nil {
 			t.Fatal(err)
 		}
-		if o := s.run(t, "import", input, "--rejects", other); o.code != exitUsage || !strings.Contains(o.stderr, "would be lost") {
+		if o := s.run(t, "import", input, "--rejects", other); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "would be lost") {
 			t.Errorf("%s: exit code %d and %q, want it refused", name, o.code, o.stderr)
 		}
 		if got := readText(t, input); got != strings.TrimSpace(lines) {
@@ -105,10 +106,10 @@ func TestImportRejectsFollowNoLink(t *testing.T) {
 		if err := os.Symlink(to, rejects); err != nil {
 			t.Fatal(err)
 		}
-		if o := s.run(t, "import", input); o.code != exitUsage || !strings.Contains(o.stderr, "symbolic link") {
+		if o := s.run(t, "import", input); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "symbolic link") {
 			t.Errorf("a link to %s: exit code %d and %q, want it refused", name, o.code, o.stderr)
 		}
-		if _, err := openRejects(rejects); err == nil {
+		if _, err := terminal.OpenRejects(rejects); err == nil {
 			t.Errorf("a link to %s that came later was opened", name)
 		}
 		if err := os.Remove(rejects); err != nil {
@@ -123,7 +124,7 @@ func TestImportRejectsFollowNoLink(t *testing.T) {
 	}
 
 	for _, name := range []string{"new", "open to others"} {
-		if o := s.run(t, "import", input); o.code != exitFailures {
+		if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
 			t.Errorf("%s: exit code %d and %q", name, o.code, o.stderr)
 		}
 		info, err := os.Stat(rejects)
@@ -149,7 +150,7 @@ func TestImportRejectsToADevice(t *testing.T) {
 	if err := os.Symlink(os.DevNull, link); err != nil {
 		t.Fatal(err)
 	}
-	file, err := openRejects(link)
+	file, err := terminal.OpenRejects(link)
 	if err != nil {
 		t.Fatal(err)
 	}

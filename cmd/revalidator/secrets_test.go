@@ -8,6 +8,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 const otherSecret = "fedcba9876543210fedcba9876543210"
@@ -57,7 +58,7 @@ func (s *session) openReader(t *testing.T) *applesim.Server {
 		t.Fatal(err)
 	}
 	s.pointTo(t, sim)
-	if o := s.addSecret(t, sim.Secrets(readerApp)[0], "--app", readerApp); o.code != exitOK {
+	if o := s.addSecret(t, sim.Secrets(readerApp)[0], "--app", readerApp); o.code != terminal.ExitOK {
 		t.Fatal(o.stderr)
 	}
 	s.must(t, "import", "--quiet", receiptsFile(t, sim))
@@ -127,8 +128,8 @@ func TestSecretIDsThatAreNone(t *testing.T) {
 	s := &session{}
 	for _, id := range []string{someSecret, "0", "-1", "x"} {
 		for _, command := range []string{"retire", "remove"} {
-			if o := s.run(t, "secrets", command, "--", id); o.code != exitUsage {
-				t.Errorf("%s %s: exit code %d, want %d", command, id, o.code, exitUsage)
+			if o := s.run(t, "secrets", command, "--", id); o.code != terminal.ExitUsage {
+				t.Errorf("%s %s: exit code %d, want %d", command, id, o.code, terminal.ExitUsage)
 			}
 		}
 	}
@@ -174,8 +175,8 @@ func TestVerifyInAnOutage(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.stdout), &verdicts); err != nil {
 		t.Fatal(err)
 	}
-	if o.code != exitFailures || len(verdicts) != 1 || verdicts[0].Resumed || verdicts[0].Error == "" || verdicts[0].Secrets[0].Result != "not_asked" {
-		t.Errorf("exit code %d and %+v, want %d and nothing learnt", o.code, verdicts, exitFailures)
+	if o.code != terminal.ExitFailures || len(verdicts) != 1 || verdicts[0].Resumed || verdicts[0].Error == "" || verdicts[0].Secrets[0].Result != "not_asked" {
+		t.Errorf("exit code %d and %+v, want %d and nothing learnt", o.code, verdicts, terminal.ExitFailures)
 	}
 	if o := s.must(t, "apps", "list"); !strings.Contains(o.stdout, "paused") {
 		t.Errorf("the app is at work:\n%s", o.stdout)

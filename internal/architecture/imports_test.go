@@ -26,8 +26,8 @@ var allowed = map[string][]string{
 	// The programs put everything together.
 	"cmd/revalidator": {
 		"scheduler", "worker", "repository", "jobs", "internal/iap", "internal/ledger",
-		"internal/appstore", "internal/clock", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
-		"internal/pulse", "internal/ratelimit", "internal/receipt", "internal/secret", "internal/web",
+		"internal/appstore", "internal/check", "internal/clock", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
+		"internal/phrase", "internal/pulse", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "internal/stores", "internal/terminal", "internal/web",
 	},
 	"cmd/applesim": {"internal/dev/applesim"},
 	"cmd/devstack": {"internal/dev/devstack", "internal/dev/devstack/pgtest"},
@@ -56,12 +56,24 @@ var allowed = map[string][]string{
 	"internal/intake":          {"internal/iap", "internal/ledger", "internal/receipt"},
 	"internal/keyring":         {"internal/secret"},
 	"internal/ledger":          {"internal/iap"},
+	"internal/phrase":          {},
 	"internal/pulse":           {},
 	"internal/ratelimit":       {"internal/clock"},
 	"internal/receipt":         {"internal/appstore/pki", "internal/iap"},
+	"internal/stores":          {"internal/clock", "internal/config"},
+	"internal/terminal":        {"internal/phrase"},
 	"internal/web":             {"internal/secret"},
 	"internal/secret":          {},
 	"internal/iap":             {},
+
+	// One receipt by itself, which nothing is stored of.
+	"internal/check": {
+		"internal/appstore", "internal/iap", "internal/ledger", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "worker",
+	},
+	// Read models for people. What is stored reaches them through interfaces.
+	"internal/report": {
+		"jobs", "internal/appstore", "internal/forecast", "internal/iap", "internal/keyring", "internal/ledger", "internal/phrase", "internal/ratelimit",
+	},
 
 	// Development and tests. The simulator shares nothing with its client, so
 	// that a wrong field name cannot cancel itself out.
