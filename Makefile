@@ -1,14 +1,13 @@
 # What a developer does by name. `make` alone lists it.
-# All of it needs Go; `make test` also needs a C compiler for the race detector, and
-# starts a Postgres and a Redis of its own from what is installed (Debian:
-# postgresql, redis-server). It says so where there is none.
+# All of it needs Go. `make demo` and `make test` get what else is missing, and say so:
+# on Debian as root they install it; elsewhere they do without, or say what to install.
 
 GO ?= go
 FUZZTIME ?= 1m
 PROGRAMS := revalidator applesim devstack
 
 .DEFAULT_GOAL := help
-.PHONY: help build $(PROGRAMS) test binary model lint fuzz demo simulate bench faults soak clean
+.PHONY: help build $(PROGRAMS) test binary model docs lint fuzz interop demo simulate bench faults soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,8 +17,8 @@ build: $(PROGRAMS) ## build the programs into bin/
 $(PROGRAMS):
 	$(GO) build -trimpath -o bin/$@ ./cmd/$@
 
-test: ## run every test beside a throw-away Postgres and Redis
-	$(GO) run ./cmd/devstack -- $(GO) test -race -shuffle=on -timeout 20m ./...
+test: ## run every test next to a throw-away Postgres and Redis
+	$(GO) run ./cmd/devstack --install -- $(GO) test -race -shuffle=on -timeout 20m ./...
 
 binary: revalidator ## run the tests of the command line with the built program
 	REVALIDATOR_TEST_BINARY=$(CURDIR)/bin/revalidator $(GO) run ./cmd/devstack -- $(GO) test -count=1 ./cmd/revalidator
@@ -32,15 +31,24 @@ lint: ## check format, go vet and staticcheck; silent where all is well
 	@$(GO) vet ./...
 	@$(GO) tool staticcheck ./...
 
+# The tests named TestDocs fail where a document is stale.
+docs: ## write the parts of docs/ again that come from the program
+	REVALIDATOR_TEST_UPDATE_DOCS=1 $(GO) run ./cmd/devstack -- $(GO) test -count=1 -p 1 -run '^TestDocs' ./...
+
 # Go fuzzes one target at a time. A found input stays in testdata/fuzz.
 fuzz: ## fuzz each target for FUZZTIME (1m)
 	@set -e; for package in $$($(GO) list ./...); do \
 		targets=$$($(GO) test -list '^Fuzz' $$package); \
 		for target in $$(echo "$$targets" | grep '^Fuzz'); do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
 		done; \
 	done
+
+# Needs node and npm. The versions are those of the lock file.
+interop: ## compare verdicts about signed payloads with those of Apple's own library
+	cd internal/dev/interop && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	REVALIDATOR_INTEROP=1 $(GO) test -count=1 -v ./internal/dev/interop
 
 # FAULTS=-short is a minute of it; see go run ./cmd/faults -h.
 faults: ## attack whole installations, and exit 1 where anything is lost or wrong
@@ -56,8 +64,8 @@ demo: ## show a nightly run against a simulated App Store (ONCE=1: end after it)
 simulate: ## compare policies of when to look at a receipt (CHECK=1: fail where a target is missed)
 	$(GO) run ./cmd/simulate $(if $(CHECK),-check) $(SIMULATE)
 
-# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,runs,rate
-# chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
+# With CHECK=1 it fails where a target is missed. ONLY=small,large,feed,import,pages,runs,rate,
+# signatures chooses parts, ROWS=1000000 makes the largest table smaller, QUICK=1 everything.
 # RUNS=3 takes medians. OUT=FILE keeps the results; BASE=FILE compares with kept ones,
 # of the commit before, and fails where a row is more than 10 % worse.
 bench: ## measure this machine against a simple loop, and print a table of ratios

@@ -405,7 +405,10 @@ func (db *DB) HasItems(ctx context.Context, run ledger.Run) (bool, error) {
 // apps: where there are any, it is interrupted, because nothing else would ask
 // about what is not due.
 func (db *DB) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (changed bool, err error) {
-	const query = `SELECT EXISTS (SELECT FROM run_items WHERE run_id = $1) OR EXISTS (SELECT FROM receipts WHERE run_id = $1)`
+	const query = `
+		SELECT EXISTS (SELECT FROM run_items WHERE run_id = $1)
+		    OR EXISTS (SELECT FROM receipts WHERE run_id = $1 AND claimed_until IS NULL)
+		    OR EXISTS (SELECT FROM receipts WHERE run_id = $1 AND claimed_until IS NOT NULL)`
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		var left bool
 		if err := tx.GetContext(ctx, &left, query, run.ID); err != nil {

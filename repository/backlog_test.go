@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
 func TestBacklog(t *testing.T) {
@@ -18,13 +17,13 @@ func TestBacklog(t *testing.T) {
 	f.addApp(paused, 1000)
 	_, err := f.PauseApp(t.Context(), paused, "test", noon)
 	f.must(err)
-	look := func(at time.Time, limit int) repository.Backlog {
+	look := func(at time.Time, limit int) ledger.Backlog {
 		t.Helper()
 		b, err := f.Backlog(t.Context(), at, limit)
 		f.must(err)
 		return b
 	}
-	want := repository.Backlog{PausedApps: 1}
+	want := ledger.Backlog{PausedApps: 1}
 	if diff := cmp.Diff(want, look(noon, 100), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("with no receipts (-want +got)\n%s", diff)
 	}
@@ -32,7 +31,7 @@ func TestBacklog(t *testing.T) {
 	f.receipts(calm, 4)
 	f.receipts(paused, 3)
 	due := noon
-	want = repository.Backlog{Due: 9, Oldest: &due, PausedApps: 1}
+	want = ledger.Backlog{Due: 9, Oldest: &due, PausedApps: 1}
 	if diff := cmp.Diff(want, look(noon, 100), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("with all due (-want +got)\n%s", diff)
 	}
@@ -40,7 +39,7 @@ func TestBacklog(t *testing.T) {
 	if diff := cmp.Diff(want, look(noon, 7), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("counted up to 7 (-want +got)\n%s", diff)
 	}
-	want = repository.Backlog{PausedApps: 1}
+	want = ledger.Backlog{PausedApps: 1}
 	if diff := cmp.Diff(want, look(noon.Add(-time.Second), 100), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("a second before (-want +got)\n%s", diff)
 	}

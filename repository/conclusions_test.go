@@ -8,7 +8,6 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
 // monthly is a period of a subscription that ends at an offset from noon.
@@ -107,7 +106,7 @@ func TestReplyThatShowsLess(t *testing.T) {
 			if got := c.status("1"); got != iap.StatusExpired {
 				t.Fatalf("after three days: %s, want expired", got)
 			}
-			events, _, err := c.Events(t.Context(), repository.EventQuery{Limit: 10})
+			events, _, err := c.Events(t.Context(), ledger.EventQuery{Limit: 10})
 			c.must(err)
 			last := events[len(events)-1]
 			if last.Type != iap.EventExpired || last.Evidence == nil || *last.Evidence != "no_longer_shown" {

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,36 +11,8 @@ import (
 
 	"github.com/lib/pq"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
-
-// EventDetails is an event with all that was recorded of it.
-type EventDetails struct {
-	Event
-	// HappenedAt is when the change took place, nil where Apple does not date it.
-	HappenedAt *time.Time `db:"happened_at" json:"happened_at"`
-	// Generation is with ReceiptID the evidence: which reply showed the change.
-	Generation *int64 `db:"generation" json:"generation"`
-	// Evidence is nil where a reply shows the change, and no_longer_shown where
-	// it follows from replies that do not show the subscription any more.
-	Evidence *string `db:"evidence" json:"evidence"`
-	// Before and After are the row of subscriptions or purchases; Before is
-	// null at the first sight.
-	Before json.RawMessage `db:"before" json:"before"`
-	After  json.RawMessage `db:"after" json:"after"`
-}
-
-// EventQuery chooses events. Every zero field but Limit chooses nothing by itself.
-type EventQuery struct {
-	// After is the last id that was seen.
-	After    int64
-	BundleID string
-	Types    []iap.EventType
-	// Since leaves out what was recorded before.
-	Since time.Time
-	Limit int
-}
 
 const (
 	eventColumns = `id, type, bundle_id, environment, original_transaction_id, transaction_id, product_id,
@@ -52,7 +23,7 @@ const (
 // Events is a page of events in their order, and after which id to go on. That
 // is the last id of a full page, and else the last one there was, so that a
 // reader of few does not come past all the others again.
-func (db *DB) Events(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
+func (db *DB) Events(ctx context.Context, q ledger.EventQuery) (events []ledger.EventDetails, next int64, err error) {
 	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
 	const query = `
 		SELECT ` + eventColumns + ` FROM subscription_events
@@ -74,7 +45,7 @@ func (db *DB) Events(ctx context.Context, q EventQuery) (events []EventDetails, 
 
 // NewestEvents are the newest q.Limit of the chosen events in their order, and
 // after which id to go on.
-func (db *DB) NewestEvents(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
+func (db *DB) NewestEvents(ctx context.Context, q ledger.EventQuery) (events []ledger.EventDetails, next int64, err error) {
 	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
 	const query = `
 		SELECT ` + eventColumns + ` FROM subscription_events

@@ -248,7 +248,7 @@ func (f fixture) replies(states ...iap.Subscription) []ledger.Outcome {
 
 func (f fixture) told() []iap.EventType {
 	f.t.Helper()
-	events, _, err := f.Events(f.t.Context(), repository.EventQuery{Limit: 100})
+	events, _, err := f.Events(f.t.Context(), ledger.EventQuery{Limit: 100})
 	f.must(err)
 	var types []iap.EventType
 	for _, e := range events {
@@ -301,7 +301,7 @@ func TestEventsCarryBothStates(t *testing.T) {
 	outcomes := f.replies(states...)
 	f.save(outcomes[0])
 	f.save(outcomes[2]) // which tells of two changes
-	events, next, err := f.Events(t.Context(), repository.EventQuery{Limit: 100})
+	events, next, err := f.Events(t.Context(), ledger.EventQuery{Limit: 100})
 	f.must(err)
 	if len(events) != 3 || next != events[2].ID {
 		t.Fatalf("got %d events, to go on after %d", len(events), next)
@@ -353,21 +353,21 @@ func TestEventQueries(t *testing.T) {
 		o.At = noon.Add(time.Duration(i) * time.Hour)
 		f.save(o)
 	}
-	all, _, err := f.Events(t.Context(), repository.EventQuery{Limit: 100})
+	all, _, err := f.Events(t.Context(), ledger.EventQuery{Limit: 100})
 	f.must(err)
 	id := func(i int) int64 { return all[i].ID }
 	tests := []struct {
 		name  string
-		query repository.EventQuery
+		query ledger.EventQuery
 		want  []int64
 		next  int64
 	}{
-		{"after an id", repository.EventQuery{After: id(2)}, []int64{id(3), id(4)}, id(4)},
-		{"a full page", repository.EventQuery{Limit: 2}, []int64{id(0), id(1)}, id(1)},
-		{"of a type, and on after all others", repository.EventQuery{Types: []iap.EventType{iap.EventExpired}}, []int64{id(2)}, id(4)},
-		{"of another app", repository.EventQuery{BundleID: "com.example.other"}, nil, id(4)},
-		{"since a time", repository.EventQuery{Since: noon.Add(2 * time.Hour)}, []int64{id(2), id(3), id(4)}, id(4)},
-		{"after the last", repository.EventQuery{After: id(4) + 10}, nil, id(4) + 10},
+		{"after an id", ledger.EventQuery{After: id(2)}, []int64{id(3), id(4)}, id(4)},
+		{"a full page", ledger.EventQuery{Limit: 2}, []int64{id(0), id(1)}, id(1)},
+		{"of a type, and on after all others", ledger.EventQuery{Types: []iap.EventType{iap.EventExpired}}, []int64{id(2)}, id(4)},
+		{"of another app", ledger.EventQuery{BundleID: "com.example.other"}, nil, id(4)},
+		{"since a time", ledger.EventQuery{Since: noon.Add(2 * time.Hour)}, []int64{id(2), id(3), id(4)}, id(4)},
+		{"after the last", ledger.EventQuery{After: id(4) + 10}, nil, id(4) + 10},
 	}
 	for _, test := range tests {
 		if test.query.Limit == 0 {
@@ -383,7 +383,7 @@ func TestEventQueries(t *testing.T) {
 			t.Errorf("%s: to go on after %d, want %d; (-want +got)\n%s", test.name, next, test.next, diff)
 		}
 	}
-	newest, next, err := f.NewestEvents(t.Context(), repository.EventQuery{Limit: 2})
+	newest, next, err := f.NewestEvents(t.Context(), ledger.EventQuery{Limit: 2})
 	f.must(err)
 	if len(newest) != 2 || newest[0].ID != id(3) || next != id(4) {
 		t.Errorf("the newest two: got %d, from %d, to go on after %d", len(newest), newest[0].ID, next)

@@ -4,32 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 )
-
-// MatchKind is what an id may be the id of.
-type MatchKind string
-
-// The kinds of things that an operator asks about.
-const (
-	MatchReceipt     MatchKind = "receipt"
-	MatchCustomer    MatchKind = "customer"
-	MatchTransaction MatchKind = "transaction"
-)
-
-// Match is one thing that goes by an id: a receipt, the receipts of a customer
-// of one app, or a subscription or purchase.
-type Match struct {
-	Kind        MatchKind       `db:"kind" json:"kind"`
-	BundleID    string          `db:"bundle_id" json:"bundle_id"`
-	Environment iap.Environment `db:"environment" json:"environment,omitempty"`
-	// Receipts is how many receipts there are of it.
-	Receipts int `db:"receipts" json:"receipts"`
-}
 
 // bothEnvironments lets an id be looked up by the primary keys that begin with
 // app and environment.
@@ -38,7 +18,7 @@ const bothEnvironments = `apps a CROSS JOIN unnest(ARRAY['Production', 'Sandbox'
 // Matches lists what goes by an id: a receipt's id, a customer reference, the
 // original transaction id of a subscription, or the transaction id of a
 // purchase. receiptID is the same id as a number, 0 where it is none.
-func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]Match, error) {
+func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]ledger.Match, error) {
 	const query = `
 		SELECT 'receipt' AS kind, bundle_id, coalesce(environment, '') AS environment, 1 AS receipts
 		FROM receipts WHERE id = $2
@@ -56,7 +36,7 @@ func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]Match,
 		  ON p.bundle_id = a.bundle_id AND p.environment = e.environment AND p.transaction_id = $1
 		GROUP BY p.bundle_id, p.environment
 		ORDER BY kind, bundle_id, environment`
-	var matches []Match
+	var matches []ledger.Match
 	if err := db.db.SelectContext(ctx, &matches, query, id, receiptID); err != nil {
 		return nil, fmt.Errorf("look up %q: %w", id, err)
 	}
@@ -128,25 +108,9 @@ func listJSON[T any](ctx context.Context, db *DB, query string, args ...any) ([]
 	return rows, nil
 }
 
-// Event is one change of a subscription or purchase as it was recorded.
-type Event struct {
-	ID                    int64           `db:"id" json:"id"`
-	Type                  iap.EventType   `db:"type" json:"type"`
-	BundleID              string          `db:"bundle_id" json:"bundle_id"`
-	Environment           iap.Environment `db:"environment" json:"environment"`
-	OriginalTransactionID string          `db:"original_transaction_id" json:"original_transaction_id"`
-	TransactionID         string          `db:"transaction_id" json:"transaction_id"`
-	ProductID             string          `db:"product_id" json:"product_id"`
-	// AsOf is Apple's time of the change, RecordedAt ours of the write.
-	AsOf       time.Time `db:"as_of" json:"as_of"`
-	RecordedAt time.Time `db:"recorded_at" json:"recorded_at"`
-	RunID      *int64    `db:"run_id" json:"run_id"`
-	ReceiptID  *int64    `db:"receipt_id" json:"receipt_id"`
-}
-
 // LastEvents lists the last events of subscriptions and purchases, the latest
 // first, at most limit.
-func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit int) ([]Event, error) {
+func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit int) ([]ledger.Event, error) {
 	const query = `
 		SELECT v.id, v.type, v.bundle_id, v.environment, v.original_transaction_id, v.transaction_id, v.product_id,
 		       v.as_of, v.recorded_at, v.run_id, v.receipt_id
@@ -161,7 +125,7 @@ func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit 
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	var events []Event
+	var events []ledger.Event
 	if err := db.db.SelectContext(ctx, &events, query, string(document), limit); err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
 // planned gives receipts of the app their next looks: of each claim the outcome
@@ -55,7 +54,7 @@ func TestPlanned(t *testing.T) {
 	f.claim(f.manualRun(noon.Add(time.Minute)), 1)
 	got, err := f.Planned(t.Context(), slots)
 	f.must(err)
-	want := []repository.PlannedGroup{
+	want := []ledger.PlannedGroup{
 		{BundleID: "com.example.new", Environment: iap.Production, Rule: iap.RuleNew, Slot: 0, Receipts: 3},
 		{BundleID: app, Environment: iap.Sandbox, Rule: iap.RuleBillingRetry, Slot: 1, Receipts: 1},
 		{BundleID: app, Environment: iap.Sandbox, Rule: iap.RuleRenewal, Slot: 0, Receipts: 2},
@@ -83,8 +82,8 @@ func TestPlannedSample(t *testing.T) {
 	_, err = f.PauseApp(t.Context(), "com.example.left.out", "test", noon)
 	f.must(err)
 	f.planned(iap.Production, iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRenewal}, iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleNoPurchases})
-	found := make(map[string][]repository.PlannedReceipt)
-	f.must(f.PlannedSample(t.Context(), noon.Add(time.Hour), map[string]int64{app: 1, "com.example.many": 10}, func(r repository.PlannedReceipt) {
+	found := make(map[string][]ledger.PlannedReceipt)
+	f.must(f.PlannedSample(t.Context(), noon.Add(time.Hour), map[string]int64{app: 1, "com.example.many": 10}, func(r ledger.PlannedReceipt) {
 		found[r.BundleID] = append(found[r.BundleID], r)
 	}))
 	if n := len(found["com.example.many"]); n < 50 || n > 150 {
@@ -94,7 +93,7 @@ func TestPlannedSample(t *testing.T) {
 		t.Errorf("an app that was not asked for: got %d", n)
 	}
 	first := success(ledger.Claim{BundleID: app}, ledger.Run{}, noon)
-	want := []repository.PlannedReceipt{{
+	want := []ledger.PlannedReceipt{{
 		BundleID: app, Environment: iap.Production, State: iap.ReceiptValid, NextCheckAt: noon.Add(time.Hour), Rule: iap.RuleRenewal,
 		Shows: iap.Conclusion{
 			Subscriptions: first.Conclusion.Subscriptions,
@@ -104,7 +103,7 @@ func TestPlannedSample(t *testing.T) {
 			}},
 		},
 	}}
-	if diff := cmp.Diff(want, found[app], cmpopts.IgnoreFields(repository.PlannedReceipt{}, "ID"), cmpopts.IgnoreTypes(iap.Evidence{}, iap.Groups(0))); diff != "" {
+	if diff := cmp.Diff(want, found[app], cmpopts.IgnoreFields(ledger.PlannedReceipt{}, "ID"), cmpopts.IgnoreTypes(iap.Evidence{}, iap.Groups(0))); diff != "" {
 		t.Errorf("receipts of the reader (-want +got)\n%s", diff)
 	}
 }

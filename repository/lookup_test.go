@@ -9,7 +9,6 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
 func TestStoredReceipts(t *testing.T) {
@@ -20,16 +19,16 @@ func TestStoredReceipts(t *testing.T) {
 	first, nobody := "customer-0", ""
 	tests := []struct {
 		name  string
-		query repository.ReceiptQuery
+		query ledger.ReceiptQuery
 		want  []int64
 	}{
-		{"all", repository.ReceiptQuery{}, []int64{1, 2, 3, 4}},
-		{"page", repository.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
-		{"app", repository.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
-		{"customer", repository.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
-		{"empty customer", repository.ReceiptQuery{CustomerRef: &nobody}, nil},
-		{"state", repository.ReceiptQuery{State: iap.ReceiptValid}, nil},
-		{"ids", repository.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
+		{"all", ledger.ReceiptQuery{}, []int64{1, 2, 3, 4}},
+		{"page", ledger.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
+		{"app", ledger.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
+		{"customer", ledger.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
+		{"empty customer", ledger.ReceiptQuery{CustomerRef: &nobody}, nil},
+		{"state", ledger.ReceiptQuery{State: iap.ReceiptValid}, nil},
+		{"ids", ledger.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
 	}
 	for _, test := range tests {
 		if test.query.Limit == 0 {

@@ -9,6 +9,7 @@ import (
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 )
 
 // quarantined is a receipt r that is set aside for what it is, in the words of
@@ -18,22 +19,8 @@ const quarantined = `r.state NOT IN ('new', 'valid', 'xcode')`
 // quarantineReason is why; a state that says little is told by the last failure.
 const quarantineReason = `CASE WHEN r.state = 'quarantined' THEN coalesce(r.last_error, r.state) ELSE r.state END`
 
-// QuarantineQuery chooses quarantined receipts. Every zero field but Limit
-// chooses nothing by itself.
-type QuarantineQuery struct {
-	BundleID string
-	// Reason is a state of iap.QuarantineStates, or the class of a failure.
-	Reason string
-	IDs    []int64
-	// Since is from when on they were quarantined.
-	Since time.Time
-	// After is the last id of the page before, Limit the most for a page.
-	After int64
-	Limit int
-}
-
-// args are the parameters of inQuarantine.
-func (q QuarantineQuery) args() []any {
+// quarantineArgs are the parameters of inQuarantine.
+func quarantineArgs(q ledger.QuarantineQuery) []any {
 	var since *time.Time
 	if !q.Since.IsZero() {
 		since = &q.Since
@@ -46,22 +33,16 @@ const inQuarantine = quarantined + ` AND r.id > $1 AND ($2 = '' OR r.bundle_id =
 	AND ($3 = '' OR ` + quarantineReason + ` = $3) AND ($4::bigint[] IS NULL OR r.id = ANY($4))
 	AND ($5::timestamptz IS NULL OR r.quarantined_at >= $5)`
 
-// QuarantinedReceipt is a stored receipt that is set aside, and why.
-type QuarantinedReceipt struct {
-	StoredReceipt
-	Reason string `json:"reason"`
-}
-
 // Quarantined is a page of quarantined receipts in the order of their ids.
-func (db *DB) Quarantined(ctx context.Context, q QuarantineQuery) ([]QuarantinedReceipt, error) {
+func (db *DB) Quarantined(ctx context.Context, q ledger.QuarantineQuery) ([]ledger.QuarantinedReceipt, error) {
 	const query = storedReceipts + `WHERE ` + inQuarantine + ` ORDER BY r.id LIMIT $6`
-	var stored []StoredReceipt
-	if err := db.db.SelectContext(ctx, &stored, query, append(q.args(), q.Limit)...); err != nil {
+	var stored []ledger.StoredReceipt
+	if err := db.db.SelectContext(ctx, &stored, query, append(quarantineArgs(q), q.Limit)...); err != nil {
 		return nil, fmt.Errorf("list quarantined receipts: %w", err)
 	}
-	receipts := make([]QuarantinedReceipt, len(stored))
+	receipts := make([]ledger.QuarantinedReceipt, len(stored))
 	for i, r := range stored {
-		receipts[i] = QuarantinedReceipt{r, string(r.State)}
+		receipts[i] = ledger.QuarantinedReceipt{StoredReceipt: r, Reason: string(r.State)}
 		if r.State == iap.ReceiptQuarantined && r.LastError != nil {
 			receipts[i].Reason = *r.LastError
 		}
@@ -69,39 +50,25 @@ func (db *DB) Quarantined(ctx context.Context, q QuarantineQuery) ([]Quarantined
 	return receipts, nil
 }
 
-// QuarantineCount is how many receipts of an app are quarantined for a reason.
-type QuarantineCount struct {
-	BundleID string `db:"bundle_id" json:"bundle_id"`
-	Reason   string `db:"reason" json:"reason"`
-	Receipts int64  `db:"receipts" json:"receipts"`
-}
-
 // QuarantineCounts counts what a query chooses, by app and reason; its page does
 // not matter.
-func (db *DB) QuarantineCounts(ctx context.Context, q QuarantineQuery) ([]QuarantineCount, error) {
+func (db *DB) QuarantineCounts(ctx context.Context, q ledger.QuarantineQuery) ([]ledger.QuarantineCount, error) {
 	const query = `
 		SELECT r.bundle_id, ` + quarantineReason + ` AS reason, count(*) AS receipts
 		FROM receipts r WHERE ` + inQuarantine + `
 		GROUP BY 1, 2 ORDER BY 1, 2`
 	q.After = 0
-	var counts []QuarantineCount
-	if err := db.db.SelectContext(ctx, &counts, query, q.args()...); err != nil {
+	var counts []ledger.QuarantineCount
+	if err := db.db.SelectContext(ctx, &counts, query, quarantineArgs(q)...); err != nil {
 		return nil, fmt.Errorf("count quarantined receipts: %w", err)
 	}
 	return counts, nil
 }
 
-// ReleasedReceipt is a receipt that was quarantined.
-type ReleasedReceipt struct {
-	ID       int64  `db:"id" json:"id"`
-	BundleID string `db:"bundle_id" json:"bundle_id"`
-	Reason   string `db:"reason" json:"reason"`
-}
-
 // Release makes a page of quarantined receipts due now, as if nothing were known
 // of them, and returns them by their ids. What a worker has in hand is left to
 // it.
-func (db *DB) Release(ctx context.Context, q QuarantineQuery, now time.Time) ([]ReleasedReceipt, error) {
+func (db *DB) Release(ctx context.Context, q ledger.QuarantineQuery, now time.Time) ([]ledger.ReleasedReceipt, error) {
 	const query = `
 		UPDATE receipts SET state = 'new', next_check_at = $7, next_check_rule = $8,
 			quarantined_at = NULL, consecutive_failures = 0, failures_alike = 0, alike_days = 0
@@ -112,10 +79,10 @@ func (db *DB) Release(ctx context.Context, q QuarantineQuery, now time.Time) ([]
 		) page
 		WHERE receipts.id = page.id
 		RETURNING receipts.id, receipts.bundle_id, page.reason`
-	var released []ReleasedReceipt
-	if err := db.db.SelectContext(ctx, &released, query, append(q.args(), q.Limit, now, iap.RuleRequested)...); err != nil {
+	var released []ledger.ReleasedReceipt
+	if err := db.db.SelectContext(ctx, &released, query, append(quarantineArgs(q), q.Limit, now, iap.RuleRequested)...); err != nil {
 		return nil, fmt.Errorf("release quarantined receipts: %w", err)
 	}
-	slices.SortFunc(released, func(a, b ReleasedReceipt) int { return int(a.ID - b.ID) })
+	slices.SortFunc(released, func(a, b ledger.ReleasedReceipt) int { return int(a.ID - b.ID) })
 	return released, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -34,20 +33,12 @@ func (db *DB) FinishedBefore(ctx context.Context, kind ledger.RunKind, id int64)
 	return t, nil
 }
 
-// ProductEvents is how many events of a type a product had.
-type ProductEvents struct {
-	BundleID  string        `db:"bundle_id"`
-	ProductID string        `db:"product_id"`
-	Type      iap.EventType `db:"type"`
-	Count     int64         `db:"count"`
-}
-
 // RunProducts counts the events of a run by app, product and type.
-func (db *DB) RunProducts(ctx context.Context, id int64) ([]ProductEvents, error) {
+func (db *DB) RunProducts(ctx context.Context, id int64) ([]ledger.ProductEvents, error) {
 	const query = `
 		SELECT bundle_id, product_id, type, count(*) AS count FROM subscription_events
 		WHERE run_id = $1 GROUP BY bundle_id, product_id, type ORDER BY bundle_id, product_id, type`
-	var counts []ProductEvents
+	var counts []ledger.ProductEvents
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count events of run %d by product: %w", id, err)
 	}

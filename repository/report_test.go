@@ -9,7 +9,6 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
 func TestLastFinishedAndTheOneBefore(t *testing.T) {
@@ -48,7 +47,7 @@ func TestRunProducts(t *testing.T) {
 	f.save(success(claims[0], run, noon), other)
 	got, err := f.RunProducts(t.Context(), run.ID)
 	f.must(err)
-	want := []repository.ProductEvents{
+	want := []ledger.ProductEvents{
 		{BundleID: app, ProductID: "monthly", Type: iap.EventStarted, Count: 1},
 		{BundleID: app, ProductID: "yearly", Type: iap.EventStarted, Count: 1},
 	}

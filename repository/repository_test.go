@@ -251,7 +251,7 @@ func TestSaveOutcomeOnce(t *testing.T) {
 	}
 	events, err := f.RunEvents(t.Context(), run.ID)
 	f.must(err)
-	if diff := cmp.Diff([]repository.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
+	if diff := cmp.Diff([]ledger.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
 		t.Errorf("events (-want +got)\n%s", diff)
 	}
 }
@@ -296,7 +296,7 @@ func TestTwoWhoSeeASubscriptionFirst(t *testing.T) {
 	}
 	events, err := f.RunEvents(t.Context(), run.ID)
 	f.must(err)
-	if diff := cmp.Diff([]repository.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
+	if diff := cmp.Diff([]ledger.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
 		t.Errorf("40 receipts of one subscription at once (-want +got)\n%s", diff)
 	}
 }

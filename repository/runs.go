@@ -8,7 +8,6 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 )
 
@@ -165,19 +164,22 @@ const mayGoOn = `(a.paused_at IS NULL OR a.paused_code = ANY($4::text[]))`
 // the workers at a time. Paused apps are left out: their receipts stay due for
 // a later run. But a nightly run has the whole night, and stays open for an app
 // that the program itself paused for want of a secret: it goes on within seconds
-// of a good one. It looks for one row of each and counts none.
+// of a good one. It looks for one row of each and counts none, in the order of an
+// index: without, Postgres expects a row of many at once, and reads the whole table
+// where they were claimed meanwhile.
 func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
 	const query = `
 		SELECT
 			EXISTS (SELECT 1 FROM receipts WHERE run_id = $1 AND claimed_until IS NOT NULL)
-			OR EXISTS (SELECT 1 FROM receipts r JOIN apps a USING (bundle_id)
-			           WHERE r.run_id = $1 AND r.claimed_until IS NULL AND r.next_check_at IS NOT NULL
-			             AND ` + mayGoOn + `)
+			OR coalesce((SELECT true FROM receipts r JOIN apps a USING (bundle_id)
+			             WHERE r.run_id = $1 AND r.claimed_until IS NULL AND r.next_check_at IS NOT NULL
+			               AND ` + mayGoOn + `
+			             ORDER BY r.next_check_at LIMIT 1), false)
 			OR EXISTS (SELECT 1 FROM apps a, LATERAL (
 			               SELECT 1 FROM receipts r
 			               WHERE bundle_id = a.bundle_id AND claimed_until IS NULL
 			                 AND next_check_at > coalesce($5::timestamptz, '-infinity') AND next_check_at <= $2 AND ` + free + `
-			               LIMIT 1) d
+			               ORDER BY next_check_at LIMIT 1) d
 			           WHERE ` + mayGoOn + `)`
 	var left bool
 	var forgiven any
@@ -213,36 +215,24 @@ func (db *DB) LastRuns(ctx context.Context, limit int) ([]ledger.RunTotals, erro
 	return runs, nil
 }
 
-// FailureCount is how often a class of failure was met in a run.
-type FailureCount struct {
-	Class   string `db:"class" json:"class"`
-	Answers int64  `db:"answers" json:"answers"`
-}
-
 // RunFailures counts the failures of a run by class, the commonest first.
-func (db *DB) RunFailures(ctx context.Context, id int64) ([]FailureCount, error) {
+func (db *DB) RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error) {
 	const query = `
 		SELECT class, sum(answers)::bigint AS answers FROM run_failures
 		WHERE run_id = $1 GROUP BY class ORDER BY answers DESC, class`
-	var counts []FailureCount
+	var counts []ledger.FailureCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count failures of run %d: %w", id, err)
 	}
 	return counts, nil
 }
 
-// EventCount is how many events of a type there were.
-type EventCount struct {
-	Type  iap.EventType `db:"type" json:"type"`
-	Count int64         `db:"count" json:"count"`
-}
-
 // RunEvents counts the events of a run by type, the commonest first.
-func (db *DB) RunEvents(ctx context.Context, id int64) ([]EventCount, error) {
+func (db *DB) RunEvents(ctx context.Context, id int64) ([]ledger.EventCount, error) {
 	const query = `
 		SELECT type, count(*) AS count FROM subscription_events
 		WHERE run_id = $1 GROUP BY type ORDER BY count DESC, type`
-	var counts []EventCount
+	var counts []ledger.EventCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count events of run %d: %w", id, err)
 	}

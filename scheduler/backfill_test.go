@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
 )
@@ -90,7 +91,7 @@ func TestBackfill(t *testing.T) {
 			t.Errorf("filter (-want +got)\n%s", diff)
 		}
 
-		wait(t.Context(), time.Hour)
+		_ = clock.Sleep(t.Context(), time.Hour)
 		want.Deadline = want.Deadline.Add(time.Hour)
 		resumed, err := b.Resume(t.Context(), 9, ledger.RunBackfill, false)
 		if err != nil {

@@ -160,7 +160,7 @@ func (s *fakeStore) RunTotals(ctx context.Context, _ int64) (ledger.RunTotals, e
 	}
 	defer s.mu.Unlock()
 	due := int64(len(s.receipts))
-	totals := ledger.RunTotals{Run: ledger.Run{Deadline: time.Now().Add(time.Hour)}, Due: &due, Succeeded: int64(len(s.done)), Done: int64(len(s.done)), State: ledger.RunRunning, OwnerUntil: s.ownerUntil}
+	totals := ledger.RunTotals{Run: ledger.Run{Deadline: time.Now().Add(time.Hour)}, RunFigures: ledger.RunFigures{Due: &due, Succeeded: int64(len(s.done)), Done: int64(len(s.done))}, State: ledger.RunRunning, OwnerUntil: s.ownerUntil}
 	if len(s.ended) > 0 {
 		totals.State = s.ended[len(s.ended)-1]
 	}

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/claim"
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
@@ -37,14 +39,14 @@ type FeedConfig struct {
 }
 
 func (c *FeedConfig) fill() {
-	setDefault(&c.Tick, 200*time.Millisecond)
-	setDefault(&c.Look, time.Second)
-	setDefault(&c.Tidy, time.Second)
-	setDefault(&c.Ahead, time.Minute)
-	setDefault(&c.Depth, 5000)
-	setDefault(&c.ClaimLease, 15*time.Minute)
-	setDefault(&c.OwnerLease, 30*time.Second)
-	setDefault(&c.LargeBytes, 256<<10)
+	c.Tick = cmp.Or(c.Tick, 200*time.Millisecond)
+	c.Look = cmp.Or(c.Look, time.Second)
+	c.Tidy = cmp.Or(c.Tidy, time.Second)
+	c.Ahead = cmp.Or(c.Ahead, time.Minute)
+	c.Depth = cmp.Or(c.Depth, 5000)
+	c.ClaimLease = cmp.Or(c.ClaimLease, 15*time.Minute)
+	c.OwnerLease = cmp.Or(c.OwnerLease, 30*time.Second)
+	c.LargeBytes = cmp.Or(c.LargeBytes, 256<<10)
 }
 
 // The deadlines of calls: of all of one round together, and of counting, which
@@ -107,10 +109,10 @@ func (s *Scheduler) feed(ctx context.Context, f *feed) (ledger.RunState, error) 
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
 			s.cfg.Logger.Error("feed the queue", "run_id", f.run.ID, "error", err)
-			wait(ctx, s.cfg.Feed.Look)
+			_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 			continue
 		}
-		wait(ctx, s.cfg.Feed.Tick)
+		_ = clock.Sleep(ctx, s.cfg.Feed.Tick)
 	}
 }
 
@@ -168,7 +170,7 @@ func (s *Scheduler) count(ctx context.Context, f *feed) {
 		if ctx.Err() == nil && !errors.Is(err, ledger.ErrLostRun) {
 			s.cfg.Logger.Error("count what is due", "run_id", f.run.ID, "error", err)
 		}
-		wait(ctx, s.cfg.Feed.Look)
+		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/jobs"
@@ -292,7 +293,7 @@ func TestClaimsNeverExceedTheDepth(t *testing.T) {
 		b.queue.work = nil
 		go func() {
 			for done := 0; ctx.Err() == nil; {
-				wait(ctx, time.Second)
+				_ = clock.Sleep(ctx, time.Second)
 				b.queue.mu.Lock()
 				if done < len(b.queue.tasks) {
 					b.store.finish(b.queue.tasks[done])
@@ -360,7 +361,7 @@ func TestRunDoesNotWaitForItsCount(t *testing.T) {
 			_, err := b.Feed(t.Context(), run)
 			ended <- err
 		}()
-		wait(t.Context(), time.Hour)
+		_ = clock.Sleep(t.Context(), time.Hour)
 		synctest.Wait()
 		if len(b.store.done) != 3 || b.store.ended != nil {
 			t.Errorf("%d done and ends %v after an hour of counting, want all 3 and none", len(b.store.done), b.store.ended)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/ledger"
 )
 
@@ -38,11 +39,11 @@ func (s *Scheduler) keep(ctx context.Context, id int64, lose context.CancelCause
 		case ctx.Err() != nil:
 		case err != nil:
 			s.cfg.Logger.Error("keep the run", "run_id", id, "error", err)
-			wait(ctx, min(s.cfg.Feed.Look, every))
+			_ = clock.Sleep(ctx, min(s.cfg.Feed.Look, every))
 		case !kept:
 			lose(ledger.ErrLostRun)
 		default:
-			wait(ctx, every)
+			_ = clock.Sleep(ctx, every)
 		}
 	}
 }
@@ -74,7 +75,7 @@ func (s *Scheduler) Follow(ctx context.Context, id int64) (ledger.RunTotals, err
 		case err != nil && !errors.Is(err, ledger.ErrLostRun):
 			s.cfg.Logger.Error("look at the run", "run_id", id, "error", err)
 		}
-		wait(ctx, s.cfg.Feed.Look)
+		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}
 }
 

@@ -1,11 +1,11 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"revalidator/internal/clock"
 )
 
 // MaintenanceConfig says which old rows are deleted, by the one scheduler of several
@@ -24,9 +24,9 @@ type MaintenanceConfig struct {
 }
 
 func (c *MaintenanceConfig) fill() {
-	setDefault(&c.Every, 5*time.Minute)
-	setDefault(&c.Pause, 100*time.Millisecond)
-	setDefault(&c.Batch, 1000)
+	c.Every = cmp.Or(c.Every, 5*time.Minute)
+	c.Pause = cmp.Or(c.Pause, 100*time.Millisecond)
+	c.Batch = cmp.Or(c.Batch, 1000)
 }
 
 // maintenanceLease is how long maintenance waits for a scheduler that died. It is
@@ -35,19 +35,6 @@ const maintenanceLease = roundTimeout + time.Minute
 
 // maintenance is the name of the loop.
 const maintenance = "delete old rows"
-
-func newPruned(reg prometheus.Registerer) (*prometheus.CounterVec, error) {
-	pruned := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "revalidator_pruned_rows_total", Help: "Rows that this scheduler deleted because they were older than they are kept, by table.",
-	}, []string{"table"})
-	if reg == nil {
-		return pruned, nil
-	}
-	if err := reg.Register(pruned); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
-	}
-	return pruned, nil
-}
 
 // maintain deletes old rows until ctx ends, while this scheduler leads.
 func (s *Scheduler) maintain(ctx context.Context) {
@@ -59,7 +46,7 @@ func (s *Scheduler) maintain(ctx context.Context) {
 		if err := s.pruneAll(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Error(maintenance, "error", err)
 		}
-		wait(ctx, s.cfg.Maintenance.Every)
+		_ = clock.Sleep(ctx, s.cfg.Maintenance.Every)
 	}
 }
 
@@ -82,8 +69,8 @@ func (s *Scheduler) pruneAll(ctx context.Context) error {
 				break
 			}
 			total += n
-			s.pruned.WithLabelValues(t.table).Add(float64(n))
-			wait(ctx, m.Pause)
+			s.metrics.pruned.WithLabelValues(t.table).Add(float64(n))
+			_ = clock.Sleep(ctx, m.Pause)
 		}
 		if total > 0 {
 			s.cfg.Logger.Info("old rows deleted", "table", t.table, "rows", total, "older_than", t.keep)

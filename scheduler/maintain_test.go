@@ -79,7 +79,7 @@ func TestMaintenance(t *testing.T) {
 		if diff := gocmp.Diff(want, pruner.steps); diff != "" {
 			t.Errorf("steps (-want +got)\n%s", diff)
 		}
-		if got := testutil.ToFloat64(b.pruned.WithLabelValues("run_items")); got != 25 {
+		if got := testutil.ToFloat64(b.metrics.pruned.WithLabelValues("run_items")); got != 25 {
 			t.Errorf("the metric counts %v rows of run_items, want 25", got)
 		}
 		if n, err := testutil.GatherAndCount(reg, "revalidator_pruned_rows_total"); err != nil || n != 2 {

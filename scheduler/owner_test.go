@@ -9,6 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"revalidator/jobs"
 )
 
@@ -69,14 +72,17 @@ func (b bubble) mustOrphan(t *testing.T) {
 // TestContestedQueueIsNotFilled has a copy of the database come and go: nothing is
 // claimed meanwhile, the run is kept, and it goes on by itself.
 func TestContestedQueueIsNotFilled(t *testing.T) {
-	presence := &fakePresence{}
-	inBubble(t, 4, func(c *Config) { c.Presence = presence }, func(t *testing.T, b bubble) {
+	presence, registry := &fakePresence{}, prometheus.NewRegistry()
+	inBubble(t, 4, func(c *Config) { c.Presence, c.Registerer = presence, registry }, func(t *testing.T, b bubble) {
 		presence.contested.Store(true)
 		time.AfterFunc(10*time.Minute, func() {
 			b.store.mu.Lock()
 			defer b.store.mu.Unlock()
 			if n := len(b.store.requests); n != 0 {
 				t.Errorf("%d claims while the queue was contested", n)
+			}
+			if got := gauge(t, registry, "revalidator_queue_contested"); got != 1 {
+				t.Errorf("the metric says %v, want 1 while the queue is contested", got)
 			}
 			presence.contested.Store(false)
 		})
@@ -90,6 +96,22 @@ func TestContestedQueueIsNotFilled(t *testing.T) {
 			t.Errorf("errors logged: %q; the presence logs it once", got)
 		}
 	})
+}
+
+// gauge is the value of a metric without labels.
+func gauge(t *testing.T, from prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := from.Gather()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Errorf("no metric %s", name)
+	return 0
 }
 
 // TestClaimsWithoutATaskAreReported has a queue that takes tasks and loses one of
@@ -115,6 +137,9 @@ func TestClaimsWithoutATaskAreReported(t *testing.T) {
 		time.AfterFunc(time.Minute, func() {
 			if !reported() {
 				t.Error("not reported within a minute")
+			}
+			if got := testutil.ToFloat64(b.metrics.silent); got != 1 {
+				t.Errorf("%v claims without a task, want 1", got)
 			}
 			b.store.mu.Lock()
 			defer b.store.mu.Unlock()

@@ -5,6 +5,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/ledger"
 	"revalidator/internal/pulse"
 	"revalidator/jobs"
@@ -61,10 +63,10 @@ type Config struct {
 // Scheduler opens runs at their slots, and feeds them. Its zero value is of no
 // use; see New.
 type Scheduler struct {
-	cfg    Config
-	loops  pulse.Loops
-	silent silentClaims
-	pruned *prometheus.CounterVec
+	cfg     Config
+	loops   pulse.Loops
+	silent  silentClaims
+	metrics metrics
 
 	mu sync.Mutex
 	// feeding are the runs that Run feeds. One of them may be found again when
@@ -80,10 +82,10 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Store == nil || cfg.Queue == nil || cfg.Owner == "" {
 		return nil, errors.New("scheduler: store, queue and owner are needed")
 	}
-	setDefault(&cfg.Zone, time.UTC)
-	setDefault(&cfg.Window, 8*time.Hour)
+	cfg.Zone = cmp.Or(cfg.Zone, time.UTC)
+	cfg.Window = cmp.Or(cfg.Window, 8*time.Hour)
 	cfg.CatchUp = max(cfg.CatchUp, leastCatchUp)
-	setDefault(&cfg.Logger, slog.Default())
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -95,18 +97,15 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Feed.OwnerLease <= 2*cfg.Feed.Tick {
 		return nil, fmt.Errorf("scheduler: the owner's lease (%s) must be longer than two ticks (%s)", cfg.Feed.OwnerLease, cfg.Feed.Tick)
 	}
-	pruned, err := newPruned(cfg.Registerer)
+	var contested func() bool
+	if cfg.Presence != nil {
+		contested = cfg.Presence.Contested
+	}
+	metrics, err := newMetrics(cfg.Registerer, contested)
 	if err != nil {
 		return nil, err
 	}
-	return &Scheduler{cfg: cfg, pruned: pruned, feeding: make(map[int64]bool)}, nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
+	return &Scheduler{cfg: cfg, metrics: metrics, feeding: make(map[int64]bool)}, nil
 }
 
 // Run opens and feeds runs until ctx ends, and returns when its goroutines
@@ -133,7 +132,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			})
 			continue
 		}
-		wait(ctx, s.cfg.Feed.Look)
+		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}
 	return feeds.Wait()
 }
@@ -261,7 +260,7 @@ func (s *Scheduler) OpenOrJoin(ctx context.Context) (run ledger.Run, how Joined,
 			return run, Opened, err
 		}
 		// Somebody else has just opened one.
-		if wait(ctx, s.cfg.Feed.Tick); ctx.Err() != nil {
+		if clock.Sleep(ctx, s.cfg.Feed.Tick) != nil {
 			return ledger.Run{}, "", ctx.Err()
 		}
 	}
@@ -290,14 +289,4 @@ func (s *Scheduler) newRun(kind ledger.RunKind, slot time.Time) ledger.Run {
 
 func (s *Scheduler) lease(now time.Time) ledger.Lease {
 	return ledger.Lease{Owner: s.cfg.Owner, Until: now.Add(s.cfg.Feed.OwnerLease)}
-}
-
-// wait returns after d or when ctx ends.
-func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

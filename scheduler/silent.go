@@ -70,5 +70,6 @@ func (s *Scheduler) reportSilent(ctx context.Context, now time.Time) error {
 		s.cfg.Logger.Info("every claim has its task again")
 	}
 	s.silent.told = len(claims) > 0
+	s.metrics.silent.Set(float64(len(claims)))
 	return nil
 }

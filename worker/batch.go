@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/ledger"
 )
 
@@ -199,7 +200,7 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 	defer func() { cancel() }()
 	err := b.doAll(saving, batch)
 	for until := time.Now().Add(awayTimeout); b.patient && errors.Is(err, ledger.ErrUnavailable) && time.Now().Before(until); {
-		if !pause(ctx, awayPause) {
+		if clock.Sleep(ctx, awayPause) != nil {
 			break
 		}
 		b.beat()
@@ -242,16 +243,4 @@ func (b *batcher[In, Out]) doAll(ctx context.Context, batch []pending[In, Out]) 
 
 func saveContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
-}
-
-// pause waits for d; false if ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

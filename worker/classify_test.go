@@ -121,7 +121,7 @@ func verdictTests() []verdictTest {
 			want: givenBack("rate_limited", 30*time.Second), blocked: 30 * time.Second,
 		},
 
-		{name: "secret in doubt", err: waited(errProbing), notSent: true, want: givenBack("shared_secret_in_doubt", 5*time.Second)},
+		{name: "another receipt tries a secret", err: waited(errProbing), notSent: true, want: givenBack("shared_secret_selection", 5*time.Second)},
 		{name: "no secret", err: fmt.Errorf("%w: %s", errNoSecret, app), notSent: true, want: givenBack("no_shared_secret", 0), paused: ledger.PausedNoSecret},
 		{name: "21004", err: status(21004), want: givenBack("shared_secret_refused", 0), paused: ledger.PausedSecretRefused},
 

@@ -15,7 +15,7 @@ import (
 func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a Answer, err error) (ledger.Outcome, error) {
 	w.metrics.oddities.Add(float64(w.odd.note(r.ID, a.Unknown)))
 	source := w.source(r)
-	c := classify(source, err)
+	conclusion, c := judge(source, &a.Facts, err)
 	o := w.notAsked(r)
 	o.Calls, o.Failure, o.Environment = a.Calls, c.Name, a.Environment
 	if c.Alarm {
@@ -45,7 +45,7 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a Answer, err e
 	o.Asked, o.Stays = true, false
 	if err == nil {
 		o.Code, o.ImportedAt = a.Code, r.ImportedAt
-		w.recordFacts(&o, a, r)
+		w.recordFacts(&o, conclusion, r)
 	} else {
 		o.Code = source.Details(err).Code
 		w.recordFailure(&o, c, r)
@@ -71,11 +71,20 @@ func (w *Worker) rests(r ledger.Receipt) ledger.Outcome {
 	return o
 }
 
-// recordFacts derives what the facts say. What it changes, and when the receipt is
+// judge is what an answer comes to: what its facts say, or the class of the failure.
+func judge(s Source, f *iap.Facts, err error) (*iap.Conclusion, Class) {
+	c := classify(s, err)
+	if c.Action != Record {
+		return nil, c
+	}
+	conclusion := iap.Derive(f)
+	return &conclusion, c
+}
+
+// recordFacts records what the facts say. What it changes, and when the receipt is
 // checked next, shows when it is merged with what is stored.
-func (w *Worker) recordFacts(o *ledger.Outcome, a Answer, r ledger.Receipt) {
-	conclusion := iap.Derive(&a.Facts)
-	o.State, o.Conclusion = iap.ReceiptValid, &conclusion
+func (w *Worker) recordFacts(o *ledger.Outcome, conclusion *iap.Conclusion, r ledger.Receipt) {
+	o.State, o.Conclusion = iap.ReceiptValid, conclusion
 	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
 }
 

@@ -30,15 +30,15 @@ func (w *Worker) retry(o *ledger.Outcome, r ledger.Receipt) {
 // accuse holds a failure against a receipt, which is checked again until it was
 // said as often, and on as many days, as its rule wants. The verdict is believed
 // by the repository, unless it is unusual.
-func (w *Worker) accuse(o *ledger.Outcome, rule QuarantineRule, r ledger.Receipt) {
+func (w *Worker) accuse(o *ledger.Outcome, rule ledger.QuarantineRule, r ledger.Receipt) {
 	if r.State == rule.State {
-		o.NextCheck = rule.rest(o.At)
+		o.NextCheck = rest(rule, o.At)
 		return
 	}
-	needed := rule.needed(r)
+	needed := rule.Needed(r)
 	failures, days := alike(r, rule.Class, o.At)
 	on := func(wait time.Duration) { o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: iap.RuleConfirm} }
-	switch enough := needed.met(failures, days); {
+	switch enough := needed.Met(failures, days); {
 	case rule.OnOtherDays && (days == 1 || enough || r.App.QuarantineStoppedAt != nil):
 		// Where it is enough and not believed, it may turn out to be untrue any day.
 		on(aDay)
@@ -49,7 +49,7 @@ func (w *Worker) accuse(o *ledger.Outcome, rule QuarantineRule, r ledger.Receipt
 	default:
 		w.retry(o, r)
 	}
-	if needed.met(failures, days) {
-		o.Verdict = &ledger.Verdict{State: rule.State, NextCheck: rule.rest(o.At)}
+	if needed.Met(failures, days) {
+		o.Verdict = &ledger.Verdict{State: rule.State, NextCheck: rest(rule, o.At)}
 	}
 }

@@ -40,7 +40,7 @@ type parts struct {
 	store   *fakeStore
 	limiter *fakeLimiter
 	log     *logLines
-	clock   *clock
+	clock   *fakeClock
 }
 
 // newParts makes a worker that saves outcomes until the test ends, with one
@@ -49,7 +49,7 @@ func newParts(t *testing.T, change func(*Config)) parts {
 	t.Helper()
 	p := parts{
 		store:   &fakeStore{receipt: claimed(), secrets: rows("new")},
-		limiter: &fakeLimiter{}, log: &logLines{}, clock: &clock{now: noon},
+		limiter: &fakeLimiter{}, log: &logLines{}, clock: &fakeClock{now: noon},
 	}
 	cfg := Config{
 		Store: p.store, Limiter: p.limiter, Keys: openKeys{}, Redis: noRedis(),
@@ -136,18 +136,18 @@ func (d fakeData) Open(context.Context) (io.ReadCloser, error) {
 	return io.NopCloser(strings.NewReader(strings.Repeat("r", int(d)))), nil
 }
 
-type clock struct {
+type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-func (c *clock) Now() time.Time {
+func (c *fakeClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-func (c *clock) advance(d time.Duration) {
+func (c *fakeClock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)

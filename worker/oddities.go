@@ -6,7 +6,7 @@ import (
 )
 
 // oddities tells of keys and values in Apple's replies that the program does
-// not know, or had to forgive: each once per process, so that a change on
+// not know, or had to accept all the same: each once per process, so that a change on
 // Apple's side is noticed and no log is flooded. How often they come is counted
 // as a metric.
 type oddities struct {

@@ -17,20 +17,24 @@ type quarantineTest struct {
 	class         string
 	cause         error
 	state         iap.ReceiptState
-	new, accepted Repeats // the zero value is never
+	new, accepted ledger.Repeats // the zero value is never
 	weekly        bool
+}
+
+func repeats(failures, days int) ledger.Repeats {
+	return ledger.Repeats{Failures: failures, Days: days}
 }
 
 func quarantineTests() []quarantineTest {
 	return []quarantineTest{
-		{"receipt_malformed", status(21002), iap.ReceiptMalformed, Repeats{10, 2}, Repeats{30, 3}, true},
-		{"receipt_not_authenticated", status(21003), iap.ReceiptNotAuthenticated, Repeats{10, 2}, Repeats{30, 3}, true},
-		{"account_gone", status(21010), iap.ReceiptAccountGone, Repeats{3, 3}, Repeats{3, 3}, false},
-		{"wrong_app", asked(&appstore.WrongAppError{}), iap.ReceiptWrongApp, Repeats{3, 3}, Repeats{}, false},
-		{"request_too_large", asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), iap.ReceiptTooLarge, Repeats{3, 3}, Repeats{3, 3}, false},
-		{"too_large_to_send", appstore.ErrTooLargeToSend, iap.ReceiptTooLarge, Repeats{1, 1}, Repeats{3, 3}, false},
-		{"panicked", errPanicked, iap.ReceiptQuarantined, Repeats{3, 1}, Repeats{3, 3}, false},
-		{"save_refused", errSaveRefused, iap.ReceiptQuarantined, Repeats{3, 3}, Repeats{3, 3}, false},
+		{"receipt_malformed", status(21002), iap.ReceiptMalformed, repeats(10, 2), repeats(30, 3), true},
+		{"receipt_not_authenticated", status(21003), iap.ReceiptNotAuthenticated, repeats(10, 2), repeats(30, 3), true},
+		{"account_gone", status(21010), iap.ReceiptAccountGone, repeats(3, 3), repeats(3, 3), false},
+		{"wrong_app", asked(&appstore.WrongAppError{}), iap.ReceiptWrongApp, repeats(3, 3), ledger.Repeats{}, false},
+		{"request_too_large", asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), iap.ReceiptTooLarge, repeats(3, 3), repeats(3, 3), false},
+		{"too_large_to_send", appstore.ErrTooLargeToSend, iap.ReceiptTooLarge, repeats(1, 1), repeats(3, 3), false},
+		{"panicked", errPanicked, iap.ReceiptQuarantined, repeats(3, 1), repeats(3, 3), false},
+		{"save_refused", errSaveRefused, iap.ReceiptQuarantined, repeats(3, 3), repeats(3, 3), false},
 	}
 }
 
@@ -79,7 +83,7 @@ func TestQuarantineTable(t *testing.T) {
 	for _, test := range quarantineTests() {
 		for name, row := range map[string]struct {
 			receipt ledger.Receipt
-			needed  Repeats
+			needed  ledger.Repeats
 		}{
 			"new":                            {claimed(), test.new},
 			"accepted before":                {acceptedBefore(iap.ReceiptValid), test.accepted},
@@ -89,7 +93,7 @@ func TestQuarantineTable(t *testing.T) {
 			t.Run(test.class+" of a receipt "+name, func(t *testing.T) {
 				t.Parallel()
 				p := newParts(t, nil)
-				if row.needed == (Repeats{}) {
+				if row.needed == (ledger.Repeats{}) {
 					if at, _ := p.failsOn(t, row.receipt, test.cause, spread(100, 90)...); at > 0 {
 						t.Errorf("quarantined at failure %d, want never", at)
 					}
@@ -155,8 +159,8 @@ func TestAcceptedReceiptsNeedThreeDays(t *testing.T) {
 			}
 		})
 	}
-	for _, rule := range QuarantineRules() {
-		if n := rule.Accepted; n != (Repeats{}) && (n.Failures < 3 || n.Days < 3) {
+	for _, rule := range ledger.QuarantineRules() {
+		if n := rule.Accepted; n != (ledger.Repeats{}) && (n.Failures < 3 || n.Days < 3) {
 			t.Errorf("%s: %+v, want 3 failures on 3 days at least", rule.Class, n)
 		}
 	}
@@ -179,7 +183,7 @@ func TestQuarantineTableIsWhole(t *testing.T) {
 		}
 	}
 	lines := map[string]bool{}
-	for _, rule := range QuarantineRules() {
+	for _, rule := range ledger.QuarantineRules() {
 		lines[rule.Class] = true
 		if !rule.State.Quarantined() {
 			t.Errorf("%s: state %s is none of quarantine", rule.Class, rule.State)
@@ -198,7 +202,7 @@ func TestQuarantineTableIsWhole(t *testing.T) {
 func TestOtherFailuresStartAgain(t *testing.T) {
 	t.Parallel()
 	for _, test := range quarantineTests() {
-		if test.new == (Repeats{1, 1}) {
+		if test.new == (repeats(1, 1)) {
 			continue
 		}
 		t.Run(test.class, func(t *testing.T) {
@@ -251,7 +255,7 @@ func TestInQuarantineForIt(t *testing.T) {
 		r := acceptedBefore(test.state)
 		r.LastFailure, r.FailuresAlike, r.AlikeDays = test.class, 90, 9
 		o, err := p.conclude(t.Context(), r, Answer{Calls: 1}, test.cause)
-		if err != nil || o.Verdict != nil || o.NextCheck != quarantineRule(test.class).rest(noon) || o.Stays {
+		if err != nil || o.Verdict != nil || o.NextCheck != rest(quarantineRule(test.class), noon) || o.Stays {
 			t.Errorf("%s: got %+v and %v", test.class, o, err)
 		}
 	}

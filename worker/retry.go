@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"time"
 )
@@ -34,9 +35,9 @@ const (
 )
 
 func (p *RetryPolicy) fill() {
-	setDefault(&p.Base, 30*time.Second)
-	setDefault(&p.Max, 6*time.Hour)
-	setDefault(&p.Limit, 5)
+	p.Base = cmp.Or(p.Base, 30*time.Second)
+	p.Max = cmp.Or(p.Max, 6*time.Hour)
+	p.Limit = cmp.Or(p.Limit, 5)
 	if p.Random == nil {
 		p.Random = rand.Float64
 	}

@@ -33,7 +33,7 @@ type sharedSecret struct {
 
 // ring holds the secrets of apps for a short time, so that they are neither
 // read nor decrypted for each receipt, and shares what one receipt learns of a
-// secret with all others of the worker. Postgres tells the other workers.
+// secret with all others of the worker. The other workers read it in Postgres.
 type ring struct {
 	store SecretStore
 	keys  Keys
@@ -49,7 +49,7 @@ type appRing struct {
 	*ring
 	bundleID string
 	// database is taken by the one that reads or marks the app's secrets: nobody
-	// waits for Postgres under mu.
+	// waits for Postgres while mu is held.
 	database chan struct{}
 
 	mu      sync.Mutex
@@ -57,20 +57,20 @@ type appRing struct {
 	read    time.Time
 	// begun counts the reads that began.
 	begun int
-	// marking is what Apple said of secrets that Postgres is being told of.
+	// marking is what Apple said of secrets, while it is written to Postgres.
 	marking map[int64]ledger.SecretState
-	// unreadable are the secrets that the keys did not open at the last look.
+	// unreadable are the secrets that the keys did not open at the last read.
 	unreadable []int64
-	// favorite is the secret that Apple last accepted for this app.
-	favorite int64
-	// doubt is whether a secret was refused and none accepted since: then one
-	// receipt at a time is asked about, and the others wait for its verdict on
-	// probe, which is nil while nobody asks.
-	doubt bool
-	probe chan struct{}
-	// turn counts refusals, to tell answers that were on their way by then.
+	// lastAccepted is the secret that Apple last accepted for this app.
+	lastAccepted int64
+	// afterRefusal is whether a secret was refused and none accepted since: then one
+	// receipt at a time is checked, and the others wait for its result on probe,
+	// which is nil while none is.
+	afterRefusal bool
+	probe        chan struct{}
+	// turn counts refusals, to recognise responses to requests that were sent before.
 	turn int
-	// stopped is when this worker last had the app paused.
+	// stopped is when this worker last paused the app.
 	stopped time.Time
 }
 
@@ -89,21 +89,21 @@ func (r *ring) of(bundleID string) *appRing {
 	return a
 }
 
-// trial begins the way of one receipt through the ring. The app is at work: if
-// this worker had it paused before, somebody has resumed it since, and what was
-// refused then is worth another try.
-func (r *ring) trial(bundleID string) *trial {
+// selection begins the selection of a secret for one receipt. The app is not paused: if
+// this worker paused it before, it was resumed since, and what was refused then is
+// worth another try.
+func (r *ring) selection(bundleID string) *selection {
 	a := r.of(bundleID)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.stopped.IsZero() && !r.now().Equal(a.stopped) {
 		a.stopped = time.Time{}
-		a.forgive()
+		a.retryRefused()
 	}
-	return &trial{ring: a, tried: make(map[int64]bool)}
+	return &selection{ring: a, tried: make(map[int64]bool)}
 }
 
-// pausing notes that this worker has the app paused.
+// pausing notes that this worker pauses the app.
 func (r *ring) pausing(bundleID string) {
 	a := r.of(bundleID)
 	a.mu.Lock()
@@ -119,7 +119,7 @@ func (a *appRing) isFresh() bool {
 // refresh reads the secrets of the app, unless a read began that is not among the
 // first so many. What this worker saw refused stays refused as long as Postgres agrees. The
 // wait for others ends with ctx, the read does not: what Apple said of a secret may
-// call for the pause of the app, and the look comes first.
+// require that the app is paused, and the read comes first.
 func (a *appRing) refresh(ctx context.Context, after int) error {
 	release, err := a.takeDatabase(ctx)
 	if err != nil {
@@ -213,7 +213,7 @@ func (a *appRing) sort() {
 		switch {
 		case s.state == ledger.SecretRefused:
 			return 3
-		case s.id == a.favorite:
+		case s.id == a.lastAccepted:
 			return 0
 		case s.state == ledger.SecretAccepted:
 			return 1
@@ -223,8 +223,8 @@ func (a *appRing) sort() {
 	slices.SortStableFunc(a.secrets, func(s, t *sharedSecret) int { return cmp.Compare(rank(s), rank(t)) })
 }
 
-// forgive lets every secret be tried again.
-func (a *appRing) forgive() {
+// retryRefused lets every secret be tried again.
+func (a *appRing) retryRefused() {
 	for _, s := range a.secrets {
 		s.refused = false
 	}

@@ -11,10 +11,9 @@ import (
 	"revalidator/internal/ledger"
 )
 
-// How often a worker looks for apps that stand still for want of a secret and
-// have one to try; when it tries one again of which Apple said nothing; and when
-// it tries refused ones again, because the refusal may have been Apple's own
-// trouble.
+// How often a worker looks for paused apps that have a secret to try; when it tries
+// one again of which Apple said nothing; and when it tries refused ones again,
+// because the refusal may have been a failure of Apple's.
 const (
 	reviveEvery   = 2 * time.Second
 	reviveRetry   = 10 * time.Second
@@ -27,8 +26,8 @@ const reviveLoop = "try secrets of paused apps"
 // ErrNoReceipt is an app without any receipt to try a secret with.
 var ErrNoReceipt = errors.New("app has no receipt to try a shared secret with")
 
-// revive tries the secrets of paused apps until ctx ends, and puts the apps of
-// those that Apple accepts back to work. Of several workers one tries.
+// revive tries the secrets of paused apps until ctx ends, and resumes the apps whose
+// secrets Apple accepts. Of several workers one tries.
 func (w *Worker) revive(ctx context.Context) {
 	tick := time.NewTicker(reviveEvery)
 	defer tick.Stop()
@@ -61,9 +60,8 @@ func (w *Worker) reviveAll(ctx context.Context) error {
 	}
 }
 
-// reviveApp resumes an app as soon as one of its secrets is not refused. One
-// that Apple did not look at will do: if it is refused later, that pauses the
-// app again.
+// reviveApp resumes an app as soon as one of its secrets is not refused. One that
+// Apple did not check is enough: if it is refused later, that pauses the app again.
 func (w *Worker) reviveApp(ctx context.Context, app ledger.App) error {
 	for v, err := range w.VerifySecrets(ctx, app) {
 		if err != nil && !errors.Is(err, ErrNoReceipt) {
@@ -75,7 +73,7 @@ func (w *Worker) reviveApp(ctx context.Context, app ledger.App) error {
 		}
 		resumed, err := w.cfg.Store.ResumeForSecret(ctx, app.BundleID)
 		if resumed {
-			w.cfg.Logger.Info("app goes on", "bundle_id", app.BundleID, "secret_id", v.ID)
+			w.cfg.Logger.Info("app resumed: Apple did not refuse its shared secret", "bundle_id", app.BundleID, "secret_id", v.ID)
 		}
 		return err
 	}
@@ -90,7 +88,7 @@ type SecretVerdict struct {
 }
 
 // VerifySecrets asks Apple with each secret of an app, within the app's rate,
-// and notes what it says. The receipts that it asks about stay as they are. It
+// and notes what it says. The receipts that it asks with stay as they are. It
 // ends at the first error: ErrNoReceipt, errors of internal/appstore other than
 // a refusal, and our own.
 func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[SecretVerdict, error] {
@@ -116,11 +114,11 @@ func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[Se
 	}
 }
 
-// verify tries one secret with one receipt after the other, until Apple has
-// looked at it. Trouble with one receipt does not speak for the next; but where
-// it leaves the question open, nothing is known of the secret.
+// verify tries one secret with one receipt after the other, until Apple has checked
+// it. A failure with one receipt says nothing of the next; but where all fail,
+// nothing is known of the secret.
 func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.Receipt, s *sharedSecret) (ledger.SecretState, error) {
-	var trouble error
+	var failure error
 	for _, r := range receipts {
 		w.loops.Beat(reviveLoop) // an app may have many secrets
 		r.App = app
@@ -142,17 +140,17 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 			w.secrets.note(ctx, s.id, said)
 			return said, nil
 		case "":
-			trouble = err
+			failure = err
 		}
 	}
-	if trouble != nil {
-		return "", trouble
+	if failure != nil {
+		return "", failure
 	}
 	return ledger.SecretNew, nil
 }
 
 // saidOfSecret is what an answer, or the error in its place, says of the secret
-// that was asked with. Apple looks at it for auto-renewable subscriptions only,
+// that was asked with. Apple checks it for auto-renewable subscriptions only,
 // so that any other success leaves it new.
 func saidOfSecret(a appstore.Answer, err error) ledger.SecretState {
 	switch {

@@ -32,7 +32,7 @@ func (*verifyReceipt) Classes() []Class {
 		{Err: appstore.ErrNoTime, Name: "reply_without_time", Action: Disregard, Alarm: true, Signal: answered},
 		{Err: appstore.ErrRateLimited, Name: "rate_limited", Action: WaitForLimit, Signal: limited}, // HTTP 429
 
-		{Err: errProbing, Name: "shared_secret_in_doubt", Action: WaitForLimit},
+		{Err: errProbing, Name: "shared_secret_selection", Action: WaitForLimit},
 		// The pause of the app is the one alarm for all of its receipts.
 		{Err: errNoSecret, Name: "no_shared_secret", Action: PauseApp, Pause: ledger.PausedNoSecret, Fix: addSecret},
 		{ // 21004, by every secret of the ring
@@ -91,8 +91,8 @@ func (s *verifyReceipt) Paused(bundleID string) { s.pausing(bundleID) }
 // refused, each at most once.
 func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (Answer, error) {
 	var answer Answer
-	trial := s.trial(r.App.BundleID)
-	defer trial.end()
+	selection := s.selection(r.App.BundleID)
+	defer selection.end()
 	request := s.request(r)
 	request.Grow = g.Grow
 	var at ledger.Endpoint // of the last call
@@ -100,7 +100,7 @@ func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (An
 		g.Heard(ctx, ledger.Endpoint{Environment: e}, err)
 	}
 	for {
-		secret, err := s.nextSecret(ctx, trial, g)
+		secret, err := s.nextSecret(ctx, selection, g)
 		if err != nil {
 			return answer, err
 		}
@@ -110,7 +110,7 @@ func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (An
 			if err := g.Wait(ctx, at); err != nil {
 				return err
 			}
-			err := trial.admit(secret.id)
+			err := selection.admit(secret.id)
 			if err != nil {
 				g.Heard(ctx, at, err) // nothing is asked
 			}
@@ -125,7 +125,7 @@ func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (An
 				return answer, wrong
 			}
 		}
-		if !errors.Is(err, errSecretChanged) && !trial.learn(ctx, secret.id, saidOfSecret(reply, err)) {
+		if !errors.Is(err, errSecretChanged) && !selection.learn(ctx, secret.id, saidOfSecret(reply, err)) {
 			return answer, err
 		}
 	}
@@ -139,7 +139,7 @@ func (a *Answer) add(reply appstore.Answer) {
 
 // nextSecret is the next secret to try, for which it waits no longer than the
 // worker runs.
-func (s *verifyReceipt) nextSecret(ctx context.Context, t *trial, g Gate) (*sharedSecret, error) {
+func (s *verifyReceipt) nextSecret(ctx context.Context, t *selection, g Gate) (*sharedSecret, error) {
 	ctx, cancel := g.UntilStopped(ctx)
 	defer cancel()
 	return t.next(ctx)

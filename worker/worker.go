@@ -6,6 +6,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,14 +113,14 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Store == nil || cfg.AppStore == nil || cfg.Limiter == nil || cfg.Keys == nil || cfg.Data == nil || cfg.Redis == nil {
 		return nil, errors.New("worker: store, app store, limiter, keys, data and redis are needed")
 	}
-	setDefault(&cfg.Concurrency, 512)
-	setDefault(&cfg.LargeConcurrency, 4)
-	setDefault(&cfg.MemoryBytes, 46<<20)
-	setDefault(&cfg.BatchSize, 250)
-	setDefault(&cfg.BatchDelay, 10*time.Millisecond)
-	setDefault(&cfg.ShutdownTimeout, 70*time.Second)
-	setDefault(&cfg.ClockTolerance, 10*time.Minute)
-	setDefault(&cfg.Logger, slog.Default())
+	cfg.Concurrency = cmp.Or(cfg.Concurrency, 512)
+	cfg.LargeConcurrency = cmp.Or(cfg.LargeConcurrency, 4)
+	cfg.MemoryBytes = cmp.Or(cfg.MemoryBytes, 46<<20)
+	cfg.BatchSize = cmp.Or(cfg.BatchSize, 250)
+	cfg.BatchDelay = cmp.Or(cfg.BatchDelay, 10*time.Millisecond)
+	cfg.ShutdownTimeout = cmp.Or(cfg.ShutdownTimeout, 70*time.Second)
+	cfg.ClockTolerance = cmp.Or(cfg.ClockTolerance, 10*time.Minute)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	cfg.Retry.fill()
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -163,13 +164,6 @@ func New(cfg Config) (*Worker, error) {
 // Alive fails where a loop of Run does not move any more. An outage of Postgres
 // or Redis does not make it fail.
 func (w *Worker) Alive(ctx context.Context) error { return w.loops.Check(ctx) }
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
 
 // Run serves the queues until ctx ends, then finishes or gives back what is in
 // hand and returns. Its error is one of starting up, or jobs.ErrNotOwner once the

@@ -39,6 +39,7 @@ func parts() []part {
 		{"pages", (*bench).pages},
 		{"runs", (*bench).runs},
 		{"rate", (*bench).rate},
+		{"signatures", (*bench).signatures},
 	}
 }
 
@@ -117,7 +118,7 @@ func choose(only string) ([]part, error) {
 	for _, name := range strings.Split(only, ",") {
 		i := slices.IndexFunc(parts(), func(p part) bool { return p.name == strings.TrimSpace(name) })
 		if i < 0 {
-			return nil, fmt.Errorf("ONLY=%s: want some of small, large, feed, import, pages, runs, rate, separated by commas", only)
+			return nil, fmt.Errorf("ONLY=%s: want some of small, large, feed, import, pages, runs, rate, signatures, separated by commas", only)
 		}
 		chosen = append(chosen, parts()[i])
 	}

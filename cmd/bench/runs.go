@@ -112,6 +112,7 @@ func (s *stack) longestStatement(ctx context.Context) (longest time.Duration) {
 	const query = `
 		SELECT coalesce(extract(epoch FROM clock_timestamp() - query_start), 0) AS seconds, query FROM pg_stat_activity
 		WHERE application_name = 'revalidator' AND state = 'active' ORDER BY query_start`
+	var statement string
 	for ctx.Err() == nil {
 		var active []struct {
 			Seconds float64 `db:"seconds"`
@@ -125,11 +126,10 @@ func (s *stack) longestStatement(ctx context.Context) (longest time.Duration) {
 			if strings.Contains(a.Query, repository.CountMark) || took <= longest {
 				continue
 			}
-			if longest = took; took > time.Second/2 {
-				say("  statement of %s so far: %s", took.Round(time.Millisecond), strings.Join(strings.Fields(a.Query), " "))
-			}
+			longest, statement = took, strings.Join(strings.Fields(a.Query), " ")
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	say("  longest statement, %s: %s", longest.Round(time.Millisecond), statement)
 	return longest
 }

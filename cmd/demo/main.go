@@ -13,11 +13,16 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"revalidator/internal/dev/devstack"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	if err := devstack.Install(ctx, os.Stderr, devstack.ToolPostgres, devstack.ToolRedis); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+	}
 	d := demo{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, customers: 3000}
 	if err := d.run(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"revalidator/internal/dev/devstack"
 	"revalidator/internal/dev/devstack/pgtest"
@@ -28,6 +29,8 @@ type program struct {
 	getenv         func(string) string
 	environ        []string
 	signals        <-chan os.Signal
+	install        func(ctx context.Context, output io.Writer, tools ...devstack.Tool) error
+	has            func(devstack.Tool) bool
 }
 
 // run returns the exit code: that of the command, where there is one.
@@ -35,11 +38,25 @@ func (p program) run(ctx context.Context, args []string) int {
 	flags := flag.NewFlagSet("devstack", flag.ContinueOnError)
 	flags.SetOutput(p.stderr)
 	durable := flags.Bool("durable", false, "keep Postgres's fsync on, for benchmarks")
+	install := flags.Bool("install", false, "install first what tests use and this machine lacks, where that can be done")
+	setup := flags.Bool("setup", false, "install what this machine lacks and end; fail where something is missing")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0
 		}
 		return exitUsage
+	}
+	if *install || *setup {
+		err := p.install(ctx, p.stderr, tools...)
+		if err != nil {
+			fmt.Fprintln(p.stderr, "devstack:", err)
+		}
+		switch {
+		case *setup && err != nil:
+			return exitFailure
+		case *setup:
+			return 0
+		}
 	}
 	logger := slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
 	code, err := p.runBeside(ctx, devstack.Config{Durable: *durable, Logger: logger}, flags.Args())
@@ -73,7 +90,20 @@ func (p program) runBeside(ctx context.Context, cfg devstack.Config, command []s
 	if len(command) == 0 {
 		return p.wait(ctx, variables)
 	}
-	return p.command(command, variables)
+	return p.command(p.withoutRace(command), variables)
+}
+
+// tools are what all tests together use.
+var tools = []devstack.Tool{devstack.ToolMake, devstack.ToolCompiler, devstack.ToolRedis, devstack.ToolPostgres, devstack.ToolChromium}
+
+// withoutRace is the command without -race where there is no C compiler, which
+// go test would fail for.
+func (p program) withoutRace(command []string) []string {
+	if !slices.Contains(command, "-race") || p.has(devstack.ToolCompiler) {
+		return command
+	}
+	fmt.Fprintf(p.stderr, "devstack: no C compiler is installed: running without the race detector (-race)\n")
+	return slices.DeleteFunc(slices.Clone(command), func(argument string) bool { return argument == "-race" })
 }
 
 // stopping adds the error of stop to err. The exit code stays the command's.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/dev/devstack"
 	"revalidator/internal/dev/devstack/pgtest"
 )
 
@@ -37,6 +38,8 @@ func newProgram(t *testing.T, postgresURL string) (program, *bytes.Buffer) {
 			}
 			return ""
 		},
+		install: func(context.Context, io.Writer, ...devstack.Tool) error { return devstack.ErrNotInstalled },
+		has:     func(devstack.Tool) bool { return false },
 		environ: []string{"PATH=" + os.Getenv("PATH"), "REDIS_URL=of another"},
 	}, stdout
 }
@@ -56,6 +59,9 @@ func TestRun(t *testing.T) {
 		{"no such command", []string{"/no/such/command"}, exitNotStarted, ""},
 		{"no such flag", []string{"--fragile"}, exitUsage, ""},
 		{"help", []string{"--help"}, 0, ""},
+		{"race detector without a compiler", []string{"echo", "-n", "go", "test", "-race", "./..."}, 0, "go test ./..."},
+		{"goes on where nothing can be installed", []string{"--install", "echo", "-n", "done"}, 0, "done"},
+		{"fails where nothing can be installed", []string{"--setup"}, exitFailure, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"regexp"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) appsCommand() *cobra.Command {
@@ -57,19 +57,19 @@ func (p *program) appsAddCommand() *cobra.Command {
 		Use:     "add BUNDLE_ID [--name NAME] [--rate NUMBER] ...",
 		Short:   "Add an app",
 		Example: "  revalidator apps add com.example.reader --name Reader --rate 10",
-		Args:    oneArgument("BUNDLE_ID"),
+		Args:    terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := errors.Join(validateBundleID(args[0]), flags.validate()); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			return p.addApp(c.Context(), ledger.App{
 				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst,
-				GraceDays: flags.looks.grace.n, ResubscribeDays: flags.looks.resubscribe.n, SweepDays: flags.looks.sweep.n,
+				GraceDays: flags.looks.grace.N, ResubscribeDays: flags.looks.resubscribe.N, SweepDays: flags.looks.sweep.N,
 			})
 		},
 	}
 	flags.add(c)
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -87,29 +87,23 @@ func validateBundleID(id string) error {
 }
 
 func (p *program) addApp(ctx context.Context, app ledger.App) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	app.CreatedAt, app.Source = parts.now(), ledger.SourceVerifyReceipt
-	err = parts.db.AddApp(ctx, app)
-	if errors.Is(err, ledger.ErrConflict) {
-		return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
-	}
-	if err != nil {
-		return err
-	}
-	p.note("next: revalidator secrets add --app %s", app.BundleID)
-	return p.printApp(app, "added app "+app.BundleID)
+	return p.with(ctx, func(parts *parts) error {
+		app.CreatedAt, app.Source = parts.clock.Now(), ledger.SourceVerifyReceipt
+		err := parts.db.AddApp(ctx, app)
+		if errors.Is(err, ledger.ErrConflict) {
+			return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
+		}
+		if err != nil {
+			return err
+		}
+		p.Note("next: revalidator secrets add --app %s", app.BundleID)
+		return p.printApp(app, "added app "+app.BundleID)
+	}, needDatabase)
 }
 
 // printApp prints what a command did to an app, or the app as it is then.
 func (p *program) printApp(app ledger.App, text string) error {
-	return p.printer().print(app, func(out io.Writer) error {
-		_, err := fmt.Fprintln(out, text)
-		return err
-	})
+	return p.PrintLine(app, "%s", text)
 }
 
 func (p *program) appsListCommand() *cobra.Command {
@@ -117,50 +111,39 @@ func (p *program) appsListCommand() *cobra.Command {
 		Use:     "list [--json]",
 		Short:   "List the apps",
 		Example: "  revalidator apps list\n  revalidator apps list --json | jq -r '.[].bundle_id'",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			apps, err := parts.db.Apps(c.Context())
-			if err != nil {
-				return err
-			}
-			if len(apps) == 0 {
-				p.note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
-			}
-			return p.printer().print(list(apps), func(out io.Writer) error { return appsTable(out, apps) })
+			return p.with(c.Context(), func(parts *parts) error {
+				apps, err := parts.db.Apps(c.Context())
+				if err != nil {
+					return err
+				}
+				if len(apps) == 0 {
+					p.Note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
+				}
+				return terminal.Show(&p.Terminal, append([]ledger.App{}, apps...), appsTable)
+			}, needDatabase)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
-func appsTable(out io.Writer, apps []ledger.App) error {
+func appsTable(out *terminal.Page, apps []ledger.App) {
 	if len(apps) == 0 {
-		return nil
+		return
 	}
-	var text strings.Builder
-	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BUNDLE ID\tNAME\tRATE\tSTATE")
+	table := out.Annotated(func(i int) string { return strings.Join(appNotes(apps[i]), "; ") })
+	table.Row("BUNDLE ID\tNAME\tRATE\tSTATE")
 	for _, a := range apps {
 		state := "at work"
 		if a.PausedAt != nil {
 			state = "paused"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%g/s\t%s\n", short(a.BundleID, 36), short(a.Name, 22), a.RatePerSecond, state)
+		table.Row("%s\t%s\t%g/s\t%s", terminal.Short(a.BundleID, 36), terminal.Short(a.Name, 22), a.RatePerSecond, state)
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	if err := annotated(out, text.String(), func(i int) string {
-		return strings.Join(appNotes(apps[i]), "; ")
-	}); err != nil {
-		return err
-	}
-	return looksTable(out, apps)
+	table.End()
+	looksTable(out, apps)
 }
 
 // appNotes say what is stopped of an app.
@@ -169,12 +152,12 @@ func appNotes(a ledger.App) (notes []string) {
 		notes = append(notes, pausedText(a))
 	}
 	if a.QuarantineStoppedAt != nil && a.QuarantineStoppedFor != nil {
-		notes = append(notes, fmt.Sprintf("quarantining stopped since %s: too many receipts had the failure %q", when(*a.QuarantineStoppedAt), words(*a.QuarantineStoppedFor)))
+		notes = append(notes, fmt.Sprintf("quarantining stopped since %s: too many receipts had the failure %q", phrase.Time(*a.QuarantineStoppedAt), phrase.Words(*a.QuarantineStoppedFor)))
 	}
 	return notes
 }
 
 // pausedText says since when an app is paused, and why.
 func pausedText(a ledger.App) string {
-	return fmt.Sprintf("since %s: %s", when(*a.PausedAt), ledger.PauseReason(a.PausedCode, a.PausedText))
+	return fmt.Sprintf("since %s: %s", phrase.Time(*a.PausedAt), ledger.PauseReason(a.PausedCode, a.PausedText))
 }

@@ -9,24 +9,23 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
 // changeApp changes an app in the database, and prints what came of it.
 func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (ledger.App, string, error)) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	app, text, err := change(parts.db)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
-	}
-	if err != nil {
-		return err
-	}
-	return p.printApp(app, text)
+	return p.with(ctx, func(parts *parts) error {
+		app, text, err := change(parts.db)
+		if errors.Is(err, ledger.ErrNotFound) {
+			return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
+		}
+		if err != nil {
+			return err
+		}
+		return p.printApp(app, text)
+	}, needDatabase)
 }
 
 func (p *program) appsSetCommand() *cobra.Command {
@@ -40,14 +39,14 @@ when a receipt is looked at next from its next look on.`,
 		Example: `  revalidator apps set com.example.reader --rate 25 --burst 5
   revalidator apps set com.example.reader --resubscribe-days 180
   revalidator apps set com.example.reader --resubscribe-days default`,
-		Args: oneArgument("BUNDLE_ID"),
+		Args: terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := flags.validate(); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			change := flags.change(c)
 			if change == (repository.AppChange{}) {
-				return usage(errors.New("nothing to change: give --rate, --burst, --name, --grace-days, --resubscribe-days or --sweep-days"))
+				return terminal.Usage(errors.New("nothing to change: give --rate, --burst, --name, --grace-days, --resubscribe-days or --sweep-days"))
 			}
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
 				app, err := db.ChangeApp(c.Context(), args[0], change)
@@ -60,7 +59,7 @@ when a receipt is looked at next from its next look on.`,
 	for _, name := range []string{"rate", "burst"} {
 		c.Flags().Lookup(name).DefValue = "0"
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -76,7 +75,7 @@ func (f *appFlags) change(c *cobra.Command) repository.AppChange {
 	if c.Flags().Changed("burst") {
 		change.Burst = &f.burst
 	}
-	change.GraceDays, change.ResubscribeDays, change.SweepDays = f.looks.grace.change(), f.looks.resubscribe.change(), f.looks.sweep.change()
+	change.GraceDays, change.ResubscribeDays, change.SweepDays = f.looks.grace.Change(), f.looks.resubscribe.Change(), f.looks.sweep.Change()
 	return change
 }
 
@@ -90,10 +89,10 @@ asked about it any more, and its receipts stay due. A pause of a person ends
 with 'revalidator apps resume' only; the pause that the program makes by itself,
 when Apple refuses every secret of an app, ends with a new secret too.`,
 		Example: "  revalidator apps pause com.example.reader --reason 'moving to another team'",
-		Args:    oneArgument("BUNDLE_ID"),
+		Args:    terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if reason = strings.Join(strings.Fields(reason), " "); reason == "" {
-				return usage(errors.New("--reason is missing: whoever finds the app paused will want to know"))
+				return terminal.Usage(errors.New("--reason is missing: whoever finds the app paused will want to know"))
 			}
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
 				now, err := db.Time(c.Context())
@@ -106,7 +105,7 @@ when Apple refuses every secret of an app, ends with a new secret too.`,
 		},
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why, as a `text` for whoever finds the app paused")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -124,7 +123,7 @@ quarantined then, as often as that takes. That holds for this failure, until so
 few have it that nothing is unusual for a day. See docs/quarantine.md.`,
 		Example: `  revalidator apps resume com.example.reader
   revalidator apps resume com.example.reader --quarantine`,
-		Args: oneArgument("BUNDLE_ID"),
+		Args: terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
 				if quarantine {
@@ -135,7 +134,7 @@ few have it that nothing is unusual for a day. See docs/quarantine.md.`,
 		},
 	}
 	c.Flags().BoolVar(&quarantine, "quarantine", false, "resume quarantining, and leave a pause as it is")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -167,7 +166,7 @@ func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (
 	}
 	text := fmt.Sprintf("quarantining of app %s is not stopped", bundleID)
 	if resumed && before.QuarantineStoppedFor != nil {
-		text = fmt.Sprintf("quarantining of app %s is resumed for %s", bundleID, words(*before.QuarantineStoppedFor))
+		text = fmt.Sprintf("quarantining of app %s is resumed for %s", bundleID, phrase.Words(*before.QuarantineStoppedFor))
 	}
 	app, err := db.App(ctx, bundleID)
 	return app, text, err

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"revalidator/internal/terminal"
 )
 
 // TestApps changes, pauses and resumes apps, for people and for scripts.
@@ -27,8 +29,8 @@ func TestApps(t *testing.T) {
 		{"set", fitnessApp, "--rate", "1"}, {"pause", fitnessApp, "--reason", "sold"}, {"resume", fitnessApp},
 		{"resume", fitnessApp, "--quarantine"},
 	} {
-		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != exitFailure {
-			t.Errorf("%q: exit code %d, want %d", args, o.code, exitFailure)
+		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != terminal.ExitFailure {
+			t.Errorf("%q: exit code %d, want %d", args, o.code, terminal.ExitFailure)
 		}
 	}
 	for _, args := range [][]string{
@@ -37,8 +39,8 @@ func TestApps(t *testing.T) {
 		{"set", readerApp, "--grace-days", "61"}, {"set", readerApp, "--sweep-days", "0"}, {"set", readerApp, "--resubscribe-days", "year"},
 		{"pause", readerApp}, {"pause", readerApp, "--reason", " "},
 	} {
-		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != exitUsage {
-			t.Errorf("%q: exit code %d, want %d", args, o.code, exitUsage)
+		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != terminal.ExitUsage {
+			t.Errorf("%q: exit code %d, want %d", args, o.code, terminal.ExitUsage)
 		}
 	}
 	checkWidth(t, results(s.transcript.String()))
@@ -71,8 +73,8 @@ func TestResultsAsJSON(t *testing.T) {
 	s.transcript.Reset()
 	s.must(t, "import", receipts, "--json")
 	rejected := writeFile(t, "bad.ndjson", `{"bundle_id":"com.example.reader","customer_ref":"1","receipt":"?"}`+"\n")
-	if o := s.run(t, "import", rejected, "--json"); o.code != exitFailures {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
+	if o := s.run(t, "import", rejected, "--json"); o.code != terminal.ExitFailures {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailures)
 	}
 	s.importedLongAgo(t)
 	if o := s.must(t, "run", "--worker", "--json", "--quiet"); o.stderr != "" {

@@ -8,17 +8,19 @@ import (
 	"strings"
 	"time"
 
+	"revalidator/internal/terminal"
+
 	"github.com/spf13/cobra"
 )
 
 // defaultShare is the part of each app's rate that a backfill takes beside
 // another run.
-const defaultShare = percent(0.3)
+const defaultShare = terminal.Percent(0.3)
 
 // backfillOptions are the flags of backfill.
 type backfillOptions struct {
 	filters filterFlags
-	share   percent
+	share   terminal.Percent
 	dryRun  bool
 	feedOptions
 }
@@ -56,7 +58,7 @@ Exit code 3 says that it is done and some receipts failed.`,
   revalidator backfill --expiring 2026-01-01..2026-02-01 --share 50%
   revalidator backfill --last-result timeout,server_error --detach
   revalidator backfill --ids ids.txt`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.backfill(c.Context(), o)
 		},
@@ -65,7 +67,7 @@ Exit code 3 says that it is done and some receipts failed.`,
 	c.Flags().Var(&o.share, "share", "`part` of each app's rate to take beside another run")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say how many receipts that is and how long it takes, and open nothing")
 	o.feedOptions.add(c)
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.AddCommand(p.backfillListCommand(), p.resumeCommand("backfill"), p.cancelCommand("backfill"))
 	return c
 }
@@ -78,7 +80,7 @@ func (o *feedOptions) add(c *cobra.Command) {
 // validate reports flags that contradict each other.
 func (o feedOptions) validate() error {
 	if o.worker && o.detach {
-		return usage(errors.New("--detach leaves the run to others, --worker works on it here: give one of them"))
+		return terminal.Usage(errors.New("--detach leaves the run to others, --worker works on it here: give one of them"))
 	}
 	return nil
 }
@@ -109,7 +111,7 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 	}
 	defer parts.close()
 	// So long ago by the clock that results are dated by.
-	filter.CheckedBefore, err = timeOrAgo("--checked-before", o.filters.checkedBefore, parts.appleTime())
+	filter.CheckedBefore, err = terminal.TimeOrAgo("--checked-before", o.filters.checkedBefore, parts.clock.AppleTime())
 	if err != nil {
 		return err
 	}
@@ -137,7 +139,7 @@ func (s *parts) knowsApps(ctx context.Context, bundleIDs ...string) error {
 	}
 	for _, id := range bundleIDs {
 		if id != "" && !slices.Contains(known, id) {
-			return usage(fmt.Errorf("--app: there is no app %q, but %s", id, orNone(known)))
+			return terminal.Usage(fmt.Errorf("--app: there is no app %q, but %s", id, orNone(known)))
 		}
 	}
 	return nil

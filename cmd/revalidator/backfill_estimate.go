@@ -3,91 +3,49 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
-
-// backfillEstimate is what a backfill would do.
-type backfillEstimate struct {
-	Receipts int64                `json:"receipts"`
-	Counts   []ledger.FilterCount `json:"by_app_and_status"`
-	Share    percent              `json:"share"`
-	// SecondsAlone and SecondsBeside are how long it takes at the configured
-	// rates, without and with another run beside it.
-	SecondsAlone  float64 `json:"seconds_alone"`
-	SecondsBeside float64 `json:"seconds_beside_another_run"`
-	// PausedApps are apps whose receipts have to wait.
-	PausedApps []string `json:"paused_apps"`
-}
 
 // estimate prints what a backfill would do, and opens none.
 func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filter, share float64) error {
-	counts, err := parts.db.CountChosen(ctx, filter)
+	e, err := report.ReadEstimate(ctx, parts.db, filter, share)
 	if err != nil {
 		return err
 	}
-	apps, err := parts.db.Apps(ctx)
-	if err != nil {
-		return err
-	}
-	e := newEstimate(counts, apps, share)
-	return p.printer().print(e, e.text)
+	return terminal.Show(&p.Terminal, e, estimateText)
 }
 
-// newEstimate adds up counts. Apps are asked about side by side, so that the
-// slowest one takes the time.
-func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) backfillEstimate {
-	e := backfillEstimate{Counts: append([]ledger.FilterCount{}, counts...), Share: percent(share), PausedApps: []string{}}
-	seconds := make(map[string]float64)
-	for _, c := range counts {
-		e.Receipts += c.Receipts
-		seconds[c.BundleID] += float64(c.Receipts) / c.RatePerSecond
-	}
-	for _, a := range apps {
-		if seconds[a.BundleID] > 0 && a.PausedAt != nil {
-			e.PausedApps = append(e.PausedApps, a.BundleID)
-			delete(seconds, a.BundleID)
-		}
-	}
-	for _, s := range seconds {
-		e.SecondsAlone = max(e.SecondsAlone, s)
-	}
-	e.SecondsBeside = e.SecondsAlone / share
-	return e
-}
-
-func (e backfillEstimate) text(out io.Writer) error {
+func estimateText(out *terminal.Page, e report.Estimate) {
 	if e.Receipts == 0 {
-		fmt.Fprintln(out, "No receipt that Apple can be asked about meets the filters.")
-		return nil
+		out.Print("No receipt that Apple can be asked about meets the filters.\n")
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "RECEIPTS\tAPP\tSTATUS")
+	table := out.Table()
+	table.Row("RECEIPTS\tAPP\tSTATUS")
 	for _, c := range e.Counts {
 		status := "no subscription known"
 		if c.Status != "" {
-			status = words(string(c.Status))
+			status = phrase.Words(string(c.Status))
 		}
 		paused := ""
 		if slices.Contains(e.PausedApps, c.BundleID) {
 			paused = " (paused)"
 		}
-		fmt.Fprintf(table, "%8s\t%s\t%s\n", count(c.Receipts), short(c.BundleID, 34)+paused, status)
+		table.Row("%8s\t%s\t%s", phrase.Count(c.Receipts), terminal.Short(c.BundleID, 34)+paused, status)
 	}
-	fmt.Fprintf(table, "%8s\tin all\n", count(e.Receipts))
-	if err := table.Flush(); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "\nAt the configured rates that takes %s alone,\nand %s with %s of them beside another run. Nothing was opened.\n",
-		about(e.SecondsAlone), about(e.SecondsBeside), e.Share)
+	table.Row("%8s\tin all", phrase.Count(e.Receipts))
+	table.End()
+	out.Printf("\nAt the configured rates that takes %s alone,\nand %s with %s of them beside another run. Nothing was opened.\n",
+		about(e.SecondsAlone), about(e.SecondsBeside), terminal.Percent(e.Share))
 	if len(e.PausedApps) > 0 {
-		fmt.Fprintln(out, "Receipts of paused apps are left for 'revalidator backfill resume'.")
+		out.Print("Receipts of paused apps are left for 'revalidator backfill resume'.\n")
 	}
-	return nil
 }
 
 // about is a time span as nobody needs it more exactly.

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
 )
 
 // startBackfill opens a backfill and feeds it, or leaves it to a scheduler.
@@ -39,7 +39,7 @@ func (p *program) noteMissingIDs(ctx context.Context, parts *parts, id int64, gi
 	}
 	totals, err := parts.db.RunTotals(ctx, id)
 	if missing := int64(ids) - totals.Counted(); err == nil && missing > 0 {
-		p.note("%d of %d ids are no receipts that Apple can be asked about", missing, ids)
+		p.Note("%d of %d ids are no receipts that Apple can be asked about", missing, ids)
 	}
 	return err
 }
@@ -50,9 +50,6 @@ func (p *program) detached(ctx context.Context, parts *parts, id int64) error {
 	if err != nil {
 		return err
 	}
-	line := newBackfillLine(totals, parts.now())
-	return p.printer().print(line, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "%s over %s receipts is open: a scheduler takes it up within seconds\n", nameOfRun(totals.Run), dueCount(totals.Due))
-		return err
-	})
+	line := report.NewBackfill(totals, parts.clock.Now())
+	return p.PrintLine(line, "%s over %s receipts is open: a scheduler takes it up within seconds", nameOfRun(totals.Run), phrase.CountIf(totals.Due))
 }

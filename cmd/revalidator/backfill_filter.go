@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 	"revalidator/worker"
 )
 
@@ -26,9 +26,9 @@ func (f *filterFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringSliceVar(&f.apps, "app", nil, "receipts of these apps, by `bundle id`")
 	flags.StringSliceVar(&f.customers, "customer", nil, "receipts of these customers, by your `reference`")
-	flags.StringSliceVar(&f.statuses, "status", nil, "that show a subscription of these `status`es: "+strings.Join(texts(iap.Statuses()), ", "))
+	flags.StringSliceVar(&f.statuses, "status", nil, "that show a subscription of these `status`es: "+strings.Join(terminal.Texts(iap.Statuses()), ", "))
 	flags.StringVar(&f.expiring, "expiring", "", "that show a subscription which expires within `FROM..UNTIL`: dates or RFC 3339 times, UNTIL itself left out, either may be missing")
-	flags.StringSliceVar(&f.states, "state", nil, "receipts in these `state`s: "+strings.Join(texts(askableStates()), ", "))
+	flags.StringSliceVar(&f.states, "state", nil, "receipts in these `state`s: "+strings.Join(terminal.Texts(askableStates()), ", "))
 	flags.StringSliceVar(&f.lastResults, "last-result", nil, "whose last answer was ok, or one of these `class`es of failure")
 	flags.StringVar(&f.checkedBefore, "checked-before", "", "last checked before a `time`, or never: RFC 3339, a date, or how long ago, such as 7d")
 	flags.StringVar(&f.ids, "ids", "", "receipts whose ids are in `file`, one per line; - is standard input")
@@ -48,23 +48,23 @@ func (p *program) filter(ctx context.Context, f filterFlags, now time.Time) (led
 	var chosen ledger.Filter
 	var errs [6]error
 	chosen.BundleIDs, chosen.CustomerRefs = f.apps, f.customers
-	chosen.Statuses, errs[0] = oneOf("--status", f.statuses, iap.Statuses())
-	chosen.States, errs[1] = oneOf("--state", f.states, askableStates())
-	chosen.LastResults, errs[2] = oneOf("--last-result", f.lastResults, lastResults())
-	chosen.CheckedBefore, errs[3] = timeOrAgo("--checked-before", f.checkedBefore, now)
-	chosen.ExpiresFrom, chosen.ExpiresUntil, errs[4] = timeRange("--expiring", f.expiring)
+	chosen.Statuses, errs[0] = terminal.OneOf("--status", f.statuses, iap.Statuses())
+	chosen.States, errs[1] = terminal.OneOf("--state", f.states, askableStates())
+	chosen.LastResults, errs[2] = terminal.OneOf("--last-result", f.lastResults, lastResults())
+	chosen.CheckedBefore, errs[3] = terminal.TimeOrAgo("--checked-before", f.checkedBefore, now)
+	chosen.ExpiresFrom, chosen.ExpiresUntil, errs[4] = terminal.TimeRange("--expiring", f.expiring)
 	chosen.IDs, errs[5] = p.receiptIDs(ctx, f.ids)
 	if err := errors.Join(errs[:]...); err != nil {
 		if ctx.Err() != nil {
 			return ledger.Filter{}, ctx.Err()
 		}
-		return ledger.Filter{}, usage(err)
+		return ledger.Filter{}, terminal.Usage(err)
 	}
 	switch none := f.none(); {
 	case none && !f.all:
-		return ledger.Filter{}, usage(errors.New("no filter is given: --all asks about every receipt"))
+		return ledger.Filter{}, terminal.Usage(errors.New("no filter is given: --all asks about every receipt"))
 	case !none && f.all:
-		return ledger.Filter{}, usage(errors.New("--all is for every receipt: leave it out, or the filters"))
+		return ledger.Filter{}, terminal.Usage(errors.New("--all is for every receipt: leave it out, or the filters"))
 	}
 	return chosen, nil
 }
@@ -77,26 +77,6 @@ func (f filterFlags) none() bool {
 
 // lastResults are what the last answer of a receipt may have been.
 func lastResults() []string { return append([]string{ledger.ResultOK}, worker.FailureClasses()...) }
-
-// oneOf holds values to those that are known, which its error names.
-func oneOf[T ~string](flag string, values []string, known []T) ([]T, error) {
-	var named []T
-	for _, v := range values {
-		if !slices.Contains(known, T(v)) {
-			return nil, fmt.Errorf("%s: there is no %q, but %s", flag, v, strings.Join(texts(known), ", "))
-		}
-		named = append(named, T(v))
-	}
-	return named, nil
-}
-
-func texts[T ~string](values []T) []string {
-	list := make([]string, len(values))
-	for i, v := range values {
-		list[i] = string(v)
-	}
-	return list
-}
 
 // orNone is a list for a sentence.
 func orNone(names []string) string {

@@ -11,6 +11,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // TestBackfillStory estimates a backfill, does one, and leaves others to be
@@ -78,8 +79,8 @@ func TestBackfillUsage(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			o := (&session{}).run(t, append([]string{"backfill"}, test.args...)...)
-			if o.code != exitUsage || !strings.Contains(o.stderr, test.want) || o.stdout != "" {
-				t.Errorf("got exit code %d, %q and %q; want %d and %q", o.code, o.stdout, o.stderr, exitUsage, test.want)
+			if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, test.want) || o.stdout != "" {
+				t.Errorf("got exit code %d, %q and %q; want %d and %q", o.code, o.stdout, o.stderr, terminal.ExitUsage, test.want)
 			}
 			if strings.Contains(o.stderr, "MIIT") {
 				t.Error("a line of the file of ids is shown, which may be a receipt")
@@ -93,7 +94,7 @@ func TestBackfillOfUnknownApp(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	o := s.run(t, "backfill", "--app", "com.example.raeder", "--dry-run")
-	if o.code != exitUsage || !strings.Contains(o.stderr, `no app "com.example.raeder", but `+readerApp) {
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, `no app "com.example.raeder", but `+readerApp) {
 		t.Errorf("got exit code %d and %q", o.code, o.stderr)
 	}
 }
@@ -111,7 +112,7 @@ func TestBackfillOfIDs(t *testing.T) {
 		ElapsedSeconds  float64 `json:"elapsed_seconds"`
 		Events, Unknown []struct{}
 	}
-	if err := json.Unmarshal([]byte(o.stdout), &got); err != nil || o.code != exitOK {
+	if err := json.Unmarshal([]byte(o.stdout), &got); err != nil || o.code != terminal.ExitOK {
 		t.Fatalf("exit code %d, %v\n%s%s", o.code, err, o.stdout, o.stderr)
 	}
 	if got.Kind != ledger.RunBackfill || got.State != ledger.RunFinished || got.Due != 2 || got.Done != 2 {
@@ -130,8 +131,8 @@ func TestBackfillInterrupted(t *testing.T) {
 	sim := s.openShop(t, 12)
 	backfill := s.start(t, nil, "backfill", "--all")
 	s.awaitClaims(t, 12)
-	if code := backfill.stop(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := backfill.stop(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	want := "revalidator: backfill 1 interrupted: workers finish what they have; go on with 'revalidator backfill resume 1'\n"
 	if diff := cmp.Diff(want, backfill.stderr.text()); diff != "" {
@@ -195,8 +196,8 @@ func TestBackfillCancelled(t *testing.T) {
 	if !strings.Contains(o.stdout, `"state": "cancelled"`) {
 		t.Errorf("got %s", o.stdout)
 	}
-	if code := backfill.wait(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := backfill.wait(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	backfill.stderr.waitFor(t, "backfill 1 is cancelled: 0 of 6 receipts were done")
 	worker := s.start(t, nil, "worker")
@@ -239,8 +240,8 @@ func TestBackfillBesidePausedApp(t *testing.T) {
 		t.Errorf("the paused app is not told of:\n%s", o.stdout)
 	}
 	o := s.run(t, "backfill", "--all", "--worker")
-	if o.code != exitFailure || !strings.Contains(o.stderr, "go on with 'revalidator backfill resume 1'") {
-		t.Errorf("got exit code %d and %q, want %d and how to go on", o.code, o.stderr, exitFailure)
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "go on with 'revalidator backfill resume 1'") {
+		t.Errorf("got exit code %d and %q, want %d and how to go on", o.code, o.stderr, terminal.ExitFailure)
 	}
 	if _, err := db.ResumeApp(t.Context(), readerApp); err != nil {
 		t.Fatal(err)
@@ -262,10 +263,21 @@ func TestBackfillWithFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.run(t, "backfill", "--state", "new", "--worker")
-	if o.code != exitFailures || !strings.Contains(o.stdout, "3 failed") {
-		t.Errorf("got exit code %d, want %d\n%s%s", o.code, exitFailures, o.stdout, o.stderr)
+	if o.code != terminal.ExitFailures || !strings.Contains(o.stdout, "3 failed") {
+		t.Errorf("got exit code %d, want %d\n%s%s", o.code, terminal.ExitFailures, o.stdout, o.stderr)
 	}
 	if o := s.must(t, "backfill", "--last-result", "server_error", "--dry-run"); !strings.Contains(o.stdout, "3  in all") {
 		t.Errorf("the failures are not chosen:\n%s", o.stdout)
+	}
+}
+
+func TestAbout(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[float64]string{
+		0.2: "about 1 s", 59: "about 59 s", 90: "about 2 min", 5400: "about 1.5 hours", 864000: "about 10.0 days",
+	} {
+		if got := about(seconds); got != want {
+			t.Errorf("%v s: got %q, want %q", seconds, got, want)
+		}
 	}
 }

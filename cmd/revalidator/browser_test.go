@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"revalidator/internal/dev/applesim"
+	"revalidator/internal/dev/devstack"
 )
 
 // browser is a window of a headless Chromium.
@@ -27,10 +27,8 @@ type browser struct {
 
 func chromium(t *testing.T) string {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
+	if path := devstack.Chromium(); path != "" {
+		return path
 	}
 	if os.Getenv("CI") != "" {
 		t.Fatal("no Chromium is installed (Debian: chromium)")

@@ -8,8 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/check"
 	"revalidator/internal/iap"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 // checkOptions are the arguments and flags of check.
@@ -55,15 +57,15 @@ Exit codes:
 				if o.receiptID < 1 {
 					return fmt.Errorf("--receipt %d: the id of a receipt is a number from 1, see 'revalidator receipts list'", o.receiptID)
 				}
-				return noArguments(c, args)
+				return terminal.NoArguments(c, args)
 			}
-			return oneArgument("FILE or --receipt ID")(c, args)
+			return terminal.OneArgument("FILE or --receipt ID")(c, args)
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			o.file = strings.Join(args, "")
 			var err error
 			if o.environment, err = environmentNamed(environment); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			return p.check(c.Context(), o)
 		},
@@ -73,7 +75,7 @@ Exit codes:
 	c.Flags().StringVar(&o.app, "app", "", "the app that it must be of, by `bundle id` (default: the one it names)")
 	c.Flags().StringVar(&o.secretFile, "secret-file", "", "read the shared secret from `file`; - is standard input")
 	c.Flags().StringVar(&environment, "environment", "", "the `environment` to ask first: Production or Sandbox (default: the one the receipt names)")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -100,7 +102,7 @@ func (o checkOptions) validate() error {
 // check finds out what there is to know, prints it, and returns the verdict.
 func (p *program) check(ctx context.Context, o checkOptions) error {
 	if err := o.validate(); err != nil {
-		return usage(err)
+		return terminal.Usage(err)
 	}
 	parts, err := p.open(ctx)
 	if err != nil {
@@ -118,15 +120,15 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	if err != nil {
 		return err
 	}
-	now := parts.appleTime()
-	var report checkReport
-	if subject.reply != nil {
-		report, err = subject.reply.report(o.app, now)
+	now := parts.clock.AppleTime()
+	var report check.Report
+	if subject.Reply != nil {
+		report, err = subject.Reply.Report(o.app, now)
 	} else {
-		report, err = p.checkReceipt(ctx, parts, o, subject, now)
+		report, err = p.checkReceipt(ctx, parts, o, subject)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return errors.Join(p.printer().print(report, report.text(p.printer(), now)), err)
+	return errors.Join(p.Print(report, func(out *terminal.Page) { checkText(out, report, now) }), verdict(err))
 }

@@ -10,9 +10,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 )
 
 // expectation is what an independent script found in a receipt or a reply.
@@ -75,7 +77,7 @@ func (f corpusFile) wanted() replyView {
 		return w
 	}
 	w.Code = *f.want.Status
-	if w.Code != 0 && w.Code != 21006 {
+	if w.Code != 0 && w.Code != 21006 || f.want.BundleID == "" {
 		return w
 	}
 	w.BundleID, w.RequestDateMS, w.Purchases = f.want.BundleID, f.want.RequestDateMS, f.want.WithoutExpiry
@@ -88,7 +90,7 @@ func (f corpusFile) wanted() replyView {
 }
 
 // view is what check said of a reply.
-func (r checkReport) view() replyView {
+func viewOf(r check.Report) replyView {
 	a := r.Answer
 	v := replyView{Environment: string(a.Environment), BundleID: a.BundleID, Purchases: len(a.Purchases)}
 	if a.Code != nil {
@@ -97,7 +99,7 @@ func (r checkReport) view() replyView {
 	if a.AsOf != nil {
 		v.RequestDateMS = a.AsOf.UnixMilli()
 	}
-	if a.Accepted || len(a.Subscriptions)+len(a.Purchases) > 0 || a.BundleID == "" && a.Code != nil && *a.Code == 0 {
+	if a.Accepted {
 		v.Subscriptions = make(map[string]chainView)
 	}
 	for _, s := range a.Subscriptions {
@@ -128,16 +130,16 @@ func TestCheckCorpusReplies(t *testing.T) {
 	s, people := &session{}, &session{}
 	for _, f := range corpusFiles(t, corpustest.KindResponse) {
 		people.run(t, "check", "--reply", f.Path)
-		f.compareReply(t, f.wanted(), s.checked(t, "--reply", f.Path).view())
+		f.compareReply(t, f.wanted(), viewOf(s.checked(t, "--reply", f.Path)))
 	}
 	checkWidth(t, results(people.transcript.String()))
 }
 
 // checked is the report of a check.
-func (s *session) checked(t *testing.T, args ...string) checkReport {
+func (s *session) checked(t *testing.T, args ...string) check.Report {
 	t.Helper()
 	o := s.run(t, append([]string{"check", "--json"}, args...)...)
-	var report checkReport
+	var report check.Report
 	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil {
 		t.Fatalf("%q: exit code %d, %v\n%s%s", args, o.code, err, o.stdout, o.stderr)
 	}
@@ -160,8 +162,8 @@ func TestCheckCorpusReceipts(t *testing.T) {
 		}
 		o := people.run(t, "check", f.Path, "--secret-file", secret, "--app", f.want.BundleID)
 		if f.want.Malformed {
-			if o.code != exitFailure || o.stdout != "" {
-				t.Errorf("%s: got exit code %d, want %d for a broken receipt", f.File, o.code, exitFailure)
+			if o.code != terminal.ExitFailure || o.stdout != "" {
+				t.Errorf("%s: got exit code %d, want %d for a broken receipt", f.File, o.code, terminal.ExitFailure)
 			}
 			continue
 		}
@@ -172,7 +174,7 @@ func TestCheckCorpusReceipts(t *testing.T) {
 		case ok && report.Answer == nil:
 			t.Errorf("%s: not asked (%s), want the reply of %s", f.File, *report.NotAsked, reply.File)
 		case ok:
-			reply.compareReply(t, reply.wantedFor(f, report), report.view())
+			reply.compareReply(t, reply.wantedFor(f, report), viewOf(report))
 		}
 	}
 	checkWidth(t, results(people.transcript.String()))
@@ -180,7 +182,7 @@ func TestCheckCorpusReceipts(t *testing.T) {
 
 // wantedFor is what check should say where Apple answers a receipt with the
 // reply.
-func (f corpusFile) wantedFor(receipt corpusFile, r checkReport) replyView {
+func (f corpusFile) wantedFor(receipt corpusFile, r check.Report) replyView {
 	w := f.wanted()
 	switch {
 	case f.want.BundleID != receipt.want.BundleID:
@@ -220,7 +222,7 @@ func playBack(t *testing.T, sim *applesim.Server, files []corpusFile) map[string
 }
 
 // compareLocal compares what a receipt says of itself.
-func (f corpusFile) compareLocal(t *testing.T, r receiptReport) {
+func (f corpusFile) compareLocal(t *testing.T, r check.Receipt) {
 	t.Helper()
 	environment := f.want.Environment
 	if environment == "Xcode" {

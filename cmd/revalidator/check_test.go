@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // stories are customers in as many states as a subscription has.
@@ -103,8 +105,10 @@ func TestCheckForms(t *testing.T) {
 		want := s.must(t, "check", "--json", "--secret-file", secret, writeFile(t, "receipt", text)).stdout
 		for name, form := range map[string]string{
 			"bytes": string(r.Data), "broken lines": text[:40] + "\r\n" + text[40:], "quoted": `"` + text + `"`,
-			"URL alphabet": strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(text), "="),
-			"twice":        base64.StdEncoding.EncodeToString([]byte(text)),
+			"URL alphabet":   strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(text), "="),
+			"twice":          base64.StdEncoding.EncodeToString([]byte(text)),
+			"plus as spaces": strings.ReplaceAll(text, "+", " "), "a body": `{"receipt-data":"` + text + `"}`,
+			"a newline after": string(r.Data) + "\n", "bytea": `\x` + hex.EncodeToString(r.Data),
 		} {
 			got := s.must(t, "check", "--json", "--secret-file", secret, writeFile(t, "receipt", form)).stdout
 			if got != want {
@@ -135,27 +139,27 @@ func TestCheckRefused(t *testing.T) {
 		code int
 		args []string
 	}{
-		{"no file", exitFailure, []string{"no-such-file"}},
-		{"a folder", exitFailure, []string{"."}},
-		{"nothing", exitFailure, []string{file("receipt", " \n")}},
-		{"zeros", exitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
-		{"zeros in base64", exitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
-		{"a signed transaction", exitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ9.c2ln")}},
-		{"other JSON", exitFailure, []string{file("receipt", `{"hello":"world"}`)}},
-		{"cut off", exitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
-		{"a receipt as a reply", exitFailure, []string{good, "--reply"}},
-		{"a reply without a status", exitFailure, []string{file("reply", `{"receipt":{}}`), "--reply"}},
-		{"no secret", exitFailures, []string{good}},
-		{"wrong secret", exitFailures, []string{good, "--secret-file", wrong}},
-		{"another app", exitFailures, []string{good, "--app", fitnessApp, "--secret-file", secret}},
-		{"a reply that is not announced", exitOK, []string{file("reply", wrongAppReply)}},
-		{"a reply of another app", exitFailures, []string{file("reply", wrongAppReply), "--reply", "--app", readerApp}},
-		{"a refusal that was saved", exitFailures, []string{file("reply", `{"status":21104,"is_retryable":false}`), "--reply"}},
-		{"both from standard input", exitUsage, []string{"-", "--secret-file", "-"}},
-		{"no such environment", exitUsage, []string{good, "--environment", "prod"}},
-		{"nothing to check", exitUsage, nil},
-		{"a stored one and a file", exitUsage, []string{"--receipt", "1", good}},
-		{"a stored reply", exitUsage, []string{"--receipt", "1", "--reply"}},
+		{"no file", terminal.ExitFailure, []string{"no-such-file"}},
+		{"a folder", terminal.ExitFailure, []string{"."}},
+		{"nothing", terminal.ExitFailure, []string{file("receipt", " \n")}},
+		{"zeros", terminal.ExitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
+		{"zeros in base64", terminal.ExitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
+		{"a signed transaction", terminal.ExitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
+		{"other JSON", terminal.ExitFailure, []string{file("receipt", `{"hello":"world"}`)}},
+		{"cut off", terminal.ExitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
+		{"a receipt as a reply", terminal.ExitFailure, []string{good, "--reply"}},
+		{"a reply without a status", terminal.ExitFailure, []string{file("reply", `{"receipt":{}}`), "--reply"}},
+		{"no secret", terminal.ExitFailures, []string{good}},
+		{"wrong secret", terminal.ExitFailures, []string{good, "--secret-file", wrong}},
+		{"another app", terminal.ExitFailures, []string{good, "--app", fitnessApp, "--secret-file", secret}},
+		{"a reply that is not announced", terminal.ExitOK, []string{file("reply", wrongAppReply)}},
+		{"a reply of another app", terminal.ExitFailures, []string{file("reply", wrongAppReply), "--reply", "--app", readerApp}},
+		{"a refusal that was saved", terminal.ExitFailures, []string{file("reply", `{"status":21104,"is_retryable":false}`), "--reply"}},
+		{"both from standard input", terminal.ExitUsage, []string{"-", "--secret-file", "-"}},
+		{"no such environment", terminal.ExitUsage, []string{good, "--environment", "prod"}},
+		{"nothing to check", terminal.ExitUsage, nil},
+		{"a stored one and a file", terminal.ExitUsage, []string{"--receipt", "1", good}},
+		{"a stored reply", terminal.ExitUsage, []string{"--receipt", "1", "--reply"}},
 	}
 	for _, test := range tests {
 		s.transcript.WriteString("# " + test.name + "\n")
@@ -167,11 +171,61 @@ func TestCheckRefused(t *testing.T) {
 	golden(t, "check-refused.txt", s.transcript.String())
 }
 
+// TestCheckTells is what check says of receipts and replies that say little, or
+// contradict themselves.
+func TestCheckTells(t *testing.T) {
+	t.Parallel()
+	list := func(pairs string) string { return "{\n" + pairs + "}" }
+	only := list(`"purchase-info" = "` + base64.StdEncoding.EncodeToString([]byte(list(`"transaction-id" = "11";`))) + `";`)
+	contradiction := strings.Replace(wrongAppReply, `"receipt_type":"Production"`, `"receipt_type":"ProductionSandbox"`, 1)
+	undated := strings.Replace(wrongAppReply, `"in_app":[]`, `"in_app":[{"transaction_id":"1","product_id":"a","expires_date":"2024-06-28 14:47:53 Etc/GMT"}]`, 1)
+	tests := map[string]struct {
+		args []string
+		want []string
+		not  string
+	}{
+		"a transaction id alone": {
+			[]string{writeFile(t, "receipt", only)},
+			[]string{"without a product, transaction 11", "Production (assumed: the receipt names none)"}, "Warning",
+		},
+		"a named environment": {
+			[]string{writeFile(t, "receipt", strings.Replace(only, "{", `{"environment" = "Sandbox";`, 1))},
+			[]string{"Environment    Sandbox\n"}, "assumed",
+		},
+		"another receipt_type": {[]string{"--reply", writeFile(t, "reply", contradiction)}, []string{"Warning", "receipt_type"}, "Failure class"},
+		"the same":             {[]string{"--reply", writeFile(t, "reply", wrongAppReply)}, []string{"0 accepted"}, "Warning"},
+		"an undated period":    {[]string{"--reply", writeFile(t, "reply", undated)}, []string{"Undated", "subscription 1"}, "Purchase "},
+		"expired and active": {
+			[]string{"--reply", writeFile(t, "reply", strings.Replace(strings.Replace(undated, `"status":0`, `"status":21006`, 1), `"2024-06-28 14:47:53 Etc/GMT"`, `"1809294400000"`, 1))},
+			[]string{"But", "expired by its status", "reply_malformed"}, "Subscription ",
+		},
+		"no app": {
+			[]string{"--reply", writeFile(t, "reply", strings.Replace(wrongAppReply, "bundle_id", "x", 1))},
+			[]string{"But", "no bundle id", "reply_malformed"}, "Purchases",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &session{}
+			o := s.run(t, append([]string{"check"}, test.args...)...)
+			for _, want := range test.want {
+				if !strings.Contains(o.stdout, want) {
+					t.Errorf("no %q in\n%s%s", want, o.stdout, o.stderr)
+				}
+			}
+			if strings.Contains(o.stdout, test.not) {
+				t.Errorf("%q in\n%s", test.not, o.stdout)
+			}
+		})
+	}
+}
+
 func readText(t *testing.T, file string) string {
 	t.Helper()
 	var out bytes.Buffer
-	p := &program{stdout: &out}
-	input, _, err := p.openInput(t.Context(), file)
+	p := &program{}
+	input, _, err := p.OpenInput(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +247,8 @@ func TestCheckTrouble(t *testing.T) {
 		rule applesim.Rule
 		code int
 	}{
-		{"server error", applesim.Rule{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}, exitFailure},
-		{"unavailable", applesim.Rule{Fault: applesim.FaultCode, Rate: 1, Status: 21005}, exitFailures},
+		{"server error", applesim.Rule{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}, terminal.ExitFailure},
+		{"unavailable", applesim.Rule{Fault: applesim.FaultCode, Rate: 1, Status: 21005}, terminal.ExitFailures},
 	}
 	for _, test := range tests {
 		if err := sim.SetFaults([]applesim.Rule{test.rule}); err != nil {
@@ -216,7 +270,7 @@ func TestCheckTooLarge(t *testing.T) {
 	s.set("REVALIDATOR_MAX_REQUEST_BYTES", "2000")
 	s.set("REVALIDATOR_LARGE_RECEIPT_BYTES", "1000")
 	o := s.run(t, "check", receiptFile(t, sim, 0), "--secret-file", writeFile(t, "secret", someSecret))
-	if o.code != exitFailures || !strings.Contains(o.stdout, "too large for verifyReceipt") ||
+	if o.code != terminal.ExitFailures || !strings.Contains(o.stdout, "too large for verifyReceipt") ||
 		!strings.Contains(o.stderr, "REVALIDATOR_MAX_REQUEST_BYTES") {
 		t.Errorf("got exit code %d and\n%s%s", o.code, o.stdout, o.stderr)
 	}
@@ -237,7 +291,7 @@ func TestCheckStored(t *testing.T) {
 	}
 	before := s.contents(t)
 	s.transcript.Reset()
-	var report checkReport
+	var report check.Report
 	o := s.must(t, "check", "--receipt", "1", "--json")
 	if err := json.Unmarshal([]byte(o.stdout), &report); err != nil {
 		t.Fatal(err)
@@ -248,7 +302,7 @@ func TestCheckStored(t *testing.T) {
 	if got := s.contents(t); got != before {
 		t.Errorf("the database has changed:\n%s\nbefore:\n%s", got, before)
 	}
-	if o := s.run(t, "check", "--receipt", "99"); o.code != exitFailure || !strings.Contains(o.stderr, "no receipt 99") {
+	if o := s.run(t, "check", "--receipt", "99"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "no receipt 99") {
 		t.Errorf("receipt 99: got exit code %d and %q", o.code, o.stderr)
 	}
 	checkSilence(t, s, sim.Secrets(readerApp)[0], sim.Secrets(fitnessApp)[0])
@@ -265,8 +319,8 @@ func TestCheckKeepsTheRate(t *testing.T) {
 	s.must(t, "import", receiptsFile(t, sim))
 	s.must(t, "run", "--worker")
 	o := s.run(t, "check", "--receipt", "1")
-	if o.code != exitFailure || !strings.Contains(o.stderr, "use the whole rate of "+readerApp) {
-		t.Errorf("got exit code %d and %q, want %d and that the rate is used up", o.code, o.stderr, exitFailure)
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "use the whole rate of "+readerApp) {
+		t.Errorf("got exit code %d and %q, want %d and that the rate is used up", o.code, o.stderr, terminal.ExitFailure)
 	}
 	calls := 0
 	for range sim.Log(0) {
@@ -287,8 +341,8 @@ func TestCheckPrompt(t *testing.T) {
 		name, typed, want string
 		code              int
 	}{
-		{"secret", sim.Secrets(readerApp)[0], "0 accepted", exitOK},
-		{"nothing", "", "App            " + readerApp, exitFailures},
+		{"secret", sim.Secrets(readerApp)[0], "0 accepted", terminal.ExitOK},
+		{"nothing", "", "App            " + readerApp, terminal.ExitFailures},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -321,11 +375,11 @@ func TestCheckWithOneReadableSecret(t *testing.T) {
 	s.addSecret(t, someSecret, "--primary")
 	s.tamper(t, `UPDATE shared_secrets SET ciphertext = 'nonsense' WHERE bundle_id IS NULL`)
 	file := receiptFile(t, sim, 0)
-	if o := s.run(t, "check", file); o.code != exitOK || !strings.Contains(o.stdout, "0 accepted") {
+	if o := s.run(t, "check", file); o.code != terminal.ExitOK || !strings.Contains(o.stdout, "0 accepted") {
 		t.Errorf("got exit code %d and\n%s%s", o.code, o.stdout, o.stderr)
 	}
 	s.tamper(t, `UPDATE shared_secrets SET ciphertext = 'nonsense'`)
-	if o := s.run(t, "check", file); o.code != exitFailure || !strings.Contains(o.stderr, "open shared secret") {
+	if o := s.run(t, "check", file); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "open shared secret") {
 		t.Errorf("none opens: got exit code %d and %q", o.code, o.stderr)
 	}
 }
@@ -341,6 +395,9 @@ func TestCheckUnreadable(t *testing.T) {
 		"a sentence":     {"this is no receipt.", "not base64"},
 		"10 MB of text":  {large, "not an App Store receipt"},
 		"10 MB of bytes": {strings.Repeat("\x00\xff", 5<<20), "not an App Store receipt"},
+		"a keys file":    {newKeys(t), "encryption keys"},
+		"lines":          {"{\"receipt\":\"x\"}\n{\"receipt\":\"y\"}\n", "revalidator import"},
+		"pretty-printed": {"[\n  {\"receipt\": \"x\"},\n  {\"receipt\": \"y\"}\n]\n", "array of 2"},
 		"cut off":        {"MIITrgYJKoZIhvcNAQcCoIITnzCCE5sCAQEx", "cut off"},
 	}
 	for name, test := range tests {
@@ -348,8 +405,8 @@ func TestCheckUnreadable(t *testing.T) {
 			t.Parallel()
 			s := &session{}
 			o := s.run(t, "check", writeFile(t, "receipt", test.content))
-			if o.code != exitFailure || o.stdout != "" || !strings.Contains(o.stderr, test.want) || len(o.stderr) > 300 {
-				t.Errorf("got exit code %d, %q and %.300q, want %d and %q", o.code, o.stdout, o.stderr, exitFailure, test.want)
+			if o.code != terminal.ExitFailure || o.stdout != "" || !strings.Contains(o.stderr, test.want) || len(o.stderr) > 300 {
+				t.Errorf("got exit code %d, %q and %.300q, want %d and %q", o.code, o.stdout, o.stderr, terminal.ExitFailure, test.want)
 			}
 		})
 	}

@@ -3,75 +3,62 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"revalidator/internal/appstore"
-	"revalidator/internal/iap"
+	"revalidator/internal/check"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
-// text prints the report for people: what the receipt says, then what Apple
+// checkText prints the report for people: what the receipt says, then what Apple
 // says, which is the one to believe.
-func (r checkReport) text(out printer, now time.Time) func(io.Writer) error {
-	return func(w io.Writer) error {
-		out.out = w
-		s := sheet{printer: out, now: now, label: 15}
+func checkText(out *terminal.Page, r check.Report, now time.Time) {
+	s := sheet{terminal.Sheet{Page: out, Now: now, Label: 15}}
+	if r.Receipt != nil {
+		s.receipt(*r.Receipt)
+	}
+	if r.Answer != nil {
 		if r.Receipt != nil {
-			s.receipt(*r.Receipt)
+			out.Print("\n")
 		}
-		if r.Answer != nil {
-			if r.Receipt != nil {
-				fmt.Fprintln(w)
-			}
-			s.answer(*r.Answer)
-			holdings(out, r.Answer.Subscriptions, r.Answer.Purchases, now)
-		}
-		return nil
+		s.answer(*r.Answer)
+		holdings(out, r.Answer.Subscriptions, r.Answer.Purchases, now)
 	}
 }
 
-func (s sheet) receipt(r receiptReport) {
-	name := kindText(r.Kind)
+func (s sheet) receipt(r check.Receipt) {
+	name := report.KindText(r.Kind)
 	if r.ID != nil {
 		name = fmt.Sprintf("%d, %s", *r.ID, name)
 	}
-	s.sentence("Receipt", "%s, %s bytes", name, humanize.Comma(int64(r.ByteSize)))
-	s.sentence("App", "%s", appText(r))
-	s.sentence("Environment", "%s", strings.TrimSpace(cmp.Or(string(r.Environment), "not named")+" "+receiptTypeText(r)))
-	s.dateIf("Created", r.CreationDate)
-	s.dateIf("App since", r.OriginalPurchaseDate)
-	s.dateIf("Valid until", r.ExpirationDate)
+	s.Sentence("Receipt", "%s, %s bytes", name, humanize.Comma(int64(r.ByteSize)))
+	s.Sentence("App", "%s", appText(r))
+	s.Sentence("Environment", "%s", strings.TrimSpace(cmp.Or(string(r.Environment), "not named")+" "+receiptTypeText(r)))
+	s.warnings(r.Warnings)
+	s.DateIf("Created", r.CreationDate)
+	s.DateIf("App since", r.OriginalPurchaseDate)
+	s.DateIf("Valid until", r.ExpirationDate)
 	fits := "fits verifyReceipt"
 	if !r.FitsVerifyReceipt {
-		fits = s.paint(red, "too large for verifyReceipt")
+		fits = s.Paint(terminal.Red, "too large for verifyReceipt")
 	}
-	s.sentence("Request", "%s bytes, %s", humanize.Comma(r.RequestBytes), fits)
-	s.sentence("Purchases", "%s", recordsText(r))
+	s.Sentence("Request", "%s bytes, %s", humanize.Comma(r.RequestBytes), fits)
+	s.Sentence("Purchases", "%s", recordsText(r))
 	for i, p := range r.Products {
 		if i == maxPurchases {
-			s.sentence("", "and %d more products: see them all with --json", len(r.Products)-i)
+			s.Sentence("", "and %d more products: see them all with --json", len(r.Products)-i)
 			return
 		}
-		s.sentence("", "%s", productText(p))
+		s.Sentence("", "%s", productText(p))
 	}
 }
 
-func kindText(k iap.ReceiptKind) string {
-	switch k {
-	case iap.KindAppReceipt:
-		return "app receipt"
-	case iap.KindTransactionReceipt:
-		return "transaction receipt of iOS 6"
-	case iap.KindXcode:
-		return "receipt of Xcode's StoreKit testing"
-	}
-	return words(string(k))
-}
-
-func appText(r receiptReport) string {
+func appText(r check.Receipt) string {
 	text := cmp.Or(r.BundleID, "not named")
 	if r.ApplicationVersion != "" {
 		text += ", version " + r.ApplicationVersion
@@ -82,14 +69,17 @@ func appText(r receiptReport) string {
 	return text
 }
 
-func receiptTypeText(r receiptReport) string {
+func receiptTypeText(r check.Receipt) string {
+	if r.EnvironmentAssumed {
+		return "(assumed: the receipt names none)"
+	}
 	if r.ReceiptType == "" || r.ReceiptType == string(r.Environment) {
 		return ""
 	}
 	return "(" + r.ReceiptType + ")"
 }
 
-func recordsText(r receiptReport) string {
+func recordsText(r check.Receipt) string {
 	switch {
 	case r.Error != "":
 		return "not readable: " + r.Error
@@ -99,46 +89,60 @@ func recordsText(r receiptReport) string {
 	return humanize.Comma(int64(r.InApp)) + " as of the receipt, which may have changed since:"
 }
 
-func productText(p productReport) string {
-	text := cmp.Or(p.ProductID, "without a product")
+func productText(p check.Product) string {
+	text := p.ProductID
+	if text == "" {
+		text = "without a product"
+		if p.TransactionID != "" {
+			text += ", transaction " + p.TransactionID
+		}
+	}
 	if p.Transactions > 1 {
 		text += fmt.Sprintf(", %d times", p.Transactions)
 	}
 	switch {
 	case p.ExpiresDate != nil:
-		return text + ", until " + when(*p.ExpiresDate)
+		return text + ", until " + phrase.Time(*p.ExpiresDate)
 	case p.PurchaseDate != nil:
-		return text + ", bought " + when(*p.PurchaseDate)
+		return text + ", bought " + phrase.Time(*p.PurchaseDate)
 	}
 	return text
 }
 
-func (s sheet) answer(a answerReport) {
+func (s sheet) answer(a check.Answer) {
 	switch {
 	case a.Code == nil:
-		s.sentence("Apple", "%s", s.paint(red, "no usable answer: ")+a.Error)
+		s.Sentence("Apple", "%s", s.Paint(terminal.Red, "no usable answer: ")+a.Error)
 	case a.Accepted:
-		s.sentence("Apple says", "%s %s", s.paint(green, appstore.Code(*a.Code).String()), environmentText(a.Environment))
+		s.Sentence("Apple says", "%s %s", s.Paint(terminal.Green, appstore.Code(*a.Code).String()), environmentText(a.Environment))
 	default:
-		s.sentence("Apple says", "%s %s", s.paint(red, appstore.Code(*a.Code).String()), environmentText(a.Environment))
+		s.Sentence("Apple says", "%s %s", s.Paint(terminal.Red, appstore.Code(*a.Code).String()), environmentText(a.Environment))
 	}
-	s.sentence("", "%s", a.Meaning)
-	if a.Code != nil && *a.Code == int(appstore.CodeOK) && !a.Accepted {
-		s.sentence("But", "%s", a.Error)
+	s.Sentence("", "%s", a.Meaning)
+	if a.Code != nil && !a.Accepted && (*a.Code == int(appstore.CodeOK) || *a.Code == int(appstore.CodeSubscriptionExpired)) {
+		s.Sentence("But", "%s", a.Error)
 	}
 	s.retryable(a.Retryable)
-	s.sentence("App", "%s", a.BundleID)
+	s.Sentence("Failure class", "%s", a.FailureClass)
+	s.warnings(a.Warnings)
+	s.Sentence("App", "%s", a.BundleID)
 	switch {
 	case a.AsOf != nil:
-		s.date("As of", *a.AsOf)
+		s.Date("As of", *a.AsOf)
 	case a.Accepted:
-		s.sentence("As of", "the reply does not say: judged by the present time")
+		s.Sentence("As of", "the reply does not say: judged by the present time")
 	}
 	for _, id := range a.Undated {
-		s.sentence("Undated", "subscription %s: the reply does not say when its newest period ends, so that it tells nothing of it", id)
+		s.Sentence("Undated", "subscription %s: the reply does not say when its newest period ends, so that it tells nothing of it", id)
 	}
 	if a.Accepted && len(a.Subscriptions)+len(a.Purchases)+len(a.Undated) == 0 {
-		s.sentence("Purchases", "none")
+		s.Sentence("Purchases", "none")
+	}
+}
+
+func (s sheet) warnings(texts []string) {
+	for _, text := range texts {
+		s.Sentence("Warning", "%s", s.Paint(terminal.Yellow, text))
 	}
 }
 
@@ -147,8 +151,8 @@ func (s sheet) retryable(r *bool) {
 	switch {
 	case r == nil:
 	case *r:
-		s.sentence("", "Apple says that asking again may help.")
+		s.Sentence("", "Apple says that asking again may help.")
 	default:
-		s.sentence("", "Apple says that asking again is of no use.")
+		s.Sentence("", "Apple says that asking again is of no use.")
 	}
 }

@@ -8,12 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
+	"revalidator/internal/terminal"
 )
 
 // clockWrong has three replies of production agree that the clock is wrong.
@@ -63,22 +61,6 @@ func TestWrongClockShows(t *testing.T) {
 	look(false)
 }
 
-func TestWrongClockMetric(t *testing.T) {
-	t.Parallel()
-	since := appStart
-	s := &stores{now: appStart, backlog: repository.Backlog{WrongClocks: []ledger.EndpointClock{
-		{Environment: iap.Sandbox, HeldSince: &since, Ahead: -90 * time.Minute},
-	}}}
-	want := `
-		# HELP revalidator_clock_difference_seconds By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.
-		# TYPE revalidator_clock_difference_seconds gauge
-		revalidator_clock_difference_seconds{environment="Sandbox"} -5400
-	`
-	if err := testutil.CollectAndCompare(s.operations(t), strings.NewReader(want), "revalidator_clock_difference_seconds"); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestWrongClockHolds runs the program while the database's clock is an hour or a year
 // from Apple's, and then sets it right.
 func TestWrongClockHolds(t *testing.T) {
@@ -106,7 +88,9 @@ func wrongClockHolds(t *testing.T, ahead time.Duration) {
 	if n := s.count(t, `SELECT (SELECT count(*) FROM subscriptions) + (SELECT count(*) FROM purchases) + (SELECT count(*) FROM subscription_events)`); n != 0 {
 		t.Errorf("%d rows were stored of replies that are not believed", n)
 	}
-	eventually(t, "what was on its way has ended", func() bool { return s.count(t, `SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL`) == 0 })
+	eventually(t, "what was on its way has ended", func() bool {
+		return s.count(t, `SELECT count(*) FROM receipts WHERE claimed_until IS NOT NULL`) == 0
+	})
 	if n := s.count(t, `SELECT count(*) FROM receipts WHERE state <> 'new' OR consecutive_failures + failures_alike > 0 OR last_checked_at IS NOT NULL`); n != 0 {
 		t.Errorf("%d receipts were touched, want a wrong clock to be nobody's failure", n)
 	}
@@ -126,12 +110,14 @@ func wrongClockHolds(t *testing.T, ahead time.Duration) {
 	worker.stderr.waitFor(t, `level=INFO msg="Apple's time agrees with the clock again`)
 	if ahead > 24*time.Hour {
 		// The run is over all that is due within the year: it ends at its deadline.
-		eventually(t, "all are checked", func() bool { return s.count(t, `SELECT count(*) FROM receipts WHERE state = 'valid'`) == customers })
+		eventually(t, "all are checked", func() bool {
+			return s.count(t, `SELECT count(*) FROM receipts WHERE state = 'valid'`) == customers
+		})
 		return
 	}
 	s.exec(t, `UPDATE receipts SET next_check_at = now() - interval '1 second' WHERE next_check_rule = 'clock_differs'`)
-	if code := run.wait(t); code != exitOK {
-		t.Errorf("exit code of the run: got %d, want %d\n%s", code, exitOK, run.stderr.text())
+	if code := run.wait(t); code != terminal.ExitOK {
+		t.Errorf("exit code of the run: got %d, want %d\n%s", code, terminal.ExitOK, run.stderr.text())
 	}
 	if n := s.count(t, `SELECT count(*) FROM receipts WHERE state = 'valid'`); n != customers {
 		t.Errorf("%d receipts are valid in the end, want all %d", n, customers)

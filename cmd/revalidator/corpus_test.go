@@ -19,6 +19,7 @@ import (
 
 	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/iap"
+	"revalidator/internal/terminal"
 )
 
 // corpusReceipt is one published receipt and what an independent script read
@@ -100,9 +101,9 @@ func importCorpus(t *testing.T, s *session, receipts []corpusReceipt) map[string
 		}
 	}
 	input := writeFile(t, "corpus.ndjson", lines.String())
-	wantCode := exitOK
+	wantCode := terminal.ExitOK
 	if slices.ContainsFunc(receipts, func(r corpusReceipt) bool { return r.Malformed }) {
-		wantCode = exitFailures
+		wantCode = terminal.ExitFailures
 	}
 	if o := s.run(t, "import", input); o.code != wantCode {
 		t.Fatalf("exit code: got %d, want %d\n%s%s", o.code, wantCode, o.stdout, o.stderr)

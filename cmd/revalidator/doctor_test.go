@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,6 +17,8 @@ import (
 	"revalidator/internal/config"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/pgtest"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -31,7 +29,7 @@ var serverFigures = regexp.MustCompile(`(postgres version  |redis version     )\
 func (s *session) examined(t *testing.T, args ...string) (outcome, map[string]string) {
 	t.Helper()
 	o := s.run(t, append([]string{"doctor", "--json"}, args...)...)
-	var d diagnosis
+	var d report.Diagnosis
 	if err := json.Unmarshal([]byte(o.stdout), &d); err != nil {
 		t.Fatalf("not JSON: %v\n%s\n%s", err, o.stdout, o.stderr)
 	}
@@ -120,85 +118,85 @@ func TestDoctorFinds(t *testing.T) {
 		want     map[string]string
 		wantCode int
 	}{
-		{"nothing", func(*testing.T, *session) {}, nil, exitOK},
+		{"nothing", func(*testing.T, *session) {}, nil, terminal.ExitOK},
 		{"no Postgres", func(_ *testing.T, s *session) {
 			s.set("DATABASE_URL", "postgres://u:hunter2@"+closedPort+"/x?sslmode=disable")
-		}, withPostgres("failure"), exitFailure},
-		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), exitFailure},
+		}, withPostgres("failure"), terminal.ExitFailure},
+		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), terminal.ExitFailure},
 		{"no Redis", func(_ *testing.T, s *session) { s.set("REDIS_URL", "redis://:hunter2@"+closedPort+"/0") }, map[string]string{
 			"redis": "failure", "redis_version": "skipped", "redis_clock": "skipped", "redis_eviction": "skipped",
 			"redis_memory": "skipped", "apple_distress": "skipped", "workers": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
-		}, exitFailure},
+		}, terminal.ExitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
-		}, exitFailure},
+		}, terminal.ExitFailure},
 		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
 			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
 			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
-		}, exitFailure},
-		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, exitFailure},
+		}, terminal.ExitFailure},
+		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, terminal.ExitFailure},
 		{"another installation's Redis, and no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
-			map[string]string{"apps": "warning", "queue_owner": "failure", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped"}, exitFailure},
-		{"a copy of the server", func(t *testing.T, s *session) { s.copyRuns(t) }, map[string]string{"queue_servers": "warning"}, exitOK},
+			map[string]string{"apps": "warning", "queue_owner": "failure", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped"}, terminal.ExitFailure},
+		{"a copy of the server", func(t *testing.T, s *session) { s.copyRuns(t) }, map[string]string{"queue_servers": "warning"}, terminal.ExitOK},
 		{"a claim without its task", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE receipts SET claimed_until = now() + interval '10 min' WHERE id = 1`)
-		}, map[string]string{"claims": "warning"}, exitOK},
+		}, map[string]string{"claims": "warning"}, terminal.ExitOK},
 		{"app without secret", func(t *testing.T, s *session) { s.must(t, "apps", "add", "com.example.new") },
-			map[string]string{"secrets": "failure"}, exitFailure},
+			map[string]string{"secrets": "failure"}, terminal.ExitFailure},
 		{"paused app", func(t *testing.T, s *session) { s.must(t, "apps", "pause", readerApp, "--reason", "a move") },
-			map[string]string{"apps": "warning"}, exitOK},
+			map[string]string{"apps": "warning"}, terminal.ExitOK},
 		{"app whose secret was refused", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = 'shared_secret_refused' WHERE bundle_id = '`+readerApp+`'`)
-		}, map[string]string{"apps": "failure"}, exitFailure},
+		}, map[string]string{"apps": "failure"}, terminal.ExitFailure},
 		{"every secret refused", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE shared_secrets SET state = 'refused', last_refused = now()`)
-		}, map[string]string{"secrets": "failure"}, exitFailure},
+		}, map[string]string{"secrets": "failure"}, terminal.ExitFailure},
 		{"the accepted secret retired", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE shared_secrets SET state = 'retired', last_accepted = now()`)
 			s.addSecret(t, otherSecret, "--app", readerApp)
 			s.exec(t, `UPDATE shared_secrets SET state = 'new' WHERE state <> 'retired'`)
-		}, map[string]string{"secrets": "failure"}, exitFailure},
-		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, exitFailure},
-		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, exitFailure},
+		}, map[string]string{"secrets": "failure"}, terminal.ExitFailure},
+		{"no keys", func(_ *testing.T, s *session) { s.set("REVALIDATOR_KEYS", "") }, map[string]string{"keys": "failure"}, terminal.ExitFailure},
+		{"other keys", func(t *testing.T, s *session) { s.set("REVALIDATOR_KEYS", newKeys(t)) }, map[string]string{"keys": "failure"}, terminal.ExitFailure},
 		{"old secrets", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE shared_secrets SET created_at = now() - interval '91 days'`)
 		},
-			map[string]string{"secret_age": "warning"}, exitOK},
+			map[string]string{"secret_age": "warning"}, terminal.ExitOK},
 		{"age of no interest", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE shared_secrets SET created_at = now() - interval '91 days'`)
 			s.set("REVALIDATOR_SECRET_AGE", "0")
-		}, nil, exitOK},
+		}, nil, terminal.ExitOK},
 		{"overdue", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE receipts SET next_check_at = now() - interval '10 years'`)
 		},
-			map[string]string{"overdue": "warning"}, exitOK},
-		{"a run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(400, 20)) }, map[string]string{"last_run": "warning"}, exitOK},
-		{"a run of which few failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(401, 20)) }, nil, exitOK},
-		{"a small run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(19, 19)) }, nil, exitOK},
+			map[string]string{"overdue": "warning"}, terminal.ExitOK},
+		{"a run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(400, 20)) }, map[string]string{"last_run": "warning"}, terminal.ExitOK},
+		{"a run of which few failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(401, 20)) }, nil, terminal.ExitOK},
+		{"a small run of which many failed", func(t *testing.T, s *session) { s.exec(t, finishedRun(19, 19)) }, nil, terminal.ExitOK},
 		{"quarantining stopped", func(t *testing.T, s *session) { s.exec(t, stoppedQuarantine) },
-			map[string]string{"quarantine": "failure"}, exitFailure},
+			map[string]string{"quarantine": "failure"}, terminal.ExitFailure},
 		{"quarantining stopped, and resumed by a person", func(t *testing.T, s *session) {
 			s.exec(t, stoppedQuarantine)
 			s.must(t, "apps", "resume", readerApp, "--quarantine")
-		}, nil, exitOK},
+		}, nil, terminal.ExitOK},
 		{"evicting Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory-policy", "allkeys-lru") },
-			map[string]string{"redis_eviction": "failure"}, exitFailure},
+			map[string]string{"redis_eviction": "failure"}, terminal.ExitFailure},
 		{"full Redis", func(t *testing.T, s *session) { s.config(t, "maxmemory", "1100000") },
-			map[string]string{"redis_memory": "warning"}, exitOK},
+			map[string]string{"redis_memory": "warning"}, terminal.ExitOK},
 		{"no scheduler", func(t *testing.T, s *session) { s.services["scheduler"].stop(t) },
-			map[string]string{"schedulers": "failure"}, exitFailure},
+			map[string]string{"schedulers": "failure"}, terminal.ExitFailure},
 		{"no worker", func(t *testing.T, s *session) { s.services["worker"].stop(t) },
-			map[string]string{"workers": "failure"}, exitFailure},
+			map[string]string{"workers": "failure"}, terminal.ExitFailure},
 		{"no App Store", func(_ *testing.T, s *session) {
 			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
-		}, map[string]string{"apple_sandbox": "failure"}, exitFailure},
+		}, map[string]string{"apple_sandbox": "failure"}, terminal.ExitFailure},
 		{"no App Store, and not asked", func(_ *testing.T, s *session) {
 			s.set("REVALIDATOR_APPLE_SANDBOX_URL", "http://"+closedPort+"/verifyReceipt")
-		}, map[string]string{"apple_production": "skipped", "apple_sandbox": "skipped"}, exitOK},
+		}, map[string]string{"apple_production": "skipped", "apple_sandbox": "skipped"}, terminal.ExitOK},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -206,7 +204,7 @@ func TestDoctorFinds(t *testing.T) {
 			s, _ := openedShop(t)
 			_, want := s.examined(t)
 			for check, state := range want {
-				if state != string(severityOK) {
+				if state != string(report.OK) {
 					t.Errorf("before: %s: got %s, want ok", check, state)
 				}
 			}
@@ -297,28 +295,27 @@ func withPostgres(state string) map[string]string {
 func TestDoctorClock(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
-	for ahead, want := range map[time.Duration]severity{
-		0: severityOK, 3 * time.Second: severityOK, -3 * time.Second: severityOK,
-		30 * time.Second: severityWarning, -30 * time.Second: severityWarning,
-		2 * time.Minute: severityFailure, -2 * time.Minute: severityFailure,
+	for ahead, want := range map[time.Duration]report.Severity{
+		0: report.OK, 3 * time.Second: report.OK, -3 * time.Second: report.OK,
+		30 * time.Second: report.Warning, -30 * time.Second: report.Warning,
+		2 * time.Minute: report.Failure, -2 * time.Minute: report.Failure,
 	} {
 		cfg, err := config.Load(s.env)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := &program{stderr: io.Discard}
-		d := &doctor{
-			parts: &parts{cfg: cfg, log: p.logger(cfg.Log)}, offline: true,
-			now: func() time.Time { return time.Now().Add(ahead) },
-		}
-		clocks := make(map[string]severity)
-		for _, f := range d.examine(t.Context()).Checks {
+		p := &program{Terminal: terminal.Terminal{Err: io.Discard}}
+		parts := &parts{cfg: cfg, log: p.logger(cfg.Log)}
+		d := parts.doctor(true)
+		d.Machine = func() time.Time { return time.Now().Add(ahead) }
+		clocks := make(map[string]report.Severity)
+		for _, f := range d.Examine(t.Context()).Checks {
 			if strings.HasSuffix(f.Check, "_clock") {
 				clocks[f.Check] = f.State
 			}
 		}
-		d.close()
-		if diff := cmp.Diff(map[string]severity{"postgres_clock": want, "redis_clock": want}, clocks); diff != "" {
+		parts.close()
+		if diff := cmp.Diff(map[string]report.Severity{"postgres_clock": want, "redis_clock": want}, clocks); diff != "" {
 			t.Errorf("this machine ahead by %s (-want +got):\n%s", ahead, diff)
 		}
 	}
@@ -329,8 +326,8 @@ func TestDoctorTroubled(t *testing.T) {
 	t.Parallel()
 	s := &session{}
 	s.set("REDIS_URL", "redis://"+closedPort)
-	if o := s.run(t, "doctor", "--offline"); o.code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailure)
+	if o := s.run(t, "doctor", "--offline"); o.code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailure)
 	}
 	full := newSession(t)
 	s.set("DATABASE_URL", full.get("DATABASE_URL"))
@@ -339,8 +336,8 @@ func TestDoctorTroubled(t *testing.T) {
 	full.must(t, "apps", "add", readerApp)
 	s.run(t, "doctor", "--offline")
 	s.set("REVALIDATOR_APPLE_TIMEOUT", "soon")
-	if o := s.run(t, "doctor"); o.code != exitUsage {
-		t.Errorf("exit code with a wrong setting: got %d, want %d", o.code, exitUsage)
+	if o := s.run(t, "doctor"); o.code != terminal.ExitUsage {
+		t.Errorf("exit code with a wrong setting: got %d, want %d", o.code, terminal.ExitUsage)
 	}
 	checkWidth(t, results(s.transcript.String()))
 	golden(t, "doctor-troubled.txt", serverFigures.ReplaceAllString(s.transcript.String(), "${1}<figure>"))
@@ -362,42 +359,5 @@ func TestDoctorColors(t *testing.T) {
 		if got := strings.Contains(term.screen.text(), "\x1b"); got != want {
 			t.Errorf("NO_COLOR=%s: control sequences are %v, want %v", noColor, got, want)
 		}
-	}
-}
-
-func TestProbe(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name   string
-		answer http.HandlerFunc
-		want   int
-		ok     bool
-	}{
-		{"a code", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"status":21002}`) }, 21002, true},
-		{"a page", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }, 0, false},
-		{"other JSON", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"error":1}`) }, 0, false},
-		{"nothing", func(http.ResponseWriter, *http.Request) {}, 0, false},
-		{"503", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }, 0, false},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }, 0, false},
-		{"a page without end", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(bytes.Repeat([]byte(" "), 1<<20))
-			_, _ = io.WriteString(w, `{"status":0}`)
-		}, 0, false},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if body, err := io.ReadAll(r.Body); r.Method != http.MethodPost || len(body) > 0 || err != nil {
-					t.Errorf("got %s with %d bytes, want an empty POST", r.Method, len(body))
-				}
-				test.answer(w, r)
-			}))
-			t.Cleanup(server.Close)
-			code, err := probe(context.Background(), server.URL)
-			if code != test.want || (err == nil) != test.ok {
-				t.Errorf("got %d and %v", code, err)
-			}
-		})
 	}
 }

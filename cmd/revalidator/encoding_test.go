@@ -8,6 +8,7 @@ import (
 
 	"revalidator/internal/dev/devstack/pgtest"
 	"revalidator/internal/dev/repositorytest"
+	"revalidator/internal/terminal"
 )
 
 // TestMigrateRefusesOtherEncodings and says what to do.
@@ -16,7 +17,7 @@ func TestMigrateRefusesOtherEncodings(t *testing.T) {
 	s := newSession(t)
 	s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1"))
 	o := s.run(t, "migrate")
-	if o.code != exitFailure || !strings.Contains(o.stderr, "LATIN1") || !strings.Contains(o.stderr, "createdb --template=template0 --encoding=UTF8") {
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "LATIN1") || !strings.Contains(o.stderr, "createdb --template=template0 --encoding=UTF8") {
 		t.Errorf("exit code %d, standard error %q; want it refused, with what to do", o.code, o.stderr)
 	}
 }
@@ -40,8 +41,8 @@ func TestImportIntoLatin1(t *testing.T) {
 	}
 	input := writeFile(t, "receipts.ndjson", strings.Replace(lines.String(), ref, "Zoë 😀", 1))
 	o := s.run(t, "import", input)
-	if o.code != exitFailures || s.rows(t)["receipts"] != 5 {
-		t.Errorf("exit code %d, %d receipts; want %d and 5\n%s", o.code, s.rows(t)["receipts"], exitFailures, o.stderr)
+	if o.code != terminal.ExitFailures || s.rows(t)["receipts"] != 5 {
+		t.Errorf("exit code %d, %d receipts; want %d and 5\n%s", o.code, s.rows(t)["receipts"], terminal.ExitFailures, o.stderr)
 	}
 	rejects := readText(t, fmt.Sprint(input, ".rejects.ndjson"))
 	if strings.Count(rejects, "\n") != 0 || !strings.Contains(rejects, `"reason":"not_stored"`) || !strings.Contains(rejects, "Zoë 😀") || !strings.Contains(rejects, "LATIN1") {

@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
-	"revalidator/repository"
+	"revalidator/internal/ledger"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) eventsCommand() *cobra.Command {
@@ -25,7 +27,7 @@ func (p *program) eventsCommand() *cobra.Command {
 
 // tail is what 'events tail' is asked for.
 type tail struct {
-	query  repository.EventQuery
+	query  ledger.EventQuery
 	follow bool
 	newest int
 	// resumes is whether the events after an id are wanted, which may be 0.
@@ -49,22 +51,22 @@ once with --after: no event appears later below one that was printed. With
 --json each line is a document with the state before and after the change.
 
 The types are:
-` + indented(typeNames(), 2, 80),
+` + terminal.Wrap(2, typeNames()...),
 		Example: `  revalidator events tail
   revalidator events tail --follow --json --after 1042
   revalidator events tail --since 24h --type refunded,expired`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
-			if t.query.Since, err = timeOrAgo("--since", t.since, time.Now()); err != nil {
-				return usage(err)
+			if t.query.Since, err = terminal.TimeOrAgo("--since", t.since, time.Now()); err != nil {
+				return terminal.Usage(err)
 			}
 			if t.query.Types, err = eventTypes(types); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			t.resumes = c.Flags().Changed("after")
 			if err := t.validate(c.Flags().Changed("last")); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			return p.tailEvents(c.Context(), t)
 		},
@@ -75,7 +77,7 @@ The types are:
 	c.Flags().IntVarP(&t.newest, "last", "n", 20, "how `many` of the last events, where no beginning is given")
 	c.Flags().StringVar(&t.query.BundleID, "app", "", "only of the app with the `bundle id`")
 	c.Flags().StringSliceVar(&types, "type", nil, "only of the `types`, separated by commas")
-	c.Flags().BoolVar(&p.asJSON, "json", false, "print one JSON document per event, each on a line of its own")
+	c.Flags().BoolVar(&p.JSON, "json", false, "print one JSON document per event, each on a line of its own")
 	return c
 }
 
@@ -113,106 +115,38 @@ func (t tail) validate(givesLast bool) error {
 	return nil
 }
 
-const (
-	// eventPage is how many events are read at a time.
-	eventPage = 500
-	// eventPoll is how often events are looked for where none are heard of.
-	eventPoll = 2 * time.Second
-)
+// eventPoll is how often events are looked for where none are heard of.
+const eventPoll = 2 * time.Second
 
 func (p *program) tailEvents(ctx context.Context, t tail) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	// So long ago by the clock that events are dated by.
-	if t.query.Since, err = timeOrAgo("--since", t.since, parts.appleTime()); err != nil {
-		return err
-	}
-	// Before the first look, so that nothing is written unheard between the two.
-	var heard <-chan struct{}
-	if t.follow {
-		var stop func()
-		heard, stop = parts.db.ListenForEvents()
-		defer stop()
-	}
-	out := eventPrinter{printer: p.printer()}
-	err = p.firstEvents(ctx, parts.db, &t, &out)
-	switch {
-	case t.follow && ctx.Err() != nil:
-		return nil
-	case err != nil || !t.follow:
-		return err
-	}
-	return p.followEvents(ctx, parts.db, t.query, heard, &out)
-}
-
-// firstEvents prints what there is, and leaves in the query where to go on.
-func (p *program) firstEvents(ctx context.Context, db *repository.DB, t *tail, out *eventPrinter) error {
-	t.query.Limit = eventPage
-	if !t.query.Since.IsZero() {
-		after, err := db.EventBefore(ctx, t.query.Since)
-		if err != nil {
+	return p.with(ctx, func(parts *parts) (err error) {
+		// So long ago by the clock that events are dated by.
+		if t.query.Since, err = terminal.TimeOrAgo("--since", t.since, parts.clock.AppleTime()); err != nil {
 			return err
 		}
-		t.query.After = after
-	}
-	if t.resumes || !t.query.Since.IsZero() {
-		return printEvents(ctx, db, &t.query, out)
-	}
-	newest := t.query
-	newest.Limit = t.newest
-	events, next, err := db.NewestEvents(ctx, newest)
-	if err != nil {
-		return err
-	}
-	t.query.After = next
-	if len(events) == 0 && !t.follow {
-		p.note("no events: they come with what a run finds changed, or choose others")
-	}
-	return out.print(events)
-}
-
-// printEvents prints page after page until there is no more for now.
-func printEvents(ctx context.Context, db *repository.DB, q *repository.EventQuery, out *eventPrinter) error {
-	for {
-		events, next, err := db.Events(ctx, *q)
-		if err != nil {
-			return err
+		// Before the first look, so that nothing is written unheard between the two.
+		var heard <-chan struct{}
+		if t.follow {
+			var stop func()
+			heard, stop = parts.db.ListenForEvents()
+			defer stop()
 		}
-		if err := out.print(events); err != nil {
-			return err
-		}
-		q.After = next
-		if len(events) < q.Limit {
-			return nil
-		}
-	}
-}
-
-// followEvents prints events as they come until ctx ends, which is no error.
-// While Postgres does not answer it goes on trying, and nothing is left out.
-func (p *program) followEvents(ctx context.Context, db *repository.DB, q repository.EventQuery, heard <-chan struct{}, out *eventPrinter) error {
-	poll := time.NewTicker(eventPoll)
-	defer poll.Stop()
-	troubled := false
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-heard:
-		case <-poll.C:
-		}
-		err := printEvents(ctx, db, &q, out)
+		out := eventPrinter{terminal: &p.Terminal}
+		events := report.EventReader{Store: parts.db, Query: t.query, Print: out.print}
+		n, err := events.Start(ctx, t.resumes, t.newest)
 		switch {
-		case ctx.Err() != nil:
+		case t.follow && ctx.Err() != nil:
 			return nil
-		case out.failed:
+		case err != nil:
 			return err
-		case err != nil && !troubled:
-			p.note("%v; trying again until it is back", err)
+		case !t.follow:
+			if n == 0 && !t.resumes && t.query.Since.IsZero() {
+				p.Note("no events: they come with what a run finds changed, or choose others")
+			}
+			return nil
 		}
-		troubled = err != nil
-	}
+		poll := time.NewTicker(eventPoll)
+		defer poll.Stop()
+		return events.Follow(ctx, heard, poll.C, func(err error) { p.Note("%v; trying again until it is back", err) })
+	}, needDatabase)
 }

@@ -11,7 +11,8 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
-	"revalidator/repository"
+	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // openTold has customers whose changes were told, in the order of their ids.
@@ -62,7 +63,7 @@ func TestEventsTailPages(t *testing.T) {
 	}
 	last := int64(0)
 	for _, line := range all {
-		var e repository.EventDetails
+		var e ledger.EventDetails
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
@@ -97,8 +98,8 @@ func TestEventsTailFollow(t *testing.T) {
 		t.Fatal("the run changed nothing")
 	}
 	eventually(t, "every event is printed", func() bool { return tail.stdout.text() == all })
-	if code := tail.stop(t); code != exitOK {
-		t.Errorf("exit code after Ctrl-C: got %d, want %d\n%s", code, exitOK, tail.stderr.text())
+	if code := tail.stop(t); code != terminal.ExitOK {
+		t.Errorf("exit code after Ctrl-C: got %d, want %d\n%s", code, terminal.ExitOK, tail.stderr.text())
 	}
 }
 

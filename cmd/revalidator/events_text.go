@@ -5,33 +5,34 @@ import (
 	"fmt"
 
 	"revalidator/internal/iap"
-	"revalidator/repository"
+	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 // eventPrinter prints events as they come, each on a line of its own.
 type eventPrinter struct {
-	printer
-	// hasHead is whether the names of the columns were printed, failed whether
-	// nobody reads what is printed any more.
-	hasHead, failed bool
+	terminal *terminal.Terminal
+	// hasHead is whether the names of the columns were printed.
+	hasHead bool
 }
 
 // eventLine has the columns of a terminal: id, time, event, product, subscription.
 const eventLine = "%-7s %-11s %-24s %-16s %s\n"
 
-func (o *eventPrinter) print(events []repository.EventDetails) error {
+func (o *eventPrinter) print(events []ledger.EventDetails) error {
 	for _, e := range events {
 		if err := o.one(e); err != nil {
-			o.failed = true
 			return fmt.Errorf("print event %d: %w", e.ID, err)
 		}
 	}
 	return nil
 }
 
-func (o *eventPrinter) one(e repository.EventDetails) error {
-	if o.json {
-		encoder := json.NewEncoder(o.out)
+func (o *eventPrinter) one(e ledger.EventDetails) error {
+	if o.terminal.JSON {
+		encoder := json.NewEncoder(o.terminal.Out)
 		encoder.SetEscapeHTML(false)
 		return encoder.Encode(e)
 	}
@@ -41,15 +42,15 @@ func (o *eventPrinter) one(e repository.EventDetails) error {
 		o.hasHead = true
 	}
 	text += fmt.Sprintf(eventLine, fmt.Sprint(e.ID), e.RecordedAt.UTC().Format("01-02 15:04"),
-		eventText(e), short(e.ProductID, 16), short(e.OriginalTransactionID, 18))
-	_, err := o.out.Write([]byte(text))
+		eventText(e), terminal.Short(e.ProductID, 16), terminal.Short(e.OriginalTransactionID, 18))
+	_, err := o.terminal.Out.Write([]byte(text))
 	return err
 }
 
 // eventText is the type in words, and why a subscription expired where Apple
 // says so.
-func eventText(e repository.EventDetails) string {
-	text := words(string(e.Type))
+func eventText(e ledger.EventDetails) string {
+	text := phrase.Words(string(e.Type))
 	if e.Type != iap.EventExpired {
 		return text
 	}
@@ -57,22 +58,5 @@ func eventText(e repository.EventDetails) string {
 	if json.Unmarshal(e.After, &after) != nil || after.ExpirationIntent == "" {
 		return text
 	}
-	return text + ": " + intentWord(after.ExpirationIntent)
-}
-
-// intentWord is an expiration intent in a word or two.
-func intentWord(i iap.ExpirationIntent) string {
-	switch i {
-	case iap.IntentCustomerCancelled:
-		return "cancelled"
-	case iap.IntentBillingError:
-		return "billing error"
-	case iap.IntentPriceIncrease:
-		return "price increase"
-	case iap.IntentProductNotAvailable:
-		return "not available"
-	case iap.IntentUnknown:
-		return "not known why"
-	}
-	return "intent " + string(i)
+	return text + ": " + report.ExpiredFor(after.ExpirationIntent)
 }

@@ -2,17 +2,14 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
-	"revalidator/worker"
+	"revalidator/internal/terminal"
 )
 
 // openStories makes the apps of the stories with their secrets and receipts.
@@ -32,7 +29,7 @@ func (s *session) openStories(t *testing.T) *applesim.Server {
 func (s *session) idOf(t *testing.T, customer int) string {
 	t.Helper()
 	ref := fmt.Sprintf("customer-%07d", customer)
-	found, err := s.db(t).StoredReceipts(t.Context(), repository.ReceiptQuery{CustomerRef: &ref, Limit: 1})
+	found, err := s.db(t).StoredReceipts(t.Context(), ledger.ReceiptQuery{CustomerRef: &ref, Limit: 1})
 	if err != nil || len(found) != 1 {
 		t.Fatalf("customer %d: got %d receipts and %v", customer, len(found), err)
 	}
@@ -57,8 +54,8 @@ func TestExplain(t *testing.T) {
 	s.must(t, "explain", "400000002150001")  // a purchase that was refunded
 	s.must(t, "explain", "customer-0000011") // nothing was ever bought
 	s.must(t, "explain", "400000000600001", "--json", "--as", "transaction")
-	if o := s.run(t, "explain", "nobody"); o.code != exitFailure {
-		t.Errorf("nobody: got exit code %d, want %d", o.code, exitFailure)
+	if o := s.run(t, "explain", "nobody"); o.code != terminal.ExitFailure {
+		t.Errorf("nobody: got exit code %d, want %d", o.code, terminal.ExitFailure)
 	}
 	text := receiptID.ReplaceAllString(s.transcript.String(), "Receipt <id> of")
 	text = regexp.MustCompile(`"((receipt_)?id|byte_size)": \d+`).ReplaceAllString(text, `"$1": <number>`)
@@ -83,122 +80,13 @@ func TestExplainAmbiguous(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.run(t, "explain", "1")
-	if o.code != exitUsage || !strings.Contains(o.stderr, "--as customer --app "+fitnessApp) || !strings.Contains(o.stderr, "--as receipt") {
-		t.Errorf("got exit code %d and %q, want %d and both candidates", o.code, o.stderr, exitUsage)
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "--as customer --app "+fitnessApp) || !strings.Contains(o.stderr, "--as receipt") {
+		t.Errorf("got exit code %d and %q, want %d and both candidates", o.code, o.stderr, terminal.ExitUsage)
 	}
 	if o := s.must(t, "explain", "1", "--as", "customer"); !strings.Contains(o.stdout, fitnessApp) {
 		t.Errorf("the customer: got\n%s", o.stdout)
 	}
-	if o := s.run(t, "explain", "1", "--as", "person"); o.code != exitUsage {
-		t.Errorf("--as person: got exit code %d, want %d", o.code, exitUsage)
+	if o := s.run(t, "explain", "1", "--as", "person"); o.code != terminal.ExitUsage {
+		t.Errorf("--as person: got exit code %d, want %d", o.code, terminal.ExitUsage)
 	}
-}
-
-// TestObstacles is the table of what stands in the way of a receipt.
-func TestObstacles(t *testing.T) {
-	t.Parallel()
-	now := appStart
-	before, after := now.Add(-time.Hour), now.Add(time.Hour)
-	accused := "account_gone"
-	noSecret, byPerson, person, run := ledger.PausedNoSecret, ledger.PausedByPerson, "a person said so", int64(7)
-	tests := []struct {
-		name    string
-		receipt repository.StoredReceipt
-		want    []string // what each obstacle must speak of
-	}{
-		{"none", repository.StoredReceipt{State: iap.ReceiptValid}, nil},
-		{"quarantining stopped", repository.StoredReceipt{State: iap.ReceiptValid, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"not quarantined: "}},
-		{"quarantining stopped, and it is well", repository.StoredReceipt{State: iap.ReceiptValid, AppQuarantineStoppedAt: &before}, nil},
-		{"quarantined before that", repository.StoredReceipt{State: iap.ReceiptAccountGone, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"Apple does not find"}},
-		{"no secret", repository.StoredReceipt{AppPausedAt: &before, AppPausedCode: &noSecret}, []string{"secrets add --app"}},
-		{"paused by a person", repository.StoredReceipt{AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person}, []string{person}},
-		{"with a worker", repository.StoredReceipt{ClaimedUntil: &after, RunID: &run}, []string{"run 7 is asking about it now"}},
-		{"left by a worker", repository.StoredReceipt{ClaimedUntil: &before}, []string{"abandoned: a worker had it"}},
-		{"wrong app", repository.StoredReceipt{State: iap.ReceiptWrongApp}, []string{"import it for that one"}},
-		{"too large", repository.StoredReceipt{State: iap.ReceiptTooLarge}, []string{"larger than verifyReceipt takes"}},
-		{"Xcode", repository.StoredReceipt{State: iap.ReceiptXcode}, []string{"never asked about"}},
-		{"quarantined", repository.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts release"}},
-		{"malformed, paused", repository.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person},
-			[]string{person, "send a fresh one"}},
-	}
-	for _, test := range tests {
-		got := obstacles(test.receipt, now)
-		if len(got) != len(test.want) {
-			t.Errorf("%s: got %q, want %d", test.name, got, len(test.want))
-			continue
-		}
-		for i, want := range test.want {
-			if !strings.Contains(got[i], want) {
-				t.Errorf("%s: got %q, want something about %q", test.name, got[i], want)
-			}
-		}
-	}
-}
-
-func TestExplainNamesTheCoveringReceipt(t *testing.T) {
-	t.Parallel()
-	other := int64(7)
-	for want, r := range map[string]repository.StoredReceipt{
-		"receipt 7 shows everything that this one shows": {CoveredBy: &other, NextCheckRule: iap.RuleCovered},
-		ruleText(iap.RuleRenewal):                        {NextCheckRule: iap.RuleRenewal},
-	} {
-		if got := nextCheckText(r); !strings.HasPrefix(got, want) {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
-
-// TestHeldAgainst has a row for each kind of receipt and failure.
-func TestHeldAgainst(t *testing.T) {
-	t.Parallel()
-	accepted, malformed, timeout := appStart, "receipt_malformed", "timeout"
-	for name, test := range map[string]struct {
-		receipt repository.StoredReceipt
-		want    string
-	}{
-		"a success":     {repository.StoredReceipt{}, ""},
-		"trouble":       {repository.StoredReceipt{LastError: &timeout, FailuresAlike: 3, AlikeDays: 1}, ""},
-		"in quarantine": {repository.StoredReceipt{LastError: &malformed, State: iap.ReceiptMalformed}, ""},
-		"never accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 1, AlikeDays: 1},
-			"So far: the first time, of a receipt that Apple never accepted. Quarantined: 10 times in a row, on 2 days."},
-		"accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 7, AlikeDays: 2, AcceptedAt: &accepted},
-			"So far: 7 times in a row, on 2 days, of a receipt that Apple accepted, last on " + when(accepted) + ". Quarantined: 30 times in a row, on 3 days."},
-	} {
-		if got := heldAgainst(test.receipt); got != test.want {
-			t.Errorf("%s: got %q, want %q", name, got, test.want)
-		}
-	}
-}
-
-// TestWordsForAll holds every rule and every class of failures to words of
-// their own, those included that are added later.
-func TestWordsForAll(t *testing.T) {
-	t.Parallel()
-	for _, rule := range named(t, "../../internal/iap/rule.go", `Rule\w+ +Rule = "(\w+)"`, 20) {
-		if text := ruleText(iap.Rule(rule)); strings.Contains(text, "does not know: ") {
-			t.Errorf("rule %s: got %q", rule, text)
-		}
-	}
-	for _, class := range worker.FailureClasses() {
-		if text := failureText(class); text == words(class)+"." {
-			t.Errorf("class %s: got %q", class, text)
-		}
-	}
-}
-
-// named lists what a source file names, by a pattern with one group.
-func named(t *testing.T, file, pattern string, least int) []string {
-	t.Helper()
-	source, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, match := range regexp.MustCompile(pattern).FindAllSubmatch(source, -1) {
-		names = append(names, string(match[1]))
-	}
-	if len(names) < least {
-		t.Fatalf("%s names %d, want %d or more", file, len(names), least)
-	}
-	return names
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
-	"github.com/robfig/cron/v3"
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/forecast"
-	"revalidator/internal/iap"
-	"revalidator/repository"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 // forecastOptions is how far a forecast looks ahead.
@@ -26,12 +23,8 @@ const (
 	// hourlyDays is how far an hourly forecast looks unless told otherwise.
 	hourlyDays = 2
 	// longestForecast is where a projection has nothing to do with the future
-	// any more, and mostSlots where nobody reads the table.
+	// any more,
 	longestForecast = 366
-	mostSlots       = 1000
-	// sampleSize is how many receipts are looked at one by one, about. It bounds
-	// memory and time; the help of the command names it.
-	sampleSize = 20_000
 )
 
 func (p *program) forecastCommand() *cobra.Command {
@@ -60,28 +53,24 @@ long a night lasts. Paused apps are left out, and named. Beyond 20,000 receipts
 the next looks are counted, and what comes after them is projected from a sample
 of about 20,000.`,
 		Example: "  revalidator forecast\n  revalidator forecast --weeks 12\n  revalidator forecast --hourly --days 1\n  revalidator forecast --json | jq '.warnings[].rate_needed'",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := options.fill(c); err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			r, err := parts.forecast(c.Context(), options, parts.appleTime())
-			if err != nil {
-				return err
-			}
-			o := p.printer()
-			return o.print(r, func(out io.Writer) error { return r.text(out, o) })
+			return p.with(c.Context(), func(parts *parts) error {
+				r, err := parts.forecast(c.Context(), options, parts.clock.AppleTime())
+				if err != nil {
+					return err
+				}
+				return terminal.Show(&p.Terminal, r, forecastText)
+			}, needDatabase)
 		},
 	}
 	c.Flags().IntVar(&options.weeks, "weeks", options.weeks, "look `n` weeks ahead; with --hourly 2 days unless given")
 	c.Flags().IntVar(&options.days, "days", 0, "look `n` days ahead")
 	c.Flags().BoolVar(&options.hourly, "hourly", false, "as though a run started at each full hour")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -103,95 +92,23 @@ func (o *forecastOptions) fill(c *cobra.Command) error {
 }
 
 // forecast reads what is planned and projects it from a time on.
-func (s *parts) forecast(ctx context.Context, options forecastOptions, now time.Time) (*forecastReport, error) {
-	slots, err := s.slots(options, now)
+func (s *parts) forecast(ctx context.Context, options forecastOptions, now time.Time) (*report.Forecast, error) {
+	schedule, err := s.schedule()
 	if err != nil {
 		return nil, err
 	}
-	starts := make([]time.Time, len(slots))
-	for i, slot := range slots {
-		starts[i] = slot.Start
-	}
-	apps, err := s.db.Apps(ctx)
+	policy, err := s.policy()
 	if err != nil {
 		return nil, err
 	}
-	groups, err := s.db.Planned(ctx, starts)
+	if options.hourly {
+		schedule, policy.RunEvery = schedule.Hourly(), time.Hour
+	}
+	slots, err := schedule.Slots(now, options.days)
 	if err != nil {
-		return nil, err
+		return nil, terminal.Usage(err)
 	}
-	r := newForecastReport(options, now, s.cfg.Schedule.TimeZone.Location, apps)
-	working := r.withoutPaused(groups)
-	oneIn := forecast.OneIn(working, sampleSize)
-	var sample []forecast.Receipt
-	if err := s.db.PlannedSample(ctx, starts[len(starts)-1], oneIn, func(p repository.PlannedReceipt) {
-		sample = append(sample, projected(p))
-	}); err != nil {
-		return nil, err
-	}
-	plan, err := s.planOf(apps, options.hourly)
-	if err != nil {
-		return nil, err
-	}
-	cfg := forecast.Config{Slots: slots, Rates: r.rates, Plan: plan}
-	receipts := forecast.Weigh(working, sample, slots)
-	runs := forecast.Project(cfg, receipts)
-	r.fill(receipts, runs, forecast.Shortages(cfg, receipts, runs))
-	r.Sampled = sampled(oneIn, len(sample))
-	return r, nil
+	return report.ReadForecast(ctx, s.db, report.ForecastConfig{
+		Slots: slots, Zone: schedule.Zone, Days: options.days, Hourly: options.hourly, Policy: policy,
+	}, now)
 }
-
-// sampled is how many receipts stand for all, nil where each was looked at.
-func sampled(oneIn map[string]int64, n int) *int {
-	for _, part := range oneIn {
-		if part > 1 {
-			return &n
-		}
-	}
-	return nil
-}
-
-// projected is a receipt as it is projected. Of one that Apple has not answered
-// well yet, or is to confirm something final of, nothing is known.
-func projected(p repository.PlannedReceipt) forecast.Receipt {
-	r := forecast.Receipt{
-		ID: p.ID, Budget: forecast.Budget{BundleID: p.BundleID, Environment: p.Environment},
-		DueAt: p.NextCheckAt, Rule: p.Rule,
-	}
-	if p.State == iap.ReceiptValid && p.Rule != iap.RuleConfirm {
-		r.Known = &p.Shows
-	}
-	return r
-}
-
-// slots are the starts of the runs from a time on, with the ends of their
-// windows.
-func (s *parts) slots(options forecastOptions, now time.Time) ([]forecast.Slot, error) {
-	var schedule cron.Schedule = everyHour{}
-	window := min(s.cfg.Schedule.RunWindow, time.Hour)
-	if !options.hourly {
-		var err error
-		if schedule, err = s.schedule(); err != nil {
-			return nil, err
-		}
-		window = s.cfg.Schedule.RunWindow
-	}
-	var slots []forecast.Slot
-	now = now.In(s.cfg.Schedule.TimeZone.Location)
-	end := now.AddDate(0, 0, options.days)
-	for at := schedule.Next(now); !at.IsZero() && !at.After(end); at = schedule.Next(at) {
-		if len(slots) == mostSlots {
-			return nil, usage(fmt.Errorf("more than %d runs in %d days: look fewer days ahead", mostSlots, options.days))
-		}
-		slots = append(slots, forecast.Slot{Start: at.UTC(), Until: at.Add(window).UTC()})
-	}
-	if len(slots) == 0 {
-		return nil, usage(fmt.Errorf("REVALIDATOR_SCHEDULE starts no run within %d days: look further ahead", options.days))
-	}
-	return slots, nil
-}
-
-// everyHour is a schedule of the full hours.
-type everyHour struct{}
-
-func (everyHour) Next(t time.Time) time.Time { return t.Truncate(time.Hour).Add(time.Hour) }

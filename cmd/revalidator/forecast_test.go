@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"revalidator/internal/terminal"
 )
 
 // forecastDay is the present of forecasts here, a Tuesday at noon.
@@ -42,7 +44,7 @@ func (s *session) planReceipts(t *testing.T, app, status, rule string, n, apart 
 func (s *session) forecastAt(t *testing.T, now time.Time, options forecastOptions, asJSON bool) string {
 	t.Helper()
 	var stdout bytes.Buffer
-	p := &program{stdout: &stdout, stderr: io.Discard, environ: s.env, asJSON: asJSON}
+	p := &program{Terminal: terminal.Terminal{Out: &stdout, Err: io.Discard, JSON: asJSON}, environ: s.env}
 	parts, err := p.open(t.Context(), needDatabase)
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +54,7 @@ func (s *session) forecastAt(t *testing.T, now time.Time, options forecastOption
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := p.printer()
-	if err := o.print(r, func(out io.Writer) error { return r.text(out, o) }); err != nil {
+	if err := terminal.Show(&p.Terminal, r, forecastText); err != nil {
 		t.Fatal(err)
 	}
 	return stdout.String()
@@ -130,8 +131,8 @@ func TestForecastUsage(t *testing.T) {
 	for _, test := range tests {
 		s.set("REVALIDATOR_SCHEDULE", test.schedule)
 		o := s.run(t, append([]string{"forecast"}, test.args...)...)
-		if o.code != exitUsage || o.stdout != "" || !strings.Contains(o.stderr, test.want) {
-			t.Errorf("%s: got exit code %d, %q and %q; want %d and %q", test.name, o.code, o.stdout, o.stderr, exitUsage, test.want)
+		if o.code != terminal.ExitUsage || o.stdout != "" || !strings.Contains(o.stderr, test.want) {
+			t.Errorf("%s: got exit code %d, %q and %q; want %d and %q", test.name, o.code, o.stdout, o.stderr, terminal.ExitUsage, test.want)
 		}
 	}
 }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/intake"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) importCommand() *cobra.Command {
@@ -26,19 +27,21 @@ func (p *program) importCommand() *cobra.Command {
   bundle_id,customer_ref,receipt
   com.example.reader,42,MIIT...
 
-The receipt is base64, as the app hands it over; line breaks, the URL alphabet
-and missing padding are mended. The same receipt again is known already and
-changes nothing, so an import that was interrupted is simply started again. A
-line that cannot be imported goes to the rejects file with its number and the
-reason, and the import goes on.
+The receipt is base64, as the app hands it over. What transports do to it is
+undone: line breaks, the URL alphabet, wrong padding, spaces in the place of +,
+PEM, UTF-16, URL encoding, escapes, a JSON body, Postgres' \x of a bytea. The
+same receipt again is known already and changes nothing, so an import that was
+interrupted is simply started again. A line that cannot be imported goes to the
+rejects file with its number, the reason and what it held, and the import goes
+on. Correct the rejects file and import it.
 
 Exit code 3 says that it is done and some lines were rejected.`,
 		Example: "  revalidator import receipts.ndjson\n  psql -c \"COPY (...) TO STDOUT CSV HEADER\" | revalidator import -",
-		Args:    oneArgument("FILE"),
+		Args:    terminal.OneArgument("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			f := intake.Format(format)
 			if err := f.Validate(); err != nil {
-				return usage(fmt.Errorf("--format: %w", err))
+				return terminal.Usage(fmt.Errorf("--format: %w", err))
 			}
 			if f == "" {
 				f = intake.FormatOf(args[0])
@@ -46,53 +49,50 @@ Exit code 3 says that it is done and some lines were rejected.`,
 			return p.importFile(c.Context(), args[0], f, rejects)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.Flags().StringVar(&format, "format", "", "`format`: ndjson or csv (default: by the file's name, else by its first byte)")
 	c.Flags().StringVar(&rejects, "rejects", "", "write rejected lines to `file` (default: FILE.rejects.ndjson)")
 	return c
 }
 
 func (p *program) importFile(ctx context.Context, name string, format intake.Format, rejectsName string) error {
-	rejects, err := rejectsFile(rejectsName, name)
+	rejects, err := terminal.RejectsFile(rejectsName, name)
 	if err != nil {
 		return err
 	}
-	input, size, err := p.openInput(ctx, name)
+	input, size, err := p.OpenInput(ctx, name)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
 	defer func() { _ = input.Close() }()
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	hasApp, err := parts.apps(ctx)
-	if err != nil {
-		return err
-	}
-	bar := p.byteBar(size)
-	result, err := intake.Run(ctx, input, format, intake.Config{
-		Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.appleTime,
-		Progress: func(c intake.Counts) { _ = bar.Set64(c.Bytes) },
-	})
-	_ = bar.Clear()
-	err = errors.Join(err, rejects.Close())
-	if err == nil || result.Lines > 0 {
-		report := newImportReport(result, rejects.name, err == nil)
-		err = errors.Join(err, p.printer().print(report, report.text))
-	}
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return fmt.Errorf("import interrupted: every line up to %d is done, run it again for the rest", result.LastLine)
-	case err != nil:
-		return err
-	case result.Lines == 0:
-		p.note("there was nothing to import in %s", name)
-	case result.Rejected > 0:
-		return &exitError{exitFailures, fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.name)}
-	}
-	return nil
+	return p.with(ctx, func(parts *parts) error {
+		hasApp, err := parts.apps(ctx)
+		if err != nil {
+			return err
+		}
+		progress, endProgress := p.importProgress(parts.log, size, time.Now)
+		result, err := intake.Run(ctx, input, format, intake.Config{
+			Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.clock.AppleTime,
+			Progress: progress,
+		})
+		endProgress()
+		err = errors.Join(err, rejects.Close())
+		if err == nil || result.Lines > 0 {
+			summary := intake.NewSummary(result, rejects.Name, err == nil)
+			err = errors.Join(err, terminal.Show(&p.Terminal, summary, importText))
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return fmt.Errorf("import interrupted: every line up to %d is done, run it again for the rest", result.LastLine)
+		case err != nil:
+			return err
+		case result.Lines == 0:
+			p.Note("there was nothing to import in %s", name)
+		case result.Rejected > 0:
+			return terminal.Failures(fmt.Errorf("%d of %d lines were rejected: see %s", result.Rejected, result.Lines, rejects.Name))
+		}
+		return nil
+	}, needDatabase)
 }
 
 // apps tells which apps there are now.
@@ -108,45 +108,14 @@ func (s *parts) apps(ctx context.Context) (func(bundleID string) bool, error) {
 	return func(bundleID string) bool { return known[bundleID] }, nil
 }
 
-// importReport is what an import did.
-type importReport struct {
-	Lines    int64 `json:"lines"`
-	Added    int64 `json:"added"`
-	Known    int64 `json:"known"`
-	Rejected int64 `json:"rejected"`
-	// RejectedByReason has a line's reason as the rejects file has it.
-	RejectedByReason map[intake.Reason]int64 `json:"rejected_by_reason"`
-	// RejectsFile is nil where nothing was rejected.
-	RejectsFile *string `json:"rejects_file"`
-	// Complete is false for an import that ended before its input did; every
-	// line up to LastLine is done all the same.
-	Complete bool  `json:"complete"`
-	LastLine int64 `json:"last_line"`
-}
-
-func newImportReport(r intake.Result, rejects string, complete bool) importReport {
-	report := importReport{
-		Lines: r.Lines, Added: r.Added, Known: r.Known, Rejected: r.Rejected,
-		RejectedByReason: make(map[intake.Reason]int64), Complete: complete, LastLine: r.LastLine,
-	}
-	maps.Copy(report.RejectedByReason, r.ByReason)
-	if r.Rejected > 0 {
-		report.RejectsFile = &rejects
-	}
-	return report
-}
-
-func (r importReport) text(out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	row := func(n int64, what string) { fmt.Fprintf(table, "  %d\t %s\n", n, what) }
+func importText(out *terminal.Page, r intake.Summary) {
+	table := out.Figures()
+	row := func(n int64, what string) { table.Row("  %d\t %s", n, what) }
 	row(r.Added, "receipts added, due at once")
 	row(r.Known, "known already")
 	row(r.Rejected, "rejected")
-	if err := table.Flush(); err != nil {
-		return err
-	}
+	table.End()
 	for _, reason := range slices.Sorted(maps.Keys(r.RejectedByReason)) {
-		fmt.Fprintf(out, "      %d %s\n", r.RejectedByReason[reason], words(string(reason)))
+		out.Printf("      %d %s\n", r.RejectedByReason[reason], phrase.Words(string(reason)))
 	}
-	return nil
 }

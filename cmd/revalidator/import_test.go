@@ -6,10 +6,15 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"revalidator/internal/intake"
+	"revalidator/internal/terminal"
 )
 
 // TestImport is the import of a few receipts in every form.
@@ -81,8 +86,8 @@ func TestImportRejects(t *testing.T) {
 	s.transcript.Reset()
 
 	// Once to the folder of the input, once to where a person wants it.
-	if o := s.run(t, "import", input); o.code != exitFailures {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
+	if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailures)
 	}
 	elsewhere := filepath.Join(t.TempDir(), "elsewhere.ndjson")
 	s.run(t, "import", input, "--rejects", elsewhere)
@@ -99,6 +104,74 @@ func TestImportRejects(t *testing.T) {
 		t.Errorf("the rejects of the second import differ:\n%s", again)
 	}
 	golden(t, "rejects.txt", s.transcript.String()+string(rejects))
+}
+
+// TestImportOfRejects imports the rejects again, once what was missing is there.
+func TestImportOfRejects(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.appStore(t, 2)
+	var lines bytes.Buffer
+	if err := sim.WriteReceipts(&lines, readerApp); err != nil {
+		t.Fatal(err)
+	}
+	input := writeFile(t, "receipts.csv", asCSV(t, strings.TrimSpace(lines.String())))
+	if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
+		t.Fatalf("exit code %d and %q, want the line rejected", o.code, o.stderr)
+	}
+	s.must(t, "apps", "add", readerApp)
+	s.must(t, "import", input+".rejects.ndjson")
+	s.must(t, "import", input)
+	if got := s.rows(t)["receipts"]; got != 1 {
+		t.Errorf("got %d receipts, want the one that was rejected", got)
+	}
+}
+
+// TestImportWhatIsNoLines says what is the matter once, and leaves no rejects.
+func TestImportWhatIsNoLines(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	for text, want := range map[string]string{
+		"{\n  \"bundle_id\": \"x\"\n}\n": "jq -c",
+		newKeys(t):                       "encryption keys",
+		"\xff\xfe{\x00":                  "iconv",
+	} {
+		input := writeFile(t, "receipts.ndjson", text)
+		o := s.run(t, "import", input)
+		if o.code != terminal.ExitFailure || o.stdout != "" || !strings.Contains(o.stderr, want) {
+			t.Errorf("got exit code %d, %q and %q, want %q", o.code, o.stdout, o.stderr, want)
+		}
+		if _, err := os.Stat(input + ".rejects.ndjson"); err == nil {
+			t.Errorf("%s: there are rejects", want)
+		}
+	}
+}
+
+// TestImportProgressWithoutATerminal is a line of the log now and then.
+func TestImportProgressWithoutATerminal(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	p := &program{Terminal: terminal.Terminal{Err: &out}}
+	now := appStart
+	show, end := p.importProgress(slog.New(slog.NewTextHandler(&out, nil)), 200, func() time.Time { return now })
+	for i := range int64(5) {
+		now = now.Add(importLogEvery / 2)
+		show(intake.Counts{Bytes: 50 * i, Lines: i, Added: i})
+	}
+	end()
+	got := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(got) != 2 || !strings.HasSuffix(got[0], `msg="import progress" lines=1 added=1 known=0 rejected=0 bytes=50 percent=25`) ||
+		!strings.HasSuffix(got[1], "bytes=150 percent=75") {
+		t.Errorf("got %q, want a line each %s", got, importLogEvery)
+	}
+
+	out.Reset()
+	p.Quiet = true
+	show, _ = p.importProgress(slog.New(slog.NewTextHandler(&out, nil)), 200, func() time.Time { return now })
+	now = now.Add(time.Hour)
+	if show(intake.Counts{Bytes: 1}); out.Len() > 0 {
+		t.Errorf("with --quiet: %q", out.String())
+	}
 }
 
 // TestImportLeavesNoRejects holds an import without rejects to leaving no file.
@@ -140,8 +213,8 @@ func TestImportInterrupted(t *testing.T) {
 	p := s.start(t, pipe, "import", "-")
 	t.Cleanup(func() { close(pipe.release) })
 	<-pipe.idle
-	if code := p.stop(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := p.stop(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	want := "revalidator: import interrupted: every line up to 0 is done, run it again for the rest\n"
 	if got := p.stderr.text(); got != want {

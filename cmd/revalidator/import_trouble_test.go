@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"revalidator/internal/dev/devstack"
+	"revalidator/internal/terminal"
 )
 
 // TestImportRejectsOnAFullDisk cannot write down what it refuses, and must not
@@ -22,7 +23,7 @@ func TestImportRejectsOnAFullDisk(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	o := s.runWith(t, "{}\n", "import", "-", "--rejects", full)
-	if o.code != exitFailure || !strings.Contains(o.stderr, full) || !strings.Contains(o.stderr, "no space left") ||
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, full) || !strings.Contains(o.stderr, "no space left") ||
 		!strings.Contains(o.stderr, "run it again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that names the file and what to do", o.code, o.stderr)
 	}
@@ -62,14 +63,14 @@ func TestImportOutlivesPostgres(t *testing.T) {
 	})
 	p := s.start(t, io.MultiReader(strings.NewReader(lines.String()), die), "import", "-")
 	<-p.ended
-	if got := p.stderr.text(); p.code != exitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
+	if got := p.stderr.text(); p.code != terminal.ExitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that says what is done", p.code, got)
 	}
 
 	s.set("DATABASE_URL", lasting)
 	s.must(t, "apps", "add", readerApp)
 	s.must(t, "apps", "add", fitnessApp)
-	if o := s.runWith(t, lines.String(), "import", "-"); o.code != exitOK || s.rows(t)["receipts"] != 3 {
+	if o := s.runWith(t, lines.String(), "import", "-"); o.code != terminal.ExitOK || s.rows(t)["receipts"] != 3 {
 		t.Errorf("again: exit code %d, %d receipts, standard error %q", o.code, s.rows(t)["receipts"], o.stderr)
 	}
 }
@@ -85,11 +86,75 @@ func TestImportRejectsByAnotherName(t *testing.T) {
 		if err := link(input, other); err != nil {
 			t.Fatal(err)
 		}
-		if o := s.run(t, "import", input, "--rejects", other); o.code != exitUsage || !strings.Contains(o.stderr, "would be lost") {
+		if o := s.run(t, "import", input, "--rejects", other); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "would be lost") {
 			t.Errorf("%s: exit code %d and %q, want it refused", name, o.code, o.stderr)
 		}
 		if got := readText(t, input); got != strings.TrimSpace(lines) {
 			t.Errorf("%s: the input is %q now", name, got)
 		}
+	}
+}
+
+// TestImportRejectsFollowNoLink must not overwrite what a planted link points to,
+// and keeps the file from others, also one that was there and open to them.
+func TestImportRejectsFollowNoLink(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	input := writeFile(t, "receipts.ndjson", "not a receipt\n")
+	rejects, target := input+".rejects.ndjson", writeFile(t, "target", "precious")
+	for name, to := range map[string]string{"a file": target, "nothing": target + ".new"} {
+		if err := os.Symlink(to, rejects); err != nil {
+			t.Fatal(err)
+		}
+		if o := s.run(t, "import", input); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "symbolic link") {
+			t.Errorf("a link to %s: exit code %d and %q, want it refused", name, o.code, o.stderr)
+		}
+		if _, err := terminal.OpenRejects(rejects); err == nil {
+			t.Errorf("a link to %s that came later was opened", name)
+		}
+		if err := os.Remove(rejects); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := readText(t, target); got != "precious" {
+		t.Errorf("the target is %q now", got)
+	}
+	if _, err := os.Stat(target + ".new"); err == nil {
+		t.Error("a target was made")
+	}
+
+	for _, name := range []string{"new", "open to others"} {
+		if o := s.run(t, "import", input); o.code != terminal.ExitFailures {
+			t.Errorf("%s: exit code %d and %q", name, o.code, o.stderr)
+		}
+		info, err := os.Stat(rejects)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != 0o600 {
+			t.Errorf("%s: mode %o, want 600", name, got)
+		}
+		if got := strings.Count(readText(t, rejects), "not a receipt"); got != 1 {
+			t.Errorf("%s: the line is there %d times", name, got)
+		}
+		if err := os.Chmod(rejects, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestImportRejectsToADevice is a link that overwrites nothing.
+func TestImportRejectsToADevice(t *testing.T) {
+	t.Parallel()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(os.DevNull, link); err != nil {
+		t.Fatal(err)
+	}
+	file, err := terminal.OpenRejects(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Error(err)
 	}
 }

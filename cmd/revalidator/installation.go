@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 
+	"github.com/hibiken/asynq"
+
+	"revalidator/internal/ledger"
+	"revalidator/internal/report"
 	"revalidator/jobs"
 )
 
@@ -43,32 +47,31 @@ func (s *parts) presence(kind jobs.Kind, name string) *jobs.Presence {
 	return jobs.NewPresence(s.queue(), kind, name, server, s.log)
 }
 
-// queueOwner is whose queue Redis holds, as status shows it.
-type queueOwner struct {
-	// Installation is this database's, and Owner that of the queue; nil where it is
-	// nobody's yet.
-	Installation jobs.Owner  `json:"this"`
-	Owner        *jobs.Owner `json:"owner"`
-	// Own says that both are the same.
-	Own bool `json:"own"`
+// queueReader reads what Redis knows.
+func (s *parts) queueReader() (report.QueueReader, error) {
+	limiter, err := s.limiter()
+	if err != nil {
+		return report.QueueReader{}, err
+	}
+	return report.QueueReader{
+		Reach: s.reachRedis, Installation: s.owner, Queue: s.queue(), Inspector: asynq.NewInspectorFromRedisClient(s.redis),
+		Limiter: limiter,
+		SilentClaims: func(ctx context.Context) ([]ledger.Claim, error) {
+			scheduler, err := s.scheduler(nil, jobs.KindRun)
+			if err != nil {
+				return nil, err
+			}
+			return scheduler.SilentClaims(ctx)
+		},
+	}, nil
 }
 
-func (s *parts) queueOwner(ctx context.Context) (queueOwner, error) {
-	o := queueOwner{Installation: s.owner()}
-	owner, found, err := s.queue().Owner(ctx)
-	if found {
-		o.Owner, o.Own = &owner, owner.Installation == o.Installation.Installation
+// statusReader reads the status of the installation.
+func (s *parts) statusReader() (report.StatusReader, error) {
+	queue, err := s.queueReader()
+	if err != nil {
+		return report.StatusReader{}, err
 	}
-	return o, err
-}
-
-// text says it in a line.
-func (o queueOwner) text(p printer) string {
-	switch {
-	case o.Owner == nil:
-		return "holds no queue yet: the first scheduler or worker of an installation takes it"
-	case o.Own:
-		return "queue of this installation, " + o.Installation.Installation
-	}
-	return p.paint(red, "queue of another "+o.Owner.String()+", so that schedulers and workers of this one do not start: see 'revalidator queue adopt --help'")
+	schedule, err := s.schedule()
+	return report.StatusReader{Store: s.db, Queue: queue, Schedule: schedule, SecretAge: s.cfg.Keys.SecretAge, DateOf: s.clock.DateOf}, err
 }

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"revalidator/internal/terminal"
 )
 
 // TestInterruptedInput interrupts commands that wait for a pipe to which nobody
@@ -35,7 +37,7 @@ func TestInterruptedInput(t *testing.T) {
 		stdin := &waiting{asked: make(chan struct{}), end: make(chan struct{})}
 		p := s.start(t, stdin, args...)
 		<-stdin.asked
-		if code := p.stop(t); code != exitFailure || !strings.Contains(p.stderr.text(), "interrupted") {
+		if code := p.stop(t); code != terminal.ExitFailure || !strings.Contains(p.stderr.text(), "interrupted") {
 			t.Errorf("%q: exit code %d and %q", args, code, p.stderr.text())
 		}
 		close(stdin.end)
@@ -55,7 +57,7 @@ func TestInterruptedNamedPipe(t *testing.T) {
 	}
 	for _, command := range []string{"check", "import"} {
 		p := (&session{}).start(t, nil, command, pipe)
-		if code := p.stop(t); code != exitFailure || !strings.Contains(p.stderr.text(), "interrupted") {
+		if code := p.stop(t); code != terminal.ExitFailure || !strings.Contains(p.stderr.text(), "interrupted") {
 			t.Errorf("%s: exit code %d and %q", command, code, p.stderr.text())
 		}
 	}
@@ -83,7 +85,7 @@ func TestInterruptedAtApple(t *testing.T) {
 		go func() { code <- run(ctx, strings.Fields(line), nil, &stdout, &stderr, s.env) }()
 		<-asked
 		interrupt()
-		if got := <-code; got != exitFailure || stdout.Len() > 0 || stderr.String() != "revalidator: interrupted\n" {
+		if got := <-code; got != terminal.ExitFailure || stdout.Len() > 0 || stderr.String() != "revalidator: interrupted\n" {
 			t.Errorf("%s: exit code %d, %q and %q", line, got, stdout.String(), stderr.String())
 		}
 	}
@@ -115,7 +117,7 @@ func TestSignals(t *testing.T) {
 		<-ctx.Done()
 		fmt.Fprintln(os.Stderr, "ending")
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(exitOK)
+		os.Exit(terminal.ExitOK)
 	}
 	atOnce := startSignalled(t, "1h")
 	atOnce.interrupt(t)

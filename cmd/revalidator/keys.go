@@ -9,6 +9,7 @@ import (
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) keysCommand() *cobra.Command {
@@ -39,7 +40,7 @@ func (p *program) keysGenerateCommand() *cobra.Command {
 Keep it apart from the database and its backups: whoever has both can read the
 shared secrets, and whoever loses it has to enter them again.`,
 		Example: "  (umask 077 && revalidator keys generate > revalidator.keys)\n  export REVALIDATOR_KEYS_FILE=$PWD/revalidator.keys",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			keyset, err := keyring.Generate()
 			if err != nil {
@@ -52,10 +53,10 @@ shared secrets, and whoever loses it has to enter them again.`,
 
 // printKeys prints a key set: the one secret that is meant to be printed.
 func (p *program) printKeys(keyset secret.Value) error {
-	if isTerminal(p.stdout) {
-		fmt.Fprintln(p.stderr, "These keys are secret. Better write them to a file that only you can read.")
+	if terminal.IsTerminal(p.Out) {
+		fmt.Fprintln(p.Err, "These keys are secret. Better write them to a file that only you can read.")
 	}
-	_, err := fmt.Fprintln(p.stdout, keyset.Reveal())
+	_, err := fmt.Fprintln(p.Out, keyset.Reveal())
 	return err
 }
 
@@ -83,7 +84,7 @@ func (s *parts) keysFitAll(ctx context.Context) error {
 	case len(closed) == 0:
 		return nil
 	case opened == 0:
-		return usage(fmt.Errorf("the shared secrets in the database were encrypted with other keys: give those in REVALIDATOR_KEYS or REVALIDATOR_KEYS_FILE;"+
+		return terminal.Usage(fmt.Errorf("the shared secrets in the database were encrypted with other keys: give those in REVALIDATOR_KEYS or REVALIDATOR_KEYS_FILE;"+
 			" where they are lost, remove the secrets %d with 'revalidator secrets remove' and add them again", closed))
 	}
 	s.log.Warn("shared secrets do not open with these keys: give the keys that they were stored with, or remove them and add them again", "secret_ids", closed)

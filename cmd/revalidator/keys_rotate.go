@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/keyring"
 	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) keysExtendCommand() *cobra.Command {
@@ -21,18 +21,15 @@ func (p *program) keysExtendCommand() *cobra.Command {
 encrypted with either, and encrypts with the new one. Nothing is changed in the
 database: see 'revalidator keys --help' for the steps that follow.`,
 		Example: "  (umask 077 && revalidator keys extend > new.keys)",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			if err := p.printChanged(parts, keyring.Rotate); err != nil {
-				return err
-			}
-			p.note("next: give this key set to every worker, restart them, then 'revalidator keys rotate'")
-			return nil
+			return p.with(c.Context(), func(parts *parts) error {
+				if err := p.printChanged(parts, keyring.Rotate); err != nil {
+					return err
+				}
+				p.Note("next: give this key set to every worker, restart them, then 'revalidator keys rotate'")
+				return nil
+			}, needKeys)
 		},
 	}
 }
@@ -45,21 +42,18 @@ func (p *program) keysPruneCommand() *cobra.Command {
 secret in the database still needs another key. Keep the old set for as long as
 you keep backups of the database from before.`,
 		Example: "  (umask 077 && revalidator keys prune > last.keys)",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			rows, err := parts.db.AllSharedSecrets(c.Context())
-			if err != nil {
-				return err
-			}
-			if old := underOtherKeys(rows, parts.keys.KeyID()); len(old) > 0 {
-				return fmt.Errorf("shared secrets %d need an old key still: run 'revalidator keys rotate' first", old)
-			}
-			return p.printChanged(parts, keyring.Prune)
+			return p.with(c.Context(), func(parts *parts) error {
+				rows, err := parts.db.AllSharedSecrets(c.Context())
+				if err != nil {
+					return err
+				}
+				if old := underOtherKeys(rows, parts.keys.KeyID()); len(old) > 0 {
+					return fmt.Errorf("shared secrets %d need an old key still: run 'revalidator keys rotate' first", old)
+				}
+				return p.printChanged(parts, keyring.Prune)
+			}, needKeys, needDatabase)
 		},
 	}
 }
@@ -90,17 +84,14 @@ func (p *program) keysRotateCommand() *cobra.Command {
 in use, while workers run. Those must have the set already, or they cannot open
 the secrets any more. It can be repeated; what is done stays done.`,
 		Example: "  revalidator keys rotate",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.rotateKeys(c.Context(), parts)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.rotateKeys(c.Context(), parts)
+			}, needKeys, needDatabase)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -132,14 +123,14 @@ func (p *program) rotateKeys(ctx context.Context, parts *parts) error {
 			r.Encrypted++
 		}
 	}
-	if err := p.printer().print(r, r.text); err != nil {
+	if err := p.Print(r, r.text); err != nil {
 		return err
 	}
 	if len(r.Unreadable) > 0 {
-		return &exitError{exitFailures, fmt.Errorf("no key of this set opens the shared secrets %d: give the keys that they were stored with in REVALIDATOR_KEYS,"+
-			" or remove them with 'revalidator secrets remove' and add them again", r.Unreadable)}
+		return terminal.Failures(fmt.Errorf("no key of this set opens the shared secrets %d: give the keys that they were stored with in REVALIDATOR_KEYS,"+
+			" or remove them with 'revalidator secrets remove' and add them again", r.Unreadable))
 	}
-	p.note("every shared secret is encrypted with key %s: old keys may be dropped, see\n'revalidator keys prune --help'", r.KeyID)
+	p.Note("every shared secret is encrypted with key %s: old keys may be dropped, see\n'revalidator keys prune --help'", r.KeyID)
 	return nil
 }
 
@@ -151,7 +142,6 @@ func (s *parts) reseal(row ledger.SharedSecret) ([]byte, error) {
 	return s.keys.Seal(value, row.Row())
 }
 
-func (r rotation) text(out io.Writer) error {
-	_, err := fmt.Fprintf(out, "key %s: %d shared secrets encrypted anew, %d were already\n", r.KeyID, r.Encrypted, r.Already)
-	return err
+func (r rotation) text(out *terminal.Page) {
+	out.Printf("key %s: %d shared secrets encrypted anew, %d were already\n", r.KeyID, r.Encrypted, r.Already)
 }

@@ -4,6 +4,9 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 // TestKeyRotation changes the key in four steps. Keys are cut out of the
@@ -18,7 +21,7 @@ func TestKeyRotation(t *testing.T) {
 
 	newKeys := strings.TrimSpace(s.must(t, "keys", "extend").stdout)
 	s.set("REVALIDATOR_KEYS", newKeys)
-	if o := s.run(t, "keys", "prune"); o.code != exitFailure || !strings.Contains(o.stderr, "keys rotate") {
+	if o := s.run(t, "keys", "prune"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "keys rotate") {
 		t.Errorf("prune before rotate: exit code %d and %q, want it refused", o.code, o.stderr)
 	}
 	var r rotation
@@ -35,7 +38,7 @@ func TestKeyRotation(t *testing.T) {
 		t.Errorf("the last keys open %d secrets, want 2", got)
 	}
 	s.set("REVALIDATOR_KEYS", oldKeys)
-	if o := s.run(t, "worker"); o.code != exitUsage || !strings.Contains(o.stderr, "encrypted with other keys") {
+	if o := s.run(t, "worker"); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "encrypted with other keys") {
 		t.Errorf("a worker with the old keys: exit code %d and %q, want it refused", o.code, o.stderr)
 	}
 	checkSilence(t, s, someSecret, otherSecret)
@@ -44,7 +47,7 @@ func TestKeyRotation(t *testing.T) {
 // readable is how many of the secrets the keys in use open.
 func (s *session) readable(t *testing.T) (n int) {
 	t.Helper()
-	var secrets []secretReport
+	var secrets []report.Secret
 	s.decode(t, &secrets, "secrets", "list", "--json")
 	for _, secret := range secrets {
 		if *secret.Readable {
@@ -64,14 +67,14 @@ func TestLostKeys(t *testing.T) {
 	if got := s.readable(t); got != 0 {
 		t.Errorf("other keys open %d secrets", got)
 	}
-	if o := s.addSecret(t, someSecret, "--app", readerApp); o.code != exitUsage || !strings.Contains(o.stderr, "remove the secrets [1]") {
+	if o := s.addSecret(t, someSecret, "--app", readerApp); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "remove the secrets [1]") {
 		t.Errorf("add beside it: exit code %d and %q, want to be told what to do", o.code, o.stderr)
 	}
-	if o := s.run(t, "keys", "rotate"); o.code != exitFailures || !strings.Contains(o.stderr, "shared secrets [1]") {
+	if o := s.run(t, "keys", "rotate"); o.code != terminal.ExitFailures || !strings.Contains(o.stderr, "shared secrets [1]") {
 		t.Errorf("rotate: exit code %d and %q, want the secret named", o.code, o.stderr)
 	}
 	s.must(t, "secrets", "remove", "1")
-	if o := s.addSecret(t, someSecret, "--app", readerApp); o.code != exitOK {
+	if o := s.addSecret(t, someSecret, "--app", readerApp); o.code != terminal.ExitOK {
 		t.Errorf("add: %s", o.stderr)
 	}
 	if got := s.readable(t); got != 1 {
@@ -117,9 +120,9 @@ func TestTamperedSecrets(t *testing.T) {
 				t.Errorf("%d secrets are readable, want %d", got, test.readable)
 			}
 			o := s.run(t, "run", "--worker")
-			want, code := "do not open with these keys", exitOK
+			want, code := "do not open with these keys", terminal.ExitOK
 			if test.readable == 0 {
-				want, code = "encrypted with other keys", exitUsage
+				want, code = "encrypted with other keys", terminal.ExitUsage
 			}
 			if o.code != code || !strings.Contains(o.stderr, want) {
 				t.Errorf("run: exit code %d and %q, want %d and %q", o.code, o.stderr, code, want)

@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
+
+	"revalidator/internal/terminal"
 
 	"github.com/spf13/cobra"
 )
@@ -15,10 +15,10 @@ func (p *program) migrateCommand() *cobra.Command {
 		Long: `Bring the database's schema to the version that this program needs. It is safe
 to run again, and to run while workers of the version before are running.`,
 		Example: "  DATABASE_URL=postgres://localhost/revalidator revalidator migrate",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE:    func(c *cobra.Command, _ []string) error { return p.migrate(c.Context()) },
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -30,29 +30,25 @@ type migrationReport struct {
 }
 
 func (p *program) migrate(ctx context.Context) error {
-	parts, err := p.open(ctx, needNewDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	steps, err := parts.db.Migrate(ctx)
-	if err != nil {
-		return err
-	}
-	r := migrationReport{Applied: []string{}}
-	for _, step := range steps {
-		r.Applied = append(r.Applied, step.Name)
-	}
-	if r.Version, err = parts.schema(ctx); err != nil {
-		return err
-	}
-	return p.printer().print(r, r.text)
+	return p.with(ctx, func(parts *parts) error {
+		steps, err := parts.db.Migrate(ctx)
+		if err != nil {
+			return err
+		}
+		r := migrationReport{Applied: []string{}}
+		for _, step := range steps {
+			r.Applied = append(r.Applied, step.Name)
+		}
+		if r.Version, err = parts.schema(ctx); err != nil {
+			return err
+		}
+		return p.Print(r, r.text)
+	}, needNewDatabase)
 }
 
-func (r migrationReport) text(out io.Writer) error {
+func (r migrationReport) text(out *terminal.Page) {
 	for _, name := range r.Applied {
-		fmt.Fprintf(out, "applied %s\n", name)
+		out.Printf("applied %s\n", name)
 	}
-	_, err := fmt.Fprintf(out, "schema is at version %d\n", r.Version)
-	return err
+	out.Printf("schema is at version %d\n", r.Version)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"revalidator/internal/terminal"
 )
 
 // fullDisk takes so many bytes and no more.
@@ -34,7 +36,7 @@ func TestResultsOnAFullDisk(t *testing.T) {
 		for _, left := range []int{0, 10} {
 			var stderr bytes.Buffer
 			code := run(t.Context(), strings.Fields(line), strings.NewReader(""), &fullDisk{left}, &stderr, s.env)
-			if code != exitFailure || !strings.Contains(stderr.String(), syscall.ENOSPC.Error()) {
+			if code != terminal.ExitFailure || !strings.Contains(stderr.String(), syscall.ENOSPC.Error()) {
 				t.Errorf("%s: with room for %d bytes: exit code %d and %q", line, left, code, stderr.String())
 			}
 		}

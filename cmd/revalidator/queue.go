@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -40,13 +40,13 @@ Postgres, and rates and pauses in Redis stay.
 It is refused while a process of the other database is running. Where the other
 database is still in use, give this one a Redis of its own instead.`,
 		Example: "  revalidator queue adopt\n  revalidator queue adopt --yes --json",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.adopt(c.Context(), yes)
 		},
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask for confirmation")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -62,37 +62,35 @@ type adopted struct {
 }
 
 func (p *program) adopt(ctx context.Context, yes bool) error {
-	parts, err := p.open(ctx, needDatabase, needRedis)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	held, err := parts.queueOwner(ctx)
-	if err != nil {
-		return err
-	}
-	result := adopted{Former: held.Owner, Owner: held.Installation}
-	if !held.Own && held.Owner != nil {
-		if err := parts.strangersGone(ctx); err != nil {
+	return p.with(ctx, func(parts *parts) error {
+		queue, err := parts.queueReader()
+		if err != nil {
 			return err
 		}
-		question := fmt.Sprintf("Delete the tasks of %s from this Redis, and make its queue that of %s?", held.Owner, held.Installation)
-		if !yes {
-			if err := p.confirmed(ctx, question, "adopt the queue", "changed"); err != nil {
+		held, err := queue.Owner(ctx)
+		if err != nil {
+			return err
+		}
+		result := adopted{Former: held.Owner, Owner: held.Installation}
+		if !held.Own && held.Owner != nil {
+			if err := parts.strangersGone(ctx); err != nil {
 				return err
 			}
+			question := fmt.Sprintf("Delete the tasks of %s from this Redis, and make its queue that of %s?", held.Owner, held.Installation)
+			if !yes {
+				if err := p.Confirm(ctx, question, "adopt the queue", "changed"); err != nil {
+					return err
+				}
+			}
 		}
-	}
-	if !held.Own {
-		if result.Deleted, result.Released, err = parts.adoptQueue(ctx); err != nil {
-			return err
+		if !held.Own {
+			if result.Deleted, result.Released, err = parts.adoptQueue(ctx); err != nil {
+				return err
+			}
+			result.Changed = true
 		}
-		result.Changed = true
-	}
-	return p.printer().print(result, func(out io.Writer) error {
-		_, err := fmt.Fprintln(out, result.text())
-		return err
-	})
+		return p.PrintLine(result, "%s", result.text())
+	}, needDatabase, needRedis)
 }
 
 // strangersGone is an error while a process of another installation is running.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -21,8 +22,8 @@ func TestQueueOfAnotherInstallation(t *testing.T) {
 	first.must(t, "run", "--worker", "--quiet")
 	for _, args := range [][]string{{"scheduler"}, {"worker"}, {"ui", "--addr", "127.0.0.1:0"}, {"run", "--worker"}, {"backfill", "--all"}} {
 		o := second.run(t, args...)
-		if o.code != exitFailure || !strings.Contains(o.stderr, "holds the queue of another installation") || !strings.Contains(o.stderr, "'revalidator queue adopt'") {
-			t.Errorf("%s: exit code %d, want %d and a refusal that says what to do:\n%s", args[0], o.code, exitFailure, o.stderr)
+		if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "holds the queue of another installation") || !strings.Contains(o.stderr, "'revalidator queue adopt'") {
+			t.Errorf("%s: exit code %d, want %d and a refusal that says what to do:\n%s", args[0], o.code, terminal.ExitFailure, o.stderr)
 		}
 	}
 	second.transcript.Reset()
@@ -37,8 +38,8 @@ func TestQueueOfAnotherInstallation(t *testing.T) {
 	if o := second.must(t, "run", "--worker"); !strings.Contains(o.stdout, "finished") {
 		t.Errorf("a run after the adoption:\n%s", o.stdout)
 	}
-	if o := first.run(t, "run"); o.code != exitFailure || !strings.Contains(o.stderr, "another installation") {
-		t.Errorf("the former owner: exit code %d, want %d\n%s", o.code, exitFailure, o.stderr)
+	if o := first.run(t, "run"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "another installation") {
+		t.Errorf("the former owner: exit code %d, want %d\n%s", o.code, terminal.ExitFailure, o.stderr)
 	}
 }
 
@@ -52,8 +53,8 @@ func TestAdoptIsRefusedWhileTheOtherRuns(t *testing.T) {
 	scheduler.stderr.waitFor(t, "scheduler started")
 	client := first.redis(t)
 	eventually(t, "the scheduler is present", func() bool { return client.HLen(t.Context(), "revalidator:presence").Val() == 1 })
-	if o := second.run(t, "queue", "adopt", "--yes"); o.code != exitFailure || !strings.Contains(o.stderr, "stop it first") {
-		t.Errorf("exit code %d, want %d and what to do:\n%s", o.code, exitFailure, o.stderr)
+	if o := second.run(t, "queue", "adopt", "--yes"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "stop it first") {
+		t.Errorf("exit code %d, want %d and what to do:\n%s", o.code, terminal.ExitFailure, o.stderr)
 	}
 	scheduler.stop(t)
 	second.must(t, "queue", "adopt", "--yes")
@@ -72,8 +73,8 @@ func TestServicesEndWhereTheQueueIsAnothers(t *testing.T) {
 			if _, err := other.Adopt(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if code := service.wait(t); code != exitFailure || !strings.Contains(service.stderr.text(), "another installation") {
-				t.Errorf("exit code %d, want %d and why:\n%s", code, exitFailure, service.stderr.text())
+			if code := service.wait(t); code != terminal.ExitFailure || !strings.Contains(service.stderr.text(), "another installation") {
+				t.Errorf("exit code %d, want %d and why:\n%s", code, terminal.ExitFailure, service.stderr.text())
 			}
 		})
 	}

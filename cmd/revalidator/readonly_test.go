@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"revalidator/internal/dev/devstack"
+	"revalidator/internal/report"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -53,10 +55,10 @@ func TestFailoverToReadOnly(t *testing.T) {
 	}
 	worker.stderr.waitFor(t, `level=ERROR msg="database may not be written: Apple is not asked`)
 	eventually(t, "/readyz says so", func() bool { return strings.Contains(ready(), `"writable":"failed"`) })
-	if _, states := s.examined(t, "--offline"); states["postgres_writes"] != string(severityFailure) {
+	if _, states := s.examined(t, "--offline"); states["postgres_writes"] != string(report.Failure) {
 		t.Errorf("doctor: got %v, want a failure of postgres_writes", states)
 	}
-	if o := s.run(t, "run"); o.code != exitFailure || !strings.Contains(o.stderr, "standby") {
+	if o := s.run(t, "run"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "standby") {
 		t.Errorf("run: exit code %d:\n%s", o.code, o.stderr)
 	}
 	s.exec(t, `SELECT pg_promote()`)
@@ -78,8 +80,8 @@ func TestServicesWaitForAWritableDatabase(t *testing.T) {
 	s.set("REVALIDATOR_START_WAIT", "200ms")
 	for _, name := range []string{"worker", "scheduler"} {
 		service := s.start(t, nil, name)
-		if code := service.wait(t); code != exitFailure || !strings.Contains(service.stderr.text(), "the server is a standby") {
-			t.Errorf("%s: exit code %d, want %d and the reason:\n%s", name, code, exitFailure, service.stderr.text())
+		if code := service.wait(t); code != terminal.ExitFailure || !strings.Contains(service.stderr.text(), "the server is a standby") {
+			t.Errorf("%s: exit code %d, want %d and the reason:\n%s", name, code, terminal.ExitFailure, service.stderr.text())
 		}
 	}
 	s.set("REVALIDATOR_START_WAIT", "5m")
@@ -105,8 +107,8 @@ func TestConnectionErrors(t *testing.T) {
 			s := &session{env: template.env}
 			s.set(test.variable, strings.Replace(s.get(test.variable), test.from, test.to, 1))
 			o := s.run(t, "status")
-			if o.code != exitFailure || !strings.Contains(o.stderr, test.want) {
-				t.Errorf("exit code %d, want %d and %q:\n%s", o.code, exitFailure, test.want, o.stderr)
+			if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, test.want) {
+				t.Errorf("exit code %d, want %d and %q:\n%s", o.code, terminal.ExitFailure, test.want, o.stderr)
 			}
 			if name != "TLS to plain" && strings.Contains(o.stderr, "is it running") {
 				t.Errorf("a guess:\n%s", o.stderr)

@@ -2,19 +2,18 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
-	"revalidator/repository"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) receiptsCommand() *cobra.Command {
@@ -28,15 +27,8 @@ func (p *program) receiptsCommand() *cobra.Command {
 	return receipts
 }
 
-// receiptPage is a page of receipts in JSON.
-type receiptPage struct {
-	Receipts []repository.StoredReceipt `json:"receipts"`
-	// NextAfter is what to give to --after for the next page, nil on the last.
-	NextAfter *int64 `json:"next_after"`
-}
-
 func (p *program) receiptsListCommand() *cobra.Command {
-	var query repository.ReceiptQuery
+	var query ledger.ReceiptQuery
 	var state, customer string
 	c := &cobra.Command{
 		Use:   "list [flags]",
@@ -44,17 +36,17 @@ func (p *program) receiptsListCommand() *cobra.Command {
 		Example: `  revalidator receipts list --customer customer-7
   revalidator receipts list --app com.example.reader --state wrong_app --json
   revalidator receipts list --after 50`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			query.State = iap.ReceiptState(state)
 			if c.Flags().Changed("customer") {
 				query.CustomerRef = &customer
 			}
 			if state != "" && query.State.Validate() != nil {
-				return usage(fmt.Errorf("--state: %w", query.State.Validate()))
+				return terminal.Usage(fmt.Errorf("--state: %w", query.State.Validate()))
 			}
 			if query.Limit < 1 || query.Limit > maxPage {
-				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+				return terminal.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 			}
 			return p.listReceipts(c.Context(), query)
 		},
@@ -64,51 +56,33 @@ func (p *program) receiptsListCommand() *cobra.Command {
 	c.Flags().StringVar(&customer, "customer", "", "only of the customer with the `reference`")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
 // maxPage is the longest page of receipts, which is held in memory.
 const maxPage = 10_000
 
-func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
-		return err
-	}
-	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
-	found, err := parts.db.StoredReceipts(ctx, q)
-	if err != nil {
-		return err
-	}
-	var page receiptPage
-	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.StoredReceipt) int64 { return r.ID })
-	if err := p.printer().print(page, page.text); err != nil {
-		return err
-	}
-	switch {
-	case len(page.Receipts) == 0:
-		p.note("no receipts: import some with 'revalidator import FILE', or choose others")
-	case page.NextAfter != nil:
-		p.note("there are more: go on with --after %d", *page.NextAfter)
-	}
-	return nil
-}
-
-// onePage is up to limit of what was found, and the id after which the next page
-// begins: nil where nothing is left.
-func onePage[T any](found []T, limit int, id func(T) int64) (page []T, nextAfter *int64) {
-	page = list(found)
-	if len(page) > limit {
-		page = page[:limit]
-		nextAfter = new(id(page[limit-1]))
-	}
-	return page, nextAfter
+func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery) error {
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+			return err
+		}
+		page, err := report.ReadReceipts(ctx, parts.db, q)
+		if err != nil {
+			return err
+		}
+		if err := terminal.Show(&p.Terminal, page, receiptsTable); err != nil {
+			return err
+		}
+		switch {
+		case len(page.Receipts) == 0:
+			p.Note("no receipts: import some with 'revalidator import FILE', or choose others")
+		case page.NextAfter != nil:
+			p.Note("there are more: go on with --after %d", *page.NextAfter)
+		}
+		return nil
+	}, needDatabase)
 }
 
 // orNever is the time of a next look in a column of a table.
@@ -119,34 +93,16 @@ func orNever(t *time.Time) string {
 	return t.UTC().Format("01-02 15:04")
 }
 
-func (l receiptPage) text(out io.Writer) error {
+func receiptsTable(out *terminal.Page, l report.ReceiptPage) {
 	if len(l.Receipts) == 0 {
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
+	table := out.Table()
+	table.Row("ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
 	for _, r := range l.Receipts {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(string(r.State)), 17), orNever(r.NextCheckAt))
+		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(string(r.State)), 17), orNever(r.NextCheckAt))
 	}
-	return table.Flush()
-}
-
-// short is a text in a column of the width, without its middle where that is
-// too narrow.
-func short(text string, width int) string {
-	letters := []rune(text)
-	if len(letters) <= width {
-		return text
-	}
-	tail := (width - 1) / 2
-	return string(letters[:width-1-tail]) + "…" + string(letters[len(letters)-tail:])
-}
-
-// receiptDetails is a stored receipt and what it shows, in JSON.
-type receiptDetails struct {
-	Receipt       repository.StoredReceipt `json:"receipt"`
-	Subscriptions []subscriptionReport     `json:"subscriptions"`
-	Purchases     []iap.Purchase           `json:"purchases"`
+	table.End()
 }
 
 func (p *program) receiptsShowCommand() *cobra.Command {
@@ -154,54 +110,35 @@ func (p *program) receiptsShowCommand() *cobra.Command {
 		Use:     "show ID",
 		Short:   "Show a stored receipt and what it shows",
 		Example: "  revalidator receipts show 42",
-		Args:    oneArgument("ID"),
+		Args:    terminal.OneArgument("ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := receiptIDs(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			return p.showReceipt(c.Context(), ids[0])
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
 func (p *program) showReceipt(ctx context.Context, id int64) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	r, err := parts.db.StoredReceipt(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return fmt.Errorf("no receipt %d: see 'revalidator receipts list'", id)
-	}
-	if err != nil {
-		return err
-	}
-	subscriptions, err := parts.db.SubscriptionsOf(ctx, []int64{id}, "", "")
-	if err != nil {
-		return err
-	}
-	purchases, err := parts.db.PurchasesOf(ctx, []int64{id}, "", "", maxExplainPurchases)
-	if err != nil {
-		return err
-	}
-	details := receiptDetails{r, subscriptionReports(subscriptions), append([]iap.Purchase{}, purchases...)}
-	return p.printer().print(details, details.text(p.printer(), parts.now(), parts.appleTime()))
+	return p.with(ctx, func(parts *parts) error {
+		details, err := report.ReadReceipt(ctx, parts.db, id)
+		if err != nil {
+			return err
+		}
+		return p.Print(details, func(out *terminal.Page) { receiptDetailsText(out, details, parts.clock.Now(), parts.clock.AppleTime()) })
+	}, needDatabase)
 }
 
-func (d receiptDetails) text(out printer, now, appleTime time.Time) func(io.Writer) error {
-	return func(w io.Writer) error {
-		out.out = w
-		receiptText(out, explainReceipt(d.Receipt, now), appleTime)
-		s := sheet{printer: out, now: appleTime, indent: 2, label: 15}
-		s.sentence("Size", "%d bytes", d.Receipt.ByteSize)
-		s.row("SHA-256", d.Receipt.SHA256)
-		holdings(out, d.Subscriptions, d.Purchases, appleTime)
-		return nil
-	}
+func receiptDetailsText(out *terminal.Page, d report.ReceiptDetails, now, appleTime time.Time) {
+	receiptText(out, report.ExplainReceipt(d.Receipt, now), appleTime)
+	s := terminal.Sheet{Page: out, Now: appleTime, Indent: 2, Label: 15}
+	s.Sentence("Size", "%d bytes", d.Receipt.ByteSize)
+	s.Row("SHA-256", d.Receipt.SHA256)
+	holdings(out, d.Subscriptions, d.Purchases, appleTime)
 }
 
 // receiptIDs reads the ids of receipts.

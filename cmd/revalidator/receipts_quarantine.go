@@ -4,19 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"revalidator/repository"
+	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) receiptsQuarantinedCommand() *cobra.Command {
-	var query repository.QuarantineQuery
+	var query ledger.QuarantineQuery
 	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
@@ -33,14 +33,14 @@ tells more of each.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
   revalidator receipts quarantined --app com.example.reader --after 50`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if query.Limit < 1 || query.Limit > maxPage {
-				return usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+				return terminal.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
 			}
 			var err error
-			if query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
-				return usage(err)
+			if query.Since, err = terminal.TimeOrAgo("--since", since, time.Now()); err != nil {
+				return terminal.Usage(err)
 			}
 			return p.quarantined(c.Context(), query)
 		},
@@ -50,79 +50,57 @@ tells more of each.`,
 	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
-// quarantinePage is what is in quarantine, in JSON.
-type quarantinePage struct {
-	// Counts are of all that were asked for, Receipts a page of them.
-	Counts   []repository.QuarantineCount    `json:"counts"`
-	Receipts []repository.QuarantinedReceipt `json:"receipts"`
-	// NextAfter is what to give to --after for the next page, nil on the last.
-	NextAfter *int64 `json:"next_after"`
-}
-
-func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
-		return err
-	}
-	counts, err := parts.db.QuarantineCounts(ctx, q)
-	if err != nil {
-		return err
-	}
-	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
-	found, err := parts.db.Quarantined(ctx, q)
-	if err != nil {
-		return err
-	}
-	page := quarantinePage{Counts: list(counts)}
-	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.QuarantinedReceipt) int64 { return r.ID })
-	if err := p.printer().print(page, page.text); err != nil {
-		return err
-	}
-	switch {
-	case len(page.Receipts) == 0:
-		p.note("nothing is in quarantine")
-	case page.NextAfter != nil:
-		p.note("there are more: go on with --after %d", *page.NextAfter)
-	}
-	return nil
-}
-
-func (l quarantinePage) text(out io.Writer) error {
-	if len(l.Receipts) == 0 {
+func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) error {
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+			return err
+		}
+		page, err := report.ReadQuarantine(ctx, parts.db, q)
+		if err != nil {
+			return err
+		}
+		if err := terminal.Show(&p.Terminal, page, quarantineText); err != nil {
+			return err
+		}
+		switch {
+		case len(page.Receipts) == 0:
+			p.Note("nothing is in quarantine")
+		case page.NextAfter != nil:
+			p.Note("there are more: go on with --after %d", *page.NextAfter)
+		}
 		return nil
-	}
-	if err := quarantineTable(out, l.Counts); err != nil {
-		return err
-	}
-	fmt.Fprintln(out)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
-	for _, r := range l.Receipts {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.ID, short(r.BundleID, 22), short(r.CustomerRef, 18), short(words(r.Reason), 17), orNever(r.NextCheckAt))
-	}
-	return table.Flush()
+	}, needDatabase)
 }
 
-func quarantineTable(out io.Writer, counts []repository.QuarantineCount) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "APP\tREASON\tRECEIPTS")
-	for _, c := range counts {
-		fmt.Fprintf(table, "%s\t%s\t%s\n", short(c.BundleID, 36), words(c.Reason), count(c.Receipts))
+func quarantineText(out *terminal.Page, l report.QuarantinePage) {
+	if len(l.Receipts) == 0 {
+		return
 	}
-	return table.Flush()
+	quarantineTable(out, l.Counts)
+	out.Print("\n")
+	table := out.Table()
+	table.Row("ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
+	for _, r := range l.Receipts {
+		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(r.Reason), 17), orNever(r.NextCheckAt))
+	}
+	table.End()
+}
+
+func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
+	table := out.Table()
+	table.Row("APP\tREASON\tRECEIPTS")
+	for _, c := range counts {
+		table.Row("%s\t%s\t%s", terminal.Short(c.BundleID, 36), phrase.Words(c.Reason), phrase.Count(c.Receipts))
+	}
+	table.End()
 }
 
 func (p *program) receiptsReleaseCommand() *cobra.Command {
-	var query repository.QuarantineQuery
+	var query ledger.QuarantineQuery
 	var all bool
 	var since string
 	c := &cobra.Command{
@@ -153,13 +131,13 @@ A receipt that a worker has in hand is left to it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := receiptIDs(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
 			if len(ids) > 0 {
 				query.IDs = ids
 			}
-			if query.Since, err = timeOrAgo("--since", since, time.Now()); err != nil {
-				return usage(err)
+			if query.Since, err = terminal.TimeOrAgo("--since", since, time.Now()); err != nil {
+				return terminal.Usage(err)
 			}
 			return p.release(c.Context(), query)
 		},
@@ -168,92 +146,61 @@ A receipt that a worker has in hand is left to it.`,
 	c.Flags().StringVar(&query.BundleID, "app", "", "every one of the app with the `bundle id`")
 	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
 	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
-// releaseReport is what release did, in JSON.
-type releaseReport struct {
-	Released int64                        `json:"released"`
-	Counts   []repository.QuarantineCount `json:"counts"`
-	// NotReleased are those of the given ids that are not in quarantine for the
-	// reason, or in hand of a worker.
-	NotReleased []int64 `json:"not_released"`
-	// NextRunAt is when the nightly run starts by the schedule.
-	NextRunAt time.Time `json:"next_run_at"`
-}
-
-func (p *program) release(ctx context.Context, q repository.QuarantineQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.knowsApps(ctx, q.BundleID); err != nil {
-		return err
-	}
-	if len(q.IDs) > 0 {
-		chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
-		found, err := parts.db.StoredReceipts(ctx, chosen)
-		if err == nil {
-			err = allThere(chosen, found)
+func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
+			return err
 		}
+		if len(q.IDs) > 0 {
+			chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+			found, err := parts.db.StoredReceipts(ctx, chosen)
+			if err == nil {
+				err = report.AllThere(chosen, found)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		now := parts.clock.Now()
+		result := report.Release{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+		schedule, err := parts.schedule()
 		if err != nil {
 			return err
 		}
-	}
-	now := parts.now()
-	report := releaseReport{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
-	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
-		return err
-	}
-	for q.Limit = maxPage; ; {
-		page, err := parts.db.Release(ctx, q, parts.dateOf(now))
-		if err != nil {
-			return err
+		result.NextRunAt = schedule.NextRun(now)
+		for q.Limit = maxPage; ; {
+			page, err := parts.db.Release(ctx, q, parts.clock.DateOf(now))
+			if err != nil {
+				return err
+			}
+			result.Add(page)
+			if len(page) < q.Limit {
+				break
+			}
+			q.After = page[len(page)-1].ID
 		}
-		report.add(page)
-		if len(page) < q.Limit {
-			break
-		}
-		q.After = page[len(page)-1].ID
-	}
-	return p.printer().print(report, report.text(now))
+		return p.Print(result, releaseText(result, now))
+	}, needDatabase)
 }
 
-// add counts a page of released receipts.
-func (r *releaseReport) add(page []repository.ReleasedReceipt) {
-	for _, released := range page {
-		r.Released++
-		r.NotReleased = slices.DeleteFunc(r.NotReleased, func(id int64) bool { return id == released.ID })
-		i := slices.IndexFunc(r.Counts, func(c repository.QuarantineCount) bool {
-			return c.BundleID == released.BundleID && c.Reason == released.Reason
-		})
-		if i < 0 {
-			i = len(r.Counts)
-			r.Counts = append(r.Counts, repository.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
-		}
-		r.Counts[i].Receipts++
-	}
-}
-
-func (r releaseReport) text(now time.Time) func(io.Writer) error {
-	return func(out io.Writer) error {
-		s := sheet{printer: printer{out: out}, now: now, label: 15}
+func releaseText(r report.Release, now time.Time) func(*terminal.Page) {
+	return func(out *terminal.Page) {
+		s := terminal.Sheet{Page: out, Now: now, Label: 15}
 		for _, id := range r.NotReleased {
-			s.sentence("Receipt", "%d: left as it is: not in quarantine for that, or in hand of a worker", id)
+			s.Sentence("Receipt", "%d: left as it is: not in quarantine for that, or in hand of a worker", id)
 		}
 		if r.Released == 0 {
-			s.row("Released", "none")
-			return nil
+			s.Row("Released", "none")
+			return
 		}
-		if err := quarantineTable(out, r.Counts); err != nil {
-			return err
-		}
-		fmt.Fprintln(out)
-		s.row("Released", count(r.Released)+":", "due", "now")
-		s.row("Next look", append([]string{"nightly run at", whenAgo(r.NextRunAt, now) + ";"},
+		quarantineTable(out, r.Counts)
+		out.Print("\n")
+		s.Row("Released", phrase.Count(r.Released)+":", "due", "now")
+		s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},
 			strings.Fields("or start one now with 'revalidator run'")...)...)
-		return nil
 	}
 }

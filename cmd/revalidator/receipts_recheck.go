@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/iap"
-	"revalidator/repository"
+	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) receiptsRecheckCommand() *cobra.Command {
@@ -37,9 +38,9 @@ receipts can never be asked about.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ids, err := receiptIDs(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
-			query := repository.ReceiptQuery{IDs: ids, Limit: maxPage}
+			query := ledger.ReceiptQuery{IDs: ids, Limit: maxPage}
 			if c.Flags().Changed("customer") {
 				query.IDs, query.CustomerRef = nil, &customer
 			}
@@ -47,130 +48,69 @@ receipts can never be asked about.`,
 		},
 	}
 	c.Flags().StringVar(&customer, "customer", "", "all receipts of the customer with the `reference`")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
-// recheckResult is what became of one receipt.
-type recheckResult string
-
-const (
-	recheckDue    recheckResult = "due"
-	recheckInHand recheckResult = "in_hand"
-	recheckNever  recheckResult = "never_asked"
-)
-
-type recheckedReceipt struct {
-	ID       int64            `json:"id"`
-	BundleID string           `json:"bundle_id"`
-	State    iap.ReceiptState `json:"state"`
-	Result   recheckResult    `json:"result"`
-	// Obstacles are what stands in the way of the next look.
-	Obstacles []string `json:"obstacles"`
-}
-
-// recheckReport is what recheck has to say, in JSON.
-type recheckReport struct {
-	Receipts []recheckedReceipt `json:"receipts"`
-	// NextRunAt is when the nightly run starts by the schedule.
-	NextRunAt time.Time `json:"next_run_at"`
-}
-
-func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error {
-	parts, err := p.open(ctx, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	found, err := parts.db.StoredReceipts(ctx, q)
-	if err != nil {
-		return err
-	}
-	if err := allThere(q, found); err != nil {
-		return err
-	}
-	now := parts.now()
-	report := recheckReport{}
-	if report.NextRunAt, err = parts.nextSlot(now); err != nil {
-		return err
-	}
-	ids := make([]int64, len(found))
-	for i, r := range found {
-		ids[i] = r.ID
-	}
-	due, err := parts.db.Recheck(ctx, ids, parts.dateOf(now))
-	if err != nil {
-		return err
-	}
-	never := 0
-	for _, r := range found {
-		done := rechecked(r, slices.Contains(due, r.ID), now)
-		if done.Result == recheckNever {
-			never++
+func (p *program) recheck(ctx context.Context, q ledger.ReceiptQuery) error {
+	return p.with(ctx, func(parts *parts) error {
+		found, err := parts.db.StoredReceipts(ctx, q)
+		if err != nil {
+			return err
 		}
-		report.Receipts = append(report.Receipts, done)
-	}
-	if err := p.printer().print(report, report.text(now)); err != nil {
-		return err
-	}
-	if never > 0 {
-		return &exitError{exitFailures, fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found))}
-	}
-	return nil
-}
-
-// allThere refuses ids without a receipt, before any receipt is touched.
-func allThere(q repository.ReceiptQuery, found []repository.StoredReceipt) error {
-	if len(found) == 0 && q.CustomerRef != nil {
-		return fmt.Errorf("no receipts of customer %q: see 'revalidator receipts list'", *q.CustomerRef)
-	}
-	for _, id := range q.IDs {
-		if !slices.ContainsFunc(found, func(r repository.StoredReceipt) bool { return r.ID == id }) {
-			return fmt.Errorf("no receipt %d: nothing was changed; see 'revalidator receipts list'", id)
+		if err := report.AllThere(q, found); err != nil {
+			return err
 		}
-	}
-	return nil
-}
-
-func rechecked(r repository.StoredReceipt, due bool, now time.Time) recheckedReceipt {
-	done := recheckedReceipt{ID: r.ID, BundleID: r.BundleID, State: r.State, Result: recheckDue, Obstacles: obstacles(r, now)}
-	switch {
-	case due:
-	case r.State == iap.ReceiptXcode, r.State == iap.ReceiptTooLarge:
-		done.Result = recheckNever
-	default:
-		done.Result = recheckInHand
-	}
-	return done
-}
-
-func (r recheckReport) text(now time.Time) func(io.Writer) error {
-	return func(out io.Writer) error {
-		s := sheet{printer: printer{out: out}, now: now, label: 15}
-		due := false
-		for _, done := range r.Receipts {
-			said := map[recheckResult]string{
-				recheckDue: "due now", recheckInHand: "in hand of a worker: left to it", recheckNever: "never asked about",
-			}[done.Result]
-			s.sentence("Receipt", "%d: %s", done.ID, said)
-			for _, obstacle := range done.Obstacles {
-				s.sentence("", "%s", obstacle)
+		now := parts.clock.Now()
+		result := report.Recheck{}
+		schedule, err := parts.schedule()
+		if err != nil {
+			return err
+		}
+		result.NextRunAt = schedule.NextRun(now)
+		ids := make([]int64, len(found))
+		for i, r := range found {
+			ids[i] = r.ID
+		}
+		due, err := parts.db.Recheck(ctx, ids, parts.clock.DateOf(now))
+		if err != nil {
+			return err
+		}
+		never := 0
+		for _, r := range found {
+			done := report.NewRechecked(r, slices.Contains(due, r.ID), now)
+			if done.Result == report.RecheckNever {
+				never++
 			}
-			due = due || done.Result == recheckDue
+			result.Receipts = append(result.Receipts, done)
 		}
-		if due {
-			s.row("Next look", append([]string{"nightly run at", whenAgo(r.NextRunAt, now) + ";"},
-				strings.Fields("or start one now with 'revalidator run'")...)...)
+		if err := p.Print(result, recheckText(result, now)); err != nil {
+			return err
+		}
+		if never > 0 {
+			return terminal.Failures(fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found)))
 		}
 		return nil
-	}
+	}, needDatabase)
 }
 
-// nextSlot is when the next nightly run starts.
-func (s *parts) nextSlot(now time.Time) (time.Time, error) {
-	schedule, err := s.schedule()
-	if err != nil {
-		return time.Time{}, err
+func recheckText(r report.Recheck, now time.Time) func(*terminal.Page) {
+	return func(out *terminal.Page) {
+		s := terminal.Sheet{Page: out, Now: now, Label: 15}
+		due := false
+		for _, done := range r.Receipts {
+			said := map[report.RecheckResult]string{
+				report.RecheckDue: "due now", report.RecheckInHand: "in hand of a worker: left to it", report.RecheckNever: "never asked about",
+			}[done.Result]
+			s.Sentence("Receipt", "%d: %s", done.ID, said)
+			for _, obstacle := range done.Obstacles {
+				s.Sentence("", "%s", obstacle)
+			}
+			due = due || done.Result == report.RecheckDue
+		}
+		if due {
+			s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},
+				strings.Fields("or start one now with 'revalidator run'")...)...)
+		}
 	}
-	return schedule.Next(now.In(s.cfg.Schedule.TimeZone.Location)).UTC(), nil
 }

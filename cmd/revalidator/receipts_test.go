@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -31,7 +33,7 @@ func TestReceipts(t *testing.T) {
 		{"recheck"}, {"recheck", id, "--customer", "customer-1"}, {"recheck", "999"}, {"recheck", "--customer", "nobody"},
 		{"forget"}, {"forget", "--customer", "nobody", "--yes"}, {"forget", "--customer", "customer-0000001"},
 	} {
-		if o := s.run(t, append([]string{"receipts"}, args...)...); o.code != exitUsage && o.code != exitFailure || o.stdout != "" {
+		if o := s.run(t, append([]string{"receipts"}, args...)...); o.code != terminal.ExitUsage && o.code != terminal.ExitFailure || o.stdout != "" {
 			t.Errorf("%q: got exit code %d and %q on standard output", args, o.code, o.stdout)
 		}
 	}
@@ -63,7 +65,7 @@ func TestQuarantine(t *testing.T) {
 		{"quarantined", "--limit", "0"}, {"release"}, {"release", "1", "--all"}, {"release", "--all", "--app", readerApp},
 		{"release", "x"}, {"release", "1", "999"}, {"release", "--app", "com.example.raeder"}, {"quarantined", "--app", "com.example.raeder"},
 	} {
-		if o := s.run(t, append([]string{"receipts"}, args...)...); o.code != exitUsage && o.code != exitFailure || o.stdout != "" {
+		if o := s.run(t, append([]string{"receipts"}, args...)...); o.code != terminal.ExitUsage && o.code != terminal.ExitFailure || o.stdout != "" {
 			t.Errorf("%q: got exit code %d and %q on standard output", args, o.code, o.stdout)
 		}
 	}
@@ -93,7 +95,7 @@ func TestReceiptsPages(t *testing.T) {
 	var seen []int64
 	for after := "0"; after != ""; {
 		o := s.must(t, "receipts", "list", "--limit", "5", "--json", "--quiet", "--after", after)
-		var page receiptPage
+		var page report.ReceiptPage
 		if err := json.Unmarshal([]byte(o.stdout), &page); err != nil {
 			t.Fatal(err)
 		}
@@ -141,7 +143,7 @@ func TestReceiptsForget(t *testing.T) {
 	if gone.Receipts != 1 || gone.Bytes == 0 || gone.Subscriptions != 1 || gone.Events == 0 || gone.Kept != 0 {
 		t.Errorf("got %+v, want one receipt with its bytes, subscription and events", gone)
 	}
-	if o := s.run(t, "explain", "400000000400001"); o.code != exitFailure {
+	if o := s.run(t, "explain", "400000000400001"); o.code != terminal.ExitFailure {
 		t.Errorf("the subscription is still there:\n%s", o.stdout)
 	}
 	if got, want := s.rows(t)["receipts"], len(stories())-1; got != want {
@@ -159,9 +161,9 @@ func TestReceiptsForgetPrompt(t *testing.T) {
 		code     int
 		receipts int
 	}{
-		{"n", exitFailure, len(stories())},
-		{"", exitFailure, len(stories())},
-		{"y", exitOK, len(stories()) - 1},
+		{"n", terminal.ExitFailure, len(stories())},
+		{"", terminal.ExitFailure, len(stories())},
+		{"y", terminal.ExitOK, len(stories()) - 1},
 	}
 	for _, test := range tests {
 		term := newTerminal(t)

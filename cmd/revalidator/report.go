@@ -1,16 +1,10 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"io"
-	"time"
-
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
-	"revalidator/repository"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) reportCommand() *cobra.Command {
@@ -30,85 +24,17 @@ tells 'revalidator status'.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := runNumber(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			r, err := parts.runReview(c.Context(), id, parts.now())
-			if err != nil {
-				return err
-			}
-			o := p.printer()
-			return o.print(r, func(out io.Writer) error { return r.text(out, o) })
+			return p.with(c.Context(), func(parts *parts) error {
+				r, err := report.ReadReview(c.Context(), parts.db, id, parts.clock.Now())
+				if err != nil {
+					return err
+				}
+				return terminal.Show(&p.Terminal, r, reviewText)
+			}, needDatabase)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
-}
-
-// findings is all that is stored of a run.
-type findings struct {
-	totals   ledger.RunTotals
-	apps     []repository.RunApp
-	products []repository.ProductEvents
-	failures []repository.FailureCount
-}
-
-// runReview reads a run, or the last finished one where id is 0, and the one
-// before it.
-func (s *parts) runReview(ctx context.Context, id int64, now time.Time) (*runReview, error) {
-	totals, err := s.runOrLast(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	this, err := s.findings(ctx, totals)
-	if err != nil {
-		return nil, err
-	}
-	apps, err := s.db.Apps(ctx)
-	if err != nil {
-		return nil, err
-	}
-	totals, err = s.db.FinishedBefore(ctx, this.totals.Kind, this.totals.ID)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return newRunReview(this, nil, apps, now), nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	before, err := s.findings(ctx, totals)
-	if err != nil {
-		return nil, err
-	}
-	return newRunReview(this, &before, apps, now), nil
-}
-
-func (s *parts) runOrLast(ctx context.Context, id int64) (ledger.RunTotals, error) {
-	if id == 0 {
-		totals, err := s.db.LastFinished(ctx)
-		if errors.Is(err, ledger.ErrNotFound) {
-			return totals, errors.New("no run has finished yet: see 'revalidator status' for those that are running")
-		}
-		return totals, err
-	}
-	totals, err := s.db.RunTotals(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) {
-		return totals, fmt.Errorf("no run %d: see 'revalidator status' for the last ones", id)
-	}
-	return totals, err
-}
-
-func (s *parts) findings(ctx context.Context, totals ledger.RunTotals) (f findings, err error) {
-	f.totals = totals
-	if f.apps, err = s.db.RunApps(ctx, totals.ID); err != nil {
-		return f, err
-	}
-	if f.products, err = s.db.RunProducts(ctx, totals.ID); err != nil {
-		return f, err
-	}
-	f.failures, err = s.db.RunFailures(ctx, totals.ID)
-	return f, err
 }

@@ -4,13 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
-
-	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
-	"revalidator/repository"
 )
 
 // reportedRuns are two nights, a manual run between them and a backfill: 4 is the
@@ -107,51 +100,5 @@ func TestReportAfterRun(t *testing.T) {
 	}
 	if r.ID != 1 || r.Totals.Succeeded.Count != 10 || r.Totals.Succeeded.Before != nil || len(r.Events) == 0 || r.Events[0].Type != "started" {
 		t.Errorf("got %+v, want 10 done in run 1, none before, and what started", r)
-	}
-}
-
-func TestRunReviewCompares(t *testing.T) {
-	t.Parallel()
-	start := time.Date(2026, 12, 1, 2, 0, 0, 0, time.UTC)
-	number := func(n int64) *int64 { return &n }
-	event := func(product string, kind iap.EventType, n int64) repository.ProductEvents {
-		return repository.ProductEvents{BundleID: readerApp, ProductID: product, Type: kind, Count: n}
-	}
-	this := findings{
-		totals:   ledger.RunTotals{Run: ledger.Run{ID: 2, Kind: ledger.RunNightly}, StartedAt: start, Calls: 200},
-		apps:     []repository.RunApp{{BundleID: readerApp}, {BundleID: fitnessApp}},
-		products: []repository.ProductEvents{event("monthly", "renewed", 5), event("yearly", "renewed", 2), event("monthly", "expired", 1)},
-		failures: []repository.FailureCount{{Class: "timeout", Answers: 3}},
-	}
-	before := findings{
-		products: []repository.ProductEvents{event("monthly", "renewed", 7), event("weekly", "refunded", 4)},
-		failures: []repository.FailureCount{{Class: "server_error", Answers: 9}},
-	}
-	now := start.Add(100 * time.Second)
-	r := newRunReview(this, &before, nil, now)
-	if r.CallsPerSecond != 2 || r.Totals.Due != nil {
-		t.Errorf("got %v/s and %v due, want 2 and none, because it is not counted", r.CallsPerSecond, r.Totals.Due)
-	}
-	wantEvents := []typeFigure{
-		{"renewed", newFigure(7, number(7))}, {"expired", newFigure(1, number(0))}, {"refunded", newFigure(0, number(4))},
-	}
-	if diff := cmp.Diff(wantEvents, r.Events, cmp.AllowUnexported(typeFigure{})); diff != "" {
-		t.Errorf("events (-want +got):\n%s", diff)
-	}
-	wantProducts := []productReview{
-		{readerApp, "monthly", []typeFigure{{"renewed", newFigure(5, number(7))}, {"expired", newFigure(1, number(0))}}},
-		{readerApp, "weekly", []typeFigure{{"refunded", newFigure(0, number(4))}}},
-		{readerApp, "yearly", []typeFigure{{"renewed", newFigure(2, number(0))}}},
-	}
-	if diff := cmp.Diff(wantProducts, r.Products, cmp.AllowUnexported(typeFigure{})); diff != "" {
-		t.Errorf("products (-want +got):\n%s", diff)
-	}
-	wantFailures := []classFigure{{"timeout", newFigure(3, number(0))}, {"server_error", newFigure(0, number(9))}}
-	if diff := cmp.Diff(wantFailures, r.Failures, cmp.AllowUnexported(classFigure{})); diff != "" {
-		t.Errorf("failures (-want +got):\n%s", diff)
-	}
-	alone := newRunReview(this, nil, nil, now)
-	if alone.Before != nil || alone.Events[0].Before != nil || alone.Events[0].Difference != nil || alone.Totals.Succeeded.Before != nil {
-		t.Errorf("without a run before there is something to compare with: %+v", alone)
 	}
 }

@@ -2,71 +2,60 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
-// text is the review for people.
-func (r *runReview) text(out io.Writer, o printer) error {
-	r.head(out)
+// reviewText is the review for people.
+func reviewText(out *terminal.Page, r *report.Review) {
+	reviewHead(out, r)
 	sections := []reviewSection{
-		{"RECEIPTS", r.totalRows()},
-		{"WHAT CHANGED", rowsOf(r.Events, func(e typeFigure) (string, figure) { return words(string(e.Type)), e.figure })},
-		{"ANSWERS THAT WERE NO USE", rowsOf(r.Failures, func(f classFigure) (string, figure) { return words(f.Class), f.figure })},
+		{"RECEIPTS", reviewTotalRows(r)},
+		{"WHAT CHANGED", rowsOf(r.Events, func(e report.TypeFigure) (string, report.Figure) { return phrase.Words(string(e.Type)), e.Figure })},
+		{"ANSWERS THAT WERE NO USE", rowsOf(r.Failures, func(f report.ClassFigure) (string, report.Figure) { return phrase.Words(f.Class), f.Figure })},
 	}
 	for _, section := range sections {
-		r.section(out, section, nameWidth(sections))
+		writeSection(out, r, section, nameWidth(sections))
 	}
-	r.products(out)
-	if err := r.appsTable(out); err != nil {
-		return err
-	}
-	r.unfinished(out, o)
-	return nil
+	reviewProducts(out, r)
+	reviewAppsTable(out, r)
+	reviewUnfinished(out, r)
 }
 
-func (r *runReview) head(out io.Writer) {
+func reviewHead(out *terminal.Page, r *report.Review) {
 	took := "took"
 	if r.State == ledger.RunRunning {
 		took = "has taken"
 	}
-	fmt.Fprintf(out, "%s run %d of %s, %s: %s %s,\n%s to Apple, %s/s.\n", r.Kind, r.ID, when(r.ScheduledFor), words(string(r.State)), took,
-		duration(r.ElapsedSeconds), plural(r.Calls, "call"), decimal(r.CallsPerSecond))
+	out.Printf("%s run %d of %s, %s: %s %s,\n%s to Apple, %s/s.\n", r.Kind, r.ID, phrase.Time(r.ScheduledFor), phrase.Words(string(r.State)), took,
+		phrase.Duration(r.ElapsedSeconds), phrase.Plural(r.Calls, "call"), phrase.Decimal(r.CallsPerSecond))
 	if r.StartedBy != "" {
-		fmt.Fprintf(out, "Started by %s.\n", r.StartedBy)
+		out.Printf("Started by %s.\n", r.StartedBy)
 	}
 	if r.Due == nil {
-		fmt.Fprintln(out, "What is due is still being counted.")
+		out.Print("What is due is still being counted.\n")
 	}
 	if b := r.Before; b != nil {
-		fmt.Fprintf(out, "Compared with run %d of %s, which took %s at %s/s.\n", b.ID, when(b.ScheduledFor),
-			duration(b.ElapsedSeconds), decimal(b.CallsPerSecond))
+		out.Printf("Compared with run %d of %s, which took %s at %s/s.\n", b.ID, phrase.Time(b.ScheduledFor),
+			phrase.Duration(b.ElapsedSeconds), phrase.Decimal(b.CallsPerSecond))
 		return
 	}
-	fmt.Fprintf(out, "There is no finished %s run before it to compare with.\n", r.Kind)
-}
-
-// decimal is a rate for a person.
-func decimal(n float64) string {
-	digits := 1
-	if n < 10 {
-		digits = 2
-	}
-	return strconv.FormatFloat(n, 'f', digits, 64)
+	out.Printf("There is no finished %s run before it to compare with.\n", r.Kind)
 }
 
 // reviewRow is a line of the review.
 type reviewRow struct {
 	name string
-	figure
+	report.Figure
 }
 
-func (r *runReview) totalRows() []reviewRow {
+func reviewTotalRows(r *report.Review) []reviewRow {
 	due := "due"
 	if r.Kind == ledger.RunBackfill {
 		due = "chosen"
@@ -81,10 +70,10 @@ func (r *runReview) totalRows() []reviewRow {
 	return slices.Concat([]reviewRow{{due, *t.Due}}, rows[:3], []reviewRow{{"still in the run", *t.InRun}}, rows[3:])
 }
 
-func rowsOf[T any](items []T, row func(T) (string, figure)) []reviewRow {
+func rowsOf[T any](items []T, row func(T) (string, report.Figure)) []reviewRow {
 	rows := make([]reviewRow, len(items))
 	for i, item := range items {
-		rows[i].name, rows[i].figure = row(item)
+		rows[i].name, rows[i].Figure = row(item)
 	}
 	return rows
 }
@@ -110,65 +99,54 @@ func nameWidth(sections []reviewSection) int {
 	return width
 }
 
-// section prints a heading and its lines, and nothing where there are none.
-func (r *runReview) section(out io.Writer, s reviewSection, width int) {
+// writeSection prints a heading and its lines, and nothing where there are none.
+func writeSection(out *terminal.Page, r *report.Review, s reviewSection, width int) {
 	if len(s.rows) == 0 {
 		return
 	}
-	fmt.Fprintf(out, "\n%-*s  %9s", width, s.heading, runColumn(r.ID))
+	out.Printf("\n%-*s  %9s", width, s.heading, runColumn(r.ID))
 	if r.Before != nil {
-		fmt.Fprintf(out, "  %9s  %10s", runColumn(r.Before.ID), "DIFFERENCE")
+		out.Printf("  %9s  %10s", runColumn(r.Before.ID), "DIFFERENCE")
 	}
-	fmt.Fprintln(out)
+	out.Print("\n")
 	for _, row := range s.rows {
-		fmt.Fprintf(out, "%-*s  %9s", width, row.name, count(row.Count))
+		out.Printf("%-*s  %9s", width, row.name, phrase.Count(row.Count))
 		if row.Difference != nil {
-			fmt.Fprintf(out, "  %9s  %10s", count(*row.Before), signed(*row.Difference))
+			out.Printf("  %9s  %10s", phrase.Count(*row.Before), phrase.Difference(*row.Difference))
 		}
-		fmt.Fprintln(out)
+		out.Print("\n")
 	}
 }
 
 // runColumn heads the figures of a run.
 func runColumn(id int64) string { return "RUN " + strconv.FormatInt(id, 10) }
 
-// signed is a difference for a person; none is a dash.
-func signed(n int64) string {
-	switch {
-	case n == 0:
-		return "-"
-	case n > 0:
-		return "+" + count(n)
-	}
-	return "-" + count(-n)
-}
-
-// products tells of each product what was found of it.
-func (r *runReview) products(out io.Writer) {
+// reviewProducts tells of each product what was found of it.
+func reviewProducts(out *terminal.Page, r *report.Review) {
 	app := ""
 	for i, p := range r.Products {
 		if i == 0 {
-			fmt.Fprint(out, "\nBY PRODUCT")
+			out.Print("\nBY PRODUCT")
 			if r.Before != nil {
-				fmt.Fprintf(out, " (and the difference from run %d)", r.Before.ID)
+				out.Printf(" (and the difference from run %d)", r.Before.ID)
 			}
-			fmt.Fprintln(out)
+			out.Print("\n")
 		}
 		if p.BundleID != app {
 			app = p.BundleID
-			fmt.Fprintln(out, app)
+			out.Print(app + "\n")
 		}
-		fmt.Fprintf(out, "  %s\n%s", p.ProductID, indented(eventPieces(p.Events), 4, 80))
+		out.Printf("  %s\n%s", p.ProductID, terminal.Wrap(4, eventPieces(p.Events)...))
 	}
 }
 
 // eventPieces are counts of events that a line may be broken between.
-func eventPieces(events []typeFigure) []string {
+func eventPieces(events []report.TypeFigure) []string {
 	pieces := make([]string, len(events))
 	for i, e := range events {
-		pieces[i] = count(e.Count) + " " + words(string(e.Type))
+		pieces[i] = phrase.Count(e.Count) + " " + phrase.Words(string(e.Type))
 		if e.Difference != nil && *e.Difference != 0 {
-			pieces[i] += " (" + signed(*e.Difference) + ")"
+			pieces[i] += " (" + phrase.Difference(*e.Difference) + ")"
 		}
 		if i < len(events)-1 {
 			pieces[i] += ","
@@ -177,27 +155,27 @@ func eventPieces(events []typeFigure) []string {
 	return pieces
 }
 
-func (r *runReview) appsTable(out io.Writer) error {
+func reviewAppsTable(out *terminal.Page, r *report.Review) {
 	if len(r.Apps) == 0 {
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "\nBY APP\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s\n", "DONE", "CHANGED", "FAILED", "CALLS", "CALLS/S", "RATE")
+	table := out.Table()
+	table.Row("\nBY APP\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", "DONE", "CHANGED", "FAILED", "CALLS", "CALLS/S", "RATE")
 	for _, a := range r.Apps {
-		fmt.Fprintf(table, "%s\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s\n", a.BundleID, count(a.Done), count(a.Changed), count(a.Failed),
-			count(a.Calls), decimal(a.CallsPerSecond), strconv.FormatFloat(a.RatePerSecond, 'g', 4, 64))
+		table.Row("%s\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", a.BundleID, phrase.Count(a.Done), phrase.Count(a.Changed), phrase.Count(a.Failed),
+			phrase.Count(a.Calls), phrase.Decimal(a.CallsPerSecond), strconv.FormatFloat(a.RatePerSecond, 'g', 4, 64))
 	}
-	return table.Flush()
+	table.End()
 }
 
-// unfinished names the apps that left something unchecked, and those that are
+// reviewUnfinished names the apps that left something unchecked, and those that are
 // paused.
-func (r *runReview) unfinished(out io.Writer, o printer) {
+func reviewUnfinished(out *terminal.Page, r *report.Review) {
 	var lines []string
 	for _, a := range r.Apps {
 		text := ""
 		if a.Released > 0 {
-			text = fmt.Sprintf("%s released unchecked", count(a.Released))
+			text = fmt.Sprintf("%s released unchecked", phrase.Count(a.Released))
 		}
 		if a.PausedCode != nil {
 			if text != "" {
@@ -211,8 +189,8 @@ func (r *runReview) unfinished(out io.Writer, o printer) {
 	}
 	for i, line := range lines {
 		if i == 0 {
-			fmt.Fprintln(out, "\nReleased unchecked, or paused:")
+			out.Print("\nReleased unchecked, or paused:\n")
 		}
-		fmt.Fprint(out, o.paint(yellow, indented(strings.Fields(line), 2, 80)))
+		out.Print(out.Paint(terminal.Yellow, terminal.Wrap(2, strings.Fields(line)...)))
 	}
 }

@@ -6,33 +6,16 @@ import (
 	"fmt"
 	"io"
 
+	"revalidator/internal/terminal"
+
 	"github.com/spf13/cobra"
 )
-
-// Exit codes, for scripts.
-const (
-	exitOK       = 0
-	exitFailure  = 1 // it could not be done, or was interrupted
-	exitUsage    = 2 // the command line or a setting is wrong
-	exitFailures = 3 // it was done, and some receipts failed
-)
-
-// exitError is an error that asks for another exit code than exitFailure.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-// usage marks an error of the command line or the settings.
-func usage(err error) error { return &exitError{exitUsage, err} }
 
 // run is the whole program but for the process around it: it returns the exit
 // code. Results go to stdout; progress, logs and errors to stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, environ []string) int {
-	p := &program{stdin: stdin, stdout: stdout, stderr: stderr, environ: environ}
+	p := &program{Terminal: terminal.Terminal{In: stdin, Out: stdout, Err: stderr}, environ: environ}
+	p.NoColor = p.isSet("NO_COLOR")
 	root := p.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -40,17 +23,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
-		return exitOK
+		return terminal.ExitOK
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
 	fmt.Fprintln(stderr, "revalidator:", err)
-	var exit *exitError
-	if errors.As(err, &exit) {
-		return exit.code
-	}
-	return exitFailure
+	return terminal.ExitCode(err)
 }
 
 func (p *program) root() *cobra.Command {
@@ -78,18 +57,13 @@ Exit codes:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w\nSee '%s --help'", flagError(err), c.CommandPath()))
-	})
-	root.PersistentFlags().BoolVarP(&p.quiet, "quiet", "q", false, "no progress and no hints, only results and errors")
+	root.PersistentFlags().BoolVarP(&p.Quiet, "quiet", "q", false, "no progress and no hints, only results and errors")
 	root.AddCommand(
 		p.migrateCommand(), p.appsCommand(), p.secretsCommand(), p.keysCommand(), p.importCommand(),
 		p.schedulerCommand(), p.workerCommand(), p.queueCommand(), p.runCommand(), p.backfillCommand(), p.statusCommand(), p.reportCommand(), p.forecastCommand(), p.doctorCommand(), p.uiCommand(),
 		p.checkCommand(), p.explainCommand(), p.receiptsCommand(), p.eventsCommand(),
 		p.versionCommand(), settingsTopic(),
 	)
-	root.SetUsageTemplate(usageTemplate(root.UsageTemplate()))
-	addHelp(root)
-	finish(root)
+	terminal.Finish(root)
 	return root
 }

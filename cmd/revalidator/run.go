@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/stores"
+	"revalidator/internal/terminal"
 	"revalidator/scheduler"
 )
 
@@ -34,17 +37,14 @@ Ctrl-C leaves the run to others: a scheduler goes on with it, or the next
 Exit code 3 says that it is done and some receipts failed, 1 that it was
 cancelled, or cut off by its window (REVALIDATOR_RUN_WINDOW).`,
 		Example: "  revalidator run\n  revalidator run --worker\n  revalidator run --new --quiet --json > run.json",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), feedOptions{worker: withWorker}.needs()...)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.runOnce(c.Context(), parts, withWorker, another)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.runOnce(c.Context(), parts, withWorker, another)
+			}, feedOptions{worker: withWorker}.needs()...)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.Flags().BoolVar(&withWorker, "worker", false, "work in this process too")
 	c.Flags().BoolVar(&another, "new", false, "open another run, also where one is open")
 	c.AddCommand(p.resumeCommand("run"), p.cancelCommand("run"))
@@ -62,9 +62,9 @@ func (p *program) runOnce(ctx context.Context, parts *parts, withWorker, another
 	}
 	switch how {
 	case scheduler.TookOver:
-		p.note("no process feeds %s run %d, started by %s: taking it over", run.Kind, run.ID, orUnknown(run.StartedBy))
+		p.Note("no process feeds %s run %d, started by %s: taking it over", run.Kind, run.ID, orUnknown(run.StartedBy))
 	case scheduler.Attached:
-		p.note("%s run %d, started by %s, is running: following it to its end;\n'revalidator run --new' opens another one", run.Kind, run.ID, orUnknown(run.StartedBy))
+		p.Note("%s run %d, started by %s, is running: following it to its end;\n'revalidator run --new' opens another one", run.Kind, run.ID, orUnknown(run.StartedBy))
 	}
 	return p.goOn(ctx, parts, s, run, how != scheduler.Attached, work, feedOptions{worker: withWorker})
 }
@@ -102,7 +102,7 @@ func (p *program) goOn(ctx context.Context, parts *parts, s *scheduler.Scheduler
 // follow feeds a run, or follows it while others do, with what watches and works
 // next to it: both end with the run, and a worker that cannot start ends it.
 func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, mine bool, work func(context.Context) error) (totals ledger.RunTotals, err error) {
-	defer parts.keepClocks(ctx)()
+	defer parts.clock.Keep(ctx)()
 	beside, end := context.WithCancel(ctx)
 	defer end()
 	group, beside := errgroup.WithContext(beside)
@@ -137,7 +137,7 @@ func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, ca
 	if run.Kind == ledger.RunBackfill {
 		leave = s.InterruptBackfill
 	}
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), reachTimeout)
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), stores.ReachTimeout)
 	defer cancel()
 	switch mine, err := leave(leaving, run.ID); {
 	case err != nil:
@@ -159,15 +159,14 @@ func nameOfRun(run ledger.Run) string {
 // summarize prints what a run did. Its error says that it was not done, or that
 // receipts failed.
 func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.RunTotals) error {
-	r, err := parts.runReport(ctx, totals.ID, newPaces(), parts.now())
+	r, err := report.ReadRun(ctx, parts.db, totals.ID, report.NewPaces(), parts.clock.Now())
 	if err != nil {
 		return err
 	}
-	o := p.printer()
-	if err := o.print(r, func(out io.Writer) error { return r.text(out, o) }); err != nil {
+	if err := terminal.Show(&p.Terminal, r, runText); err != nil {
 		return err
 	}
-	done := fmt.Sprintf("%s of %s receipts were done", count(totals.Done), dueCount(totals.Due))
+	done := fmt.Sprintf("%s of %s receipts were done", phrase.Count(totals.Done), phrase.CountIf(totals.Due))
 	switch {
 	case totals.State == ledger.RunCancelled:
 		return fmt.Errorf("%s is cancelled: %s", nameOfRun(totals.Run), done)
@@ -177,7 +176,7 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.Run
 		return fmt.Errorf("%s is interrupted: an app is paused, which 'revalidator status' names, or somebody stopped it; then go on with 'revalidator backfill resume %d'",
 			nameOfRun(totals.Run), totals.ID)
 	case totals.Failed > 0:
-		return &exitError{exitFailures, errors.New(failedText(totals))}
+		return terminal.Failures(errors.New(failedText(totals)))
 	}
 	return nil
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 // resumeCommand is 'run resume', for every kind of run, or 'backfill resume'.
@@ -21,7 +23,7 @@ func (p *program) resumeCommand(noun string) *cobra.Command {
 		Long: `Go on with a ` + noun + ` that was interrupted, or that no process feeds.
 Receipts that were checked since it was started are not checked again.`,
 		Example: fmt.Sprintf("  revalidator %s resume 7\n  revalidator %s resume 7 --detach", noun, noun),
-		Args:    oneArgument("RUN, the number of the " + noun + ","),
+		Args:    terminal.OneArgument("RUN, the number of the " + noun + ","),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := numberOf(noun, args[0])
 			if err != nil {
@@ -30,16 +32,13 @@ Receipts that were checked since it was started are not checked again.`,
 			if err := o.validate(); err != nil {
 				return err
 			}
-			parts, err := p.open(c.Context(), o.needs()...)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.resume(c.Context(), parts, noun, id, o)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.resume(c.Context(), parts, noun, id, o)
+			}, o.needs()...)
 		},
 	}
 	o.add(c)
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -69,7 +68,7 @@ func (s *parts) cannotResume(ctx context.Context, noun string, id int64) error {
 		return err
 	}
 	if totals.State != ledger.RunRunning {
-		return fmt.Errorf("%s %d is %s: there is nothing to resume", noun, id, words(string(totals.State)))
+		return fmt.Errorf("%s %d is %s: there is nothing to resume", noun, id, phrase.Words(string(totals.State)))
 	}
 	return fmt.Errorf("%s %d is fed by another process, or was until a moment ago; one that died is let go of within %s (REVALIDATOR_OWNER_LEASE)",
 		noun, id, s.cfg.Queue.OwnerLease)
@@ -84,21 +83,18 @@ func (p *program) cancelCommand(noun string) *cobra.Command {
 have claimed; what is still on the queue ends without a call to Apple. What was
 done stays, and what was due stays due for the next run.`,
 		Example: "  revalidator " + noun + " cancel 7",
-		Args:    oneArgument("RUN, the number of the " + noun + ","),
+		Args:    terminal.OneArgument("RUN, the number of the " + noun + ","),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := numberOf(noun, args[0])
 			if err != nil {
 				return err
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.cancelRun(c.Context(), parts, noun, id)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.cancelRun(c.Context(), parts, noun, id)
+			}, needDatabase)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -106,7 +102,7 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 	if _, err := parts.totalsOf(ctx, noun, id); err != nil {
 		return err
 	}
-	changed, err := parts.db.CancelRun(ctx, id, parts.now())
+	changed, err := parts.db.CancelRun(ctx, id, parts.clock.Now())
 	if err != nil {
 		return err
 	}
@@ -115,13 +111,10 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 		return err
 	}
 	if !changed {
-		return fmt.Errorf("%s %d is %s: there is nothing to cancel", noun, id, words(string(totals.State)))
+		return fmt.Errorf("%s %d is %s: there is nothing to cancel", noun, id, phrase.Words(string(totals.State)))
 	}
-	line := newBackfillLine(totals, parts.now())
-	return p.printer().print(line, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "%s %d cancelled: %s of %s receipts were done\n", noun, id, count(totals.Done), dueCount(totals.Due))
-		return err
-	})
+	line := report.NewBackfill(totals, parts.clock.Now())
+	return p.PrintLine(line, "%s %d cancelled: %s of %s receipts were done", noun, id, phrase.Count(totals.Done), phrase.CountIf(totals.Due))
 }
 
 // totalsOf is a run with its figures, or an error that says that there is none.
@@ -136,7 +129,7 @@ func (s *parts) totalsOf(ctx context.Context, noun string, id int64) (ledger.Run
 func numberOf(noun, text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 1 {
-		return 0, usage(fmt.Errorf("%q is no number of a %s: see %s", text, noun, listOf(noun)))
+		return 0, terminal.Usage(fmt.Errorf("%q is no number of a %s: see %s", text, noun, listOf(noun)))
 	}
 	return id, nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // TestRunOfOperators is what people type who come to runs of each other's, and of
@@ -54,7 +55,7 @@ func TestRunFollowsAnother(t *testing.T) {
 	second.stderr.waitFor(t, `manual run 1, started by \S+@\S+, pid \d+, is running: following it to its end`)
 	worker := s.start(t, nil, "worker")
 	for i, p := range []*process{first, second} {
-		if code := p.wait(t); code != exitOK {
+		if code := p.wait(t); code != terminal.ExitOK {
 			t.Errorf("exit code of %d: %d\n%s", i+1, code, p.stderr.text())
 		}
 		var got ledger.RunTotals
@@ -82,7 +83,7 @@ func TestRunIsTakenOverMeanwhile(t *testing.T) {
 	p.stderr.waitFor(t, "no worker is running") // some seconds later, it is still there
 	s.exec(t, `UPDATE runs SET owner_until = now() - interval '1 second'`)
 	worker := s.start(t, nil, "worker")
-	if code := p.wait(t); code != exitOK || !strings.Contains(stdout.text(), "8 succeeded") {
+	if code := p.wait(t); code != terminal.ExitOK || !strings.Contains(stdout.text(), "8 succeeded") {
 		t.Errorf("exit code %d\n%s%s", code, stdout.text(), p.stderr.text())
 	}
 	worker.stop(t)
@@ -116,7 +117,7 @@ func TestRunIsCutOff(t *testing.T) {
 	s.openShop(t, 5)
 	s.set("REVALIDATOR_RUN_WINDOW", "1s")
 	o := s.run(t, "run", "--json")
-	if o.code != exitFailure || !strings.Contains(o.stderr, "run 1 is cut off, because its window is over") {
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "run 1 is cut off, because its window is over") {
 		t.Errorf("exit code %d, %q", o.code, o.stderr)
 	}
 	figures := func(text string) [6]any {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
 
@@ -21,14 +22,17 @@ that holds the queue of another database.`,
 		Example: `  revalidator scheduler
   REVALIDATOR_SCHEDULE="30 3 * * *" REVALIDATOR_TIME_ZONE=Europe/Berlin \
     revalidator scheduler`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.openService(false)
 			if err != nil {
 				return err
 			}
 			defer parts.close()
-			reg := parts.registry()
+			reg, err := parts.registry()
+			if err != nil {
+				return err
+			}
 			s, err := parts.scheduler(reg, jobs.KindScheduler)
 			if err != nil {
 				return err

@@ -12,7 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/report"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) secretsCommand() *cobra.Command {
@@ -56,7 +58,7 @@ asked Apple with the new one, which takes seconds.`,
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			if primary == (app != "") {
-				return usage(errors.New("name the app with --app BUNDLE_ID, or say --primary for a secret that is good for all apps"))
+				return terminal.Usage(errors.New("name the app with --app BUNDLE_ID, or say --primary for a secret that is good for all apps"))
 			}
 			return p.addSecret(c.Context(), app, file)
 		},
@@ -64,7 +66,7 @@ asked Apple with the new one, which takes seconds.`,
 	c.Flags().StringVar(&app, "app", "", "the app of an app-specific secret, by `bundle id`")
 	c.Flags().BoolVar(&primary, "primary", false, "a primary secret, good for every app of the team")
 	c.Flags().StringVar(&file, "file", "", "read the secret from `file`; - is standard input")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -72,43 +74,36 @@ asked Apple with the new one, which takes seconds.`,
 var usualSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 func (p *program) addSecret(ctx context.Context, app, file string) error {
-	parts, err := p.open(ctx, needKeys, needDatabase)
-	if err != nil {
-		return err
-	}
-	defer parts.close()
-	if err := parts.mayAddSecret(ctx, app); err != nil {
-		return err
-	}
-	value, err := p.readSecret(ctx, file)
-	if err != nil {
-		return err
-	}
-	row := ledger.SharedSecret{
-		BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
-		State: ledger.SecretNew, CreatedAt: parts.now(),
-	}
-	id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
-		row.ID = id
-		return parts.keys.Seal(value, row.Row())
-	})
-	switch {
-	case errors.Is(err, ledger.ErrConflict):
-		return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
-	case err != nil:
-		return err
-	}
-	report := newSecretReport(row, nil)
-	if err := p.printer().print(report, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "added shared secret %d, fingerprint %s\n", id, row.Fingerprint)
-		return err
-	}); err != nil {
-		return err
-	}
-	if !usualSecret.MatchString(value.Reveal()) {
-		fmt.Fprintln(p.stderr, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
-	}
-	return p.noteStandstill(ctx, parts, app)
+	return p.with(ctx, func(parts *parts) error {
+		if err := parts.mayAddSecret(ctx, app); err != nil {
+			return err
+		}
+		value, err := p.readSecret(ctx, file)
+		if err != nil {
+			return err
+		}
+		row := ledger.SharedSecret{
+			BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
+			State: ledger.SecretNew, CreatedAt: parts.clock.Now(),
+		}
+		id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
+			row.ID = id
+			return parts.keys.Seal(value, row.Row())
+		})
+		switch {
+		case errors.Is(err, ledger.ErrConflict):
+			return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
+		case err != nil:
+			return err
+		}
+		if err := p.PrintLine(report.NewSecret(row, nil), "added shared secret %d, fingerprint %s", id, row.Fingerprint); err != nil {
+			return err
+		}
+		if !usualSecret.MatchString(value.Reveal()) {
+			fmt.Fprintln(p.Err, "warning: it does not look like a shared secret, which is 32 hexadecimal digits")
+		}
+		return p.noteStandstill(ctx, parts, app)
+	}, needKeys, needDatabase)
 }
 
 // noteStandstill says how apps go on that a new secret is good for.
@@ -118,18 +113,13 @@ func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) 
 		return err
 	}
 	for _, a := range apps {
-		if (app == "" || app == a.BundleID) && wantsSecret(a) {
-			p.note("app %s stands still. A running worker asks Apple\n"+
+		if (app == "" || app == a.BundleID) && report.WantsSecret(a) {
+			p.Note("app %s stands still. A running worker asks Apple\n"+
 				"with the new secret within seconds; to do so now:\n"+
 				"revalidator secrets verify --app %s", a.BundleID, a.BundleID)
 		}
 	}
 	return nil
-}
-
-// wantsSecret reports whether an app is paused for want of a good secret.
-func wantsSecret(a ledger.App) bool {
-	return a.PausedCode != nil && (*a.PausedCode == ledger.PausedNoSecret || *a.PausedCode == ledger.PausedSecretRefused)
 }
 
 // mayAddSecret finds out what stands against a secret before it is asked for.
@@ -160,9 +150,9 @@ func (p *program) readSecret(ctx context.Context, file string) (secret.Value, er
 func secretOf(line string) (secret.Value, error) {
 	switch value := strings.TrimSpace(line); {
 	case value == "":
-		return secret.Value{}, usage(errors.New("the secret is empty"))
+		return secret.Value{}, terminal.Usage(errors.New("the secret is empty"))
 	case len(value) > maxSecret:
-		return secret.Value{}, usage(fmt.Errorf("the first line has more than %d bytes: that is no shared secret", maxSecret))
+		return secret.Value{}, terminal.Usage(fmt.Errorf("the first line has more than %d bytes: that is no shared secret", maxSecret))
 	default:
 		return secret.New(value), nil
 	}
@@ -171,9 +161,9 @@ func secretOf(line string) (secret.Value, error) {
 // secretLine is what was typed, or the first line of a file.
 func (p *program) secretLine(ctx context.Context, file string) (string, error) {
 	if file == "" {
-		return p.askHidden(ctx, "Shared secret: ")
+		return p.AskHidden(ctx, "Shared secret: ")
 	}
-	input, _, err := p.openInput(ctx, file)
+	input, _, err := p.OpenInput(ctx, file)
 	if err != nil {
 		return "", fmt.Errorf("read the secret: %w", err)
 	}

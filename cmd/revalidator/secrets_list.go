@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) secretsListCommand() *cobra.Command {
@@ -28,65 +26,15 @@ States:
 
 With REVALIDATOR_KEYS set, it also says which secrets these keys do not open.`,
 		Example: "  revalidator secrets list\n  revalidator secrets list --json | jq '.[] | select(.state == \"refused\")'",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.listSecrets(c.Context(), parts)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.listSecrets(c.Context(), parts)
+			}, needDatabase)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
-}
-
-// secretReport is what is told of a secret.
-type secretReport struct {
-	ID   int64  `json:"id"`
-	Kind string `json:"kind"` // app_specific or primary
-	// App is null for a primary secret.
-	App          *string            `json:"bundle_id"`
-	State        ledger.SecretState `json:"state"`
-	Fingerprint  string             `json:"fingerprint"`
-	KeyID        string             `json:"key_id"`
-	CreatedAt    time.Time          `json:"created_at"`
-	LastAccepted *time.Time         `json:"last_accepted"`
-	LastRefused  *time.Time         `json:"last_refused"`
-	// Readable is whether the keys open it, null where no keys are set.
-	Readable *bool `json:"readable"`
-}
-
-func newSecretReport(s ledger.SharedSecret, keys *keyring.Ring) secretReport {
-	r := secretReport{
-		ID: s.ID, Kind: secretKind(s), State: s.State, Fingerprint: s.Fingerprint, KeyID: s.KeyID,
-		CreatedAt: s.CreatedAt.UTC(), LastAccepted: inUTC(s.LastAccepted), LastRefused: inUTC(s.LastRefused),
-	}
-	if s.BundleID != "" {
-		r.App = &s.BundleID
-	}
-	if keys != nil {
-		_, err := keys.Open(s.Ciphertext, s.Row())
-		readable := err == nil
-		r.Readable = &readable
-	}
-	return r
-}
-
-func secretKind(s ledger.SharedSecret) string {
-	if s.BundleID == "" {
-		return "primary"
-	}
-	return "app_specific"
-}
-
-func inUTC(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	utc := t.UTC()
-	return &utc
 }
 
 func (p *program) listSecrets(ctx context.Context, parts *parts) error {
@@ -99,34 +47,34 @@ func (p *program) listSecrets(ctx context.Context, parts *parts) error {
 	if err != nil {
 		return err
 	}
-	secrets := make([]secretReport, len(rows))
+	secrets := make([]report.Secret, len(rows))
 	for i, row := range rows {
-		secrets[i] = newSecretReport(row, parts.keys)
+		secrets[i] = report.NewSecret(row, parts.keys)
 	}
 	if len(secrets) == 0 {
-		p.note("no shared secrets yet: add one with 'revalidator secrets add'")
+		p.Note("no shared secrets yet: add one with 'revalidator secrets add'")
 	}
-	return p.printer().print(secrets, func(out io.Writer) error { return secretsTable(out, secrets, parts.now()) })
+	return p.Print(secrets, func(out *terminal.Page) { secretsTable(out, secrets, parts.clock.Now()) })
 }
 
-func secretsTable(out io.Writer, secrets []secretReport, now time.Time) error {
+func secretsTable(out *terminal.Page, secrets []report.Secret, now time.Time) {
 	if len(secrets) == 0 {
-		return nil
+		return
 	}
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tGOOD FOR\tSTATE\tADDED\tACCEPTED\tREFUSED\tFINGERPRINT")
+	table := out.Table()
+	table.Row("ID\tGOOD FOR\tSTATE\tADDED\tACCEPTED\tREFUSED\tFINGERPRINT")
 	for _, s := range secrets {
 		goodFor, state := "all apps (primary)", string(s.State)
 		if s.App != nil {
-			goodFor = short(*s.App, 20)
+			goodFor = terminal.Short(*s.App, 20)
 		}
 		if s.Readable != nil && !*s.Readable {
 			state = "unreadable"
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", s.ID, goodFor, state,
+		table.Row("%d\t%s\t%s\t%s\t%s\t%s\t%s", s.ID, goodFor, state,
 			shortAgo(&s.CreatedAt, now), shortAgo(s.LastAccepted, now), shortAgo(s.LastRefused, now), s.Fingerprint)
 	}
-	return table.Flush()
+	table.End()
 }
 
 // shortAgo is how long ago something was, in a column of a table.

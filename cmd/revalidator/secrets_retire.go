@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -28,7 +29,7 @@ a proven one, nothing of that app can be checked.`,
 	}, "retired", func(db *repository.DB, ctx context.Context, id int64) (bool, error) {
 		apps, err := db.LastAcceptedFor(ctx, id)
 		if err == nil && len(apps) > 0 && !yes {
-			err = p.confirmed(ctx, fmt.Sprintf("Apple accepts no other secret for %s yet. Retire it all the same?", names(apps)), "retire it", "retired")
+			err = p.Confirm(ctx, fmt.Sprintf("Apple accepts no other secret for %s yet. Retire it all the same?", phrase.List(apps)), "retire it", "retired")
 		}
 		if err != nil {
 			return false, err
@@ -52,21 +53,18 @@ keys. The secret itself stays in App Store Connect, to be added again.`,
 
 // secretCommand makes a command that does something to one secret.
 func (p *program) secretCommand(c *cobra.Command, done string, do func(*repository.DB, context.Context, int64) (bool, error)) *cobra.Command {
-	c.Args = oneArgument("ID of a secret")
+	c.Args = terminal.OneArgument("ID of a secret")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		id, err := strconv.ParseInt(args[0], 10, 64)
 		if err != nil || id < 1 {
 			// What was given may be a secret: it is not repeated.
-			return usage(errors.New("the ID of a secret is a number: see 'revalidator secrets list'"))
+			return terminal.Usage(errors.New("the ID of a secret is a number: see 'revalidator secrets list'"))
 		}
-		parts, err := p.open(c.Context(), needDatabase)
-		if err != nil {
-			return err
-		}
-		defer parts.close()
-		return p.changeSecret(c.Context(), parts.db, id, done, do)
+		return p.with(c.Context(), func(parts *parts) error {
+			return p.changeSecret(c.Context(), parts.db, id, done, do)
+		}, needDatabase)
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -88,10 +86,7 @@ func (p *program) changeSecret(ctx context.Context, db *repository.DB, id int64,
 		ID     int64  `json:"id"`
 		Result string `json:"result"`
 	}{id, done}
-	return p.printer().print(report, func(out io.Writer) error {
-		_, err := fmt.Fprintf(out, "%s shared secret %d\n", done, id)
-		return err
-	})
+	return p.PrintLine(report, "%s shared secret %d", done, id)
 }
 
 // noteLeftWithout warns of apps that have no secret left of those that one of
@@ -110,7 +105,7 @@ func (p *program) noteLeftWithout(ctx context.Context, db *repository.DB, app st
 			return err
 		}
 		if len(left) == 0 {
-			fmt.Fprintf(p.stderr, "warning: %s has no shared secret left,\n"+
+			fmt.Fprintf(p.Err, "warning: %s has no shared secret left,\n"+
 				"and stands still until it has: revalidator secrets add --app %s\n", a.BundleID, a.BundleID)
 		}
 	}

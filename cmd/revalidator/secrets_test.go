@@ -8,6 +8,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 const otherSecret = "fedcba9876543210fedcba9876543210"
@@ -57,7 +58,7 @@ func (s *session) openReader(t *testing.T) *applesim.Server {
 		t.Fatal(err)
 	}
 	s.pointTo(t, sim)
-	if o := s.addSecret(t, sim.Secrets(readerApp)[0], "--app", readerApp); o.code != exitOK {
+	if o := s.addSecret(t, sim.Secrets(readerApp)[0], "--app", readerApp); o.code != terminal.ExitOK {
 		t.Fatal(o.stderr)
 	}
 	s.must(t, "import", "--quiet", receiptsFile(t, sim))
@@ -125,8 +126,8 @@ func TestRetireTheLastAcceptedSecret(t *testing.T) {
 	}
 	s.exec(t, `UPDATE shared_secrets SET state = 'accepted', last_accepted = now() WHERE id = 1`)
 	s.exec(t, `UPDATE shared_secrets SET state = 'new' WHERE id = 2`)
-	if o := s.run(t, "secrets", "retire", "1"); o.code != exitUsage || !strings.Contains(o.stderr, "say --yes") {
-		t.Errorf("exit code %d, want %d and to be asked:\n%s", o.code, exitUsage, o.stderr)
+	if o := s.run(t, "secrets", "retire", "1"); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "say --yes") {
+		t.Errorf("exit code %d, want %d and to be asked:\n%s", o.code, terminal.ExitUsage, o.stderr)
 	}
 	s.must(t, "secrets", "retire", "2") // which nobody needs
 	s.must(t, "secrets", "retire", "1", "--yes")
@@ -145,8 +146,8 @@ func TestSecretIDsThatAreNone(t *testing.T) {
 	s := &session{}
 	for _, id := range []string{someSecret, "0", "-1", "x"} {
 		for _, command := range []string{"retire", "remove"} {
-			if o := s.run(t, "secrets", command, "--", id); o.code != exitUsage {
-				t.Errorf("%s %s: exit code %d, want %d", command, id, o.code, exitUsage)
+			if o := s.run(t, "secrets", command, "--", id); o.code != terminal.ExitUsage {
+				t.Errorf("%s %s: exit code %d, want %d", command, id, o.code, terminal.ExitUsage)
 			}
 		}
 	}
@@ -167,7 +168,7 @@ func TestWorkerRevivesApp(t *testing.T) {
 	s.addSecret(t, otherSecret, "--app", readerApp)
 	worker.stderr.waitFor(t, "shared secret refused, app stays paused.* secret_id=2")
 	s.addSecret(t, someSecret, "--app", readerApp)
-	worker.stderr.waitFor(t, "app goes on.* secret_id=3")
+	worker.stderr.waitFor(t, "app resumed.* secret_id=3")
 	if o := s.must(t, "run"); !strings.Contains(o.stdout, "8 succeeded") {
 		t.Errorf("the run after it:\n%s", o.stdout)
 	}
@@ -192,8 +193,8 @@ func TestVerifyInAnOutage(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.stdout), &verdicts); err != nil {
 		t.Fatal(err)
 	}
-	if o.code != exitFailures || len(verdicts) != 1 || verdicts[0].Resumed || verdicts[0].Error == "" || verdicts[0].Secrets[0].Result != "not_asked" {
-		t.Errorf("exit code %d and %+v, want %d and nothing learnt", o.code, verdicts, exitFailures)
+	if o.code != terminal.ExitFailures || len(verdicts) != 1 || verdicts[0].Resumed || verdicts[0].Error == "" || verdicts[0].Secrets[0].Result != "not_asked" {
+		t.Errorf("exit code %d and %+v, want %d and nothing learnt", o.code, verdicts, terminal.ExitFailures)
 	}
 	if o := s.must(t, "apps", "list"); !strings.Contains(o.stdout, "paused") {
 		t.Errorf("the app is at work:\n%s", o.stdout)

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 	"revalidator/worker"
 )
 
@@ -31,18 +30,15 @@ Results:
 
 Exit code 3 says that an app has no secret that is accepted or unproven.`,
 		Example: "  revalidator secrets verify\n  revalidator secrets verify --app com.example.reader",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			parts, err := p.open(c.Context(), needKeys, needDatabase, needRedis)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			return p.verifySecrets(c.Context(), parts, app)
+			return p.with(c.Context(), func(parts *parts) error {
+				return p.verifySecrets(c.Context(), parts, app)
+			}, needKeys, needDatabase, needRedis)
 		},
 	}
 	c.Flags().StringVar(&app, "app", "", "only the secrets of this app, by `bundle id`")
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 
@@ -85,15 +81,15 @@ func (p *program) verifySecrets(ctx context.Context, parts *parts, only string) 
 	}
 	switch {
 	case len(apps) == 0:
-		p.note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
+		p.Note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
 	case len(verdicts) == 0:
 		return fmt.Errorf("no app %s: see 'revalidator apps list'", only)
 	}
-	if err := p.printer().print(verdicts, func(out io.Writer) error { return verdictsTable(out, verdicts) }); err != nil {
+	if err := p.Print(verdicts, func(out *terminal.Page) { verdictsTable(out, verdicts) }); err != nil {
 		return err
 	}
 	if bad := len(verdicts) - good; bad > 0 {
-		return &exitError{exitFailures, fmt.Errorf("%d of %d apps have no shared secret that Apple accepts, as far as it could be asked", bad, len(verdicts))}
+		return terminal.Failures(fmt.Errorf("%d of %d apps have no shared secret that Apple accepts, as far as it could be asked", bad, len(verdicts)))
 	}
 	return nil
 }
@@ -140,22 +136,22 @@ func verdictWord(said ledger.SecretState) string {
 	return string(said)
 }
 
-func verdictsTable(out io.Writer, verdicts []appVerdict) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+func verdictsTable(out *terminal.Page, verdicts []appVerdict) {
+	table := out.Table()
 	for _, v := range verdicts {
 		for _, s := range v.Secrets {
 			result := s.Result
 			if result == "not_asked" {
 				result = "not asked"
 			}
-			fmt.Fprintf(table, "%s\tsecret %d\t%s\n", v.App, s.ID, result)
+			table.Row("%s\tsecret %d\t%s", v.App, s.ID, result)
 		}
 		if v.Error != "" {
-			fmt.Fprintf(table, "%s: %s\n", v.App, v.Error)
+			table.Row("%s: %s", v.App, v.Error)
 		}
 		if v.Resumed {
-			fmt.Fprintf(table, "%s goes on\n", v.App)
+			table.Row("%s goes on", v.App)
 		}
 	}
-	return table.Flush()
+	table.End()
 }

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/config"
+	"revalidator/internal/stores"
+	"revalidator/internal/terminal"
 	"revalidator/internal/web"
 	"revalidator/jobs"
 )
@@ -26,7 +28,7 @@ const (
 func (p *program) openService(withKeys bool) (*parts, error) {
 	cfg, err := config.Load(p.environ)
 	if err != nil {
-		return nil, usage(err)
+		return nil, terminal.Usage(err)
 	}
 	s := &parts{cfg: cfg, log: p.logger(cfg.Log)}
 	if err := noCoreDumps(); err != nil {
@@ -51,61 +53,21 @@ func (p *program) openService(withKeys bool) (*parts, error) {
 	return s, nil
 }
 
-// The waits between two looks for a store that is not there yet.
-const (
-	firstLook = 100 * time.Millisecond
-	lastLook  = 5 * time.Second
-)
-
 // await waits until Postgres, with the tables of this version, and Redis are
 // there, as long as the settings say: services may be started in any order. Those
 // that store something wait until they may, too.
 func (s *parts) await(ctx context.Context, writes bool) error {
-	until := time.Now().Add(s.cfg.Start.Wait)
-	writable := func(ctx context.Context) error {
+	writable := stores.Store{Name: "writable", Ready: func(ctx context.Context) error {
 		if !writes {
 			return nil
 		}
 		return s.db.Writable(ctx)
-	}
-	for _, store := range []struct {
-		name  string
-		ready func(context.Context) error
-	}{
-		// Twice: a standby says more than its missing tables do, and the rights are
-		// those on the tables of this version.
-		{"postgres", s.reachDatabase}, {"writable", writable}, {"schema", s.rightSchema}, {"writable", writable},
-		{"redis", s.reachRedis}, {"clock", s.readClocks}, {"queue", s.ownQueue},
-	} {
-		if err := s.awaitStore(ctx, store.name, store.ready, until); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// awaitStore looks for one store, and says once what it waits for and for what
-// reason, and when it is there.
-func (s *parts) awaitStore(ctx context.Context, name string, ready func(context.Context) error, until time.Time) error {
-	said := ""
-	for wait := firstLook; ; wait = min(2*wait, lastLook) {
-		err := ready(ctx)
-		switch {
-		case err == nil && said != "":
-			s.log.Info("wait is over", "for", name)
-			fallthrough
-		case err == nil:
-			return nil
-		case ctx.Err() != nil, errors.Is(err, errNewerSchema), errors.Is(err, jobs.ErrNotOwner), !time.Now().Before(until):
-			return err
-		case err.Error() != said:
-			said = err.Error()
-			s.log.Warn("waiting", "for", name, "until", until.UTC().Truncate(time.Second), "error", err)
-		}
-		if err := pause(ctx, wait); err != nil {
-			return err
-		}
-	}
+	}}
+	waiter := stores.Waiter{For: s.cfg.Start.Wait, Final: []error{errNewerSchema, jobs.ErrNotOwner}, Log: s.log}
+	// Twice: a standby says more than its missing tables do, and the rights are those
+	// on the tables of this version.
+	return waiter.Await(ctx, stores.Store{Name: "postgres", Ready: s.reachDatabase}, writable, stores.Store{Name: "schema", Ready: s.rightSchema}, writable,
+		stores.Store{Name: "redis", Ready: s.reachRedis}, stores.Store{Name: "clock", Ready: s.readClocks}, stores.Store{Name: "queue", Ready: s.ownQueue})
 }
 
 // stopped is the error of a service, none where it was told to stop: it may have
@@ -121,7 +83,7 @@ func stopped(ctx context.Context, err error) error {
 // are asked for, until both have ended. The pages are there while the service
 // waits for its stores.
 func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, alive web.Check, service func(context.Context) error) error {
-	defer s.keepClocks(ctx)()
+	defer s.clock.Keep(ctx)()
 	if s.cfg.Web.MetricsAddr == "" {
 		return stopped(ctx, service(ctx))
 	}

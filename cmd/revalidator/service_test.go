@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"revalidator/internal/terminal"
 )
 
 // late is an address at which a server is to be found once arrive is called, as
@@ -87,7 +89,7 @@ func TestServicesStartInAnyOrder(t *testing.T) {
 			if n := strings.Count(service.stderr.text(), "for=schema"); n != 2 {
 				t.Errorf("%d lines about the schema, want one for the wait and one for its end:\n%s", n, service.stderr.text())
 			}
-			if code := service.stop(t); code != exitOK {
+			if code := service.stop(t); code != terminal.ExitOK {
 				t.Errorf("exit code %d:\n%s", code, service.stderr.text())
 			}
 		})
@@ -114,8 +116,8 @@ func TestServiceGivesUp(t *testing.T) {
 			s := newSession(t)
 			test.spoil(s)
 			service := s.start(t, nil, "scheduler")
-			if code := service.wait(t); code != exitFailure || !strings.Contains(service.stderr.text(), test.want) {
-				t.Errorf("exit code %d, want %d and %q:\n%s", code, exitFailure, test.want, service.stderr.text())
+			if code := service.wait(t); code != terminal.ExitFailure || !strings.Contains(service.stderr.text(), test.want) {
+				t.Errorf("exit code %d, want %d and %q:\n%s", code, terminal.ExitFailure, test.want, service.stderr.text())
 			}
 			if strings.Contains(service.stderr.text(), "hunter2") {
 				t.Error("the log shows the password")
@@ -132,8 +134,8 @@ func TestServiceIsInterruptedWhileItWaits(t *testing.T) {
 	for _, name := range []string{"scheduler", "worker", "ui"} {
 		service := s.start(t, nil, name)
 		service.stderr.waitFor(t, `waiting.*for=postgres`)
-		if code := service.stop(t); code != exitOK {
-			t.Errorf("%s: exit code %d, want %d:\n%s", name, code, exitOK, service.stderr.text())
+		if code := service.stop(t); code != terminal.ExitOK {
+			t.Errorf("%s: exit code %d, want %d:\n%s", name, code, terminal.ExitOK, service.stderr.text())
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 	"revalidator/scheduler"
 )
@@ -12,7 +13,7 @@ import (
 // and the work that goes on in this process beside it, which is none without
 // withWorker.
 func (p *program) services(ctx context.Context, parts *parts, withWorker bool) (*scheduler.Scheduler, func(context.Context) error, error) {
-	if p.quiet || isTerminal(p.stderr) {
+	if p.Quiet || terminal.IsTerminal(p.Err) {
 		// The bar tells it better than lines of the log between its strokes.
 		quieter := parts.cfg.Log
 		quieter.Level = max(quieter.Level, slog.LevelWarn)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"revalidator/internal/terminal"
 )
 
 // freeAddr is an address that a command can be told to listen on.
@@ -49,8 +51,8 @@ func TestUI(t *testing.T) {
 			t.Errorf("/%s: got %d without %q:\n%.200s", path, code, want, body)
 		}
 	}
-	if code := ui.stop(t); code != exitOK {
-		t.Errorf("exit code: got %d, want %d", code, exitOK)
+	if code := ui.stop(t); code != terminal.ExitOK {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitOK)
 	}
 	if code, _ := get(t, url+"healthz"); code != 0 {
 		t.Error("the pages are still served")
@@ -62,8 +64,8 @@ func TestUIPortTaken(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	o := s.run(t, "ui", "--addr", deaf(t))
-	if o.code != exitFailure || !strings.Contains(o.stderr, "address already in use") || strings.Contains(o.stderr, "serving http") {
-		t.Errorf("got exit code %d and %q, want %d and that the address is in use", o.code, o.stderr, exitFailure)
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "address already in use") || strings.Contains(o.stderr, "serving http") {
+		t.Errorf("got exit code %d and %q, want %d and that the address is in use", o.code, o.stderr, terminal.ExitFailure)
 	}
 }
 
@@ -83,8 +85,8 @@ func TestServices(t *testing.T) {
 				code, _ := get(t, "http://"+addr+"/readyz")
 				return code == http.StatusOK
 			})
-			if code := service.stop(t); code != exitOK {
-				t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, service.stderr.text())
+			if code := service.stop(t); code != terminal.ExitOK {
+				t.Errorf("exit code: got %d, want %d\n%s", code, terminal.ExitOK, service.stderr.text())
 			}
 			if !strings.Contains(service.stderr.text(), name+" stopped") {
 				t.Errorf("the end was not logged:\n%s", service.stderr.text())
@@ -100,8 +102,8 @@ func TestServicePortTaken(t *testing.T) {
 	s := newSession(t)
 	s.set("REVALIDATOR_METRICS_ADDR", deaf(t))
 	service := s.start(t, nil, "scheduler")
-	if code := service.wait(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d\n%s", code, exitFailure, service.stderr.text())
+	if code := service.wait(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d\n%s", code, terminal.ExitFailure, service.stderr.text())
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/keyring"
 	"revalidator/internal/secret"
+	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
@@ -143,7 +144,7 @@ func (s *session) record(args []string, o outcome) {
 	for line := range strings.Lines(o.stderr) {
 		s.transcript.WriteString("! " + line)
 	}
-	if o.code != exitOK {
+	if o.code != terminal.ExitOK {
 		fmt.Fprintf(&s.transcript, "(exit code %d)\n", o.code)
 	}
 	s.transcript.WriteString("\n")
@@ -153,7 +154,7 @@ func (s *session) record(args []string, o outcome) {
 func (s *session) must(t *testing.T, args ...string) outcome {
 	t.Helper()
 	o := s.run(t, args...)
-	if o.code != exitOK {
+	if o.code != terminal.ExitOK {
 		t.Fatalf("revalidator %s: exit code %d\n%s", strings.Join(args, " "), o.code, o.stderr)
 	}
 	return o

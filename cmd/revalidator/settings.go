@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/config"
+	"revalidator/internal/terminal"
 )
 
 // settingsTopic is what 'revalidator help settings' shows.
@@ -18,31 +19,10 @@ func settingsTopic() *cobra.Command {
 		if s.Secret {
 			name += " (or " + s.Env + "_FILE)"
 		}
-		fmt.Fprintf(&text, "\n  %s\n%s", name, indented(strings.Fields(s.Meaning), 6, 80))
+		fmt.Fprintf(&text, "\n  %s\n%s", name, terminal.Wrap(6, strings.Fields(s.Meaning)...))
 		if s.Default != "" {
 			fmt.Fprintf(&text, "      Default: %s\n", s.Default)
 		}
 	}
 	return &cobra.Command{Use: "settings", Short: "The settings, and what they mean", Long: text.String()}
-}
-
-// indented puts pieces of text, which stay whole, into lines of at most width
-// columns, each indented.
-func indented(pieces []string, indent, width int) string {
-	var lines strings.Builder
-	column := 0
-	for _, piece := range pieces {
-		switch {
-		case column == 0 || column+1+len(piece) > width:
-			if column > 0 {
-				lines.WriteString("\n")
-			}
-			lines.WriteString(strings.Repeat(" ", indent) + piece)
-			column = indent + len(piece)
-		default:
-			lines.WriteString(" " + piece)
-			column += 1 + len(piece)
-		}
-	}
-	return lines.String() + "\n"
 }

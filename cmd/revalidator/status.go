@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/clock"
+	"revalidator/internal/report"
+	"revalidator/internal/stores"
+	"revalidator/internal/terminal"
 )
 
 func (p *program) statusCommand() *cobra.Command {
@@ -36,28 +38,25 @@ code is 1.
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := runNumber(args)
 			if err != nil {
-				return usage(err)
+				return terminal.Usage(err)
 			}
-			if watch && (p.asJSON || !isTerminal(p.stdout)) {
-				return usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
+			if watch && (p.JSON || !terminal.IsTerminal(p.Out)) {
+				return terminal.Usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
 			}
-			parts, err := p.open(c.Context(), needDatabase)
-			if err != nil {
-				return err
-			}
-			defer parts.close()
-			if err := parts.connectRedis(); err != nil {
-				return err
-			}
-			look := p.look(parts, id)
-			if watch {
-				defer parts.keepClocks(c.Context())()
-				return p.watchScreen(c.Context(), look)
-			}
-			return p.lookOnce(c.Context(), look)
+			return p.with(c.Context(), func(parts *parts) error {
+				if err := parts.connectRedis(); err != nil {
+					return err
+				}
+				read := parts.lookAt(id)
+				if watch {
+					defer parts.clock.Keep(c.Context())()
+					return p.watchStatus(c.Context(), read)
+				}
+				return p.printStatus(c.Context(), read)
+			}, needDatabase)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	c.Flags().BoolVar(&watch, "watch", false, "show it anew every two seconds, on a terminal")
 	return c
 }
@@ -74,63 +73,72 @@ func runNumber(args []string) (int64, error) {
 	return id, nil
 }
 
-// report is one look, for scripts and for people.
-type report interface {
-	text(out io.Writer, o printer) error
+// look is what one look has found, for scripts and for people.
+type look struct {
+	value any
+	text  func(*terminal.Page)
 	// missing is why a part of it could not be read.
-	missing() error
+	missing error
 }
 
 // lookFunc looks once. Looks of the same paces find out how fast runs go.
-type lookFunc func(ctx context.Context, known *paces) (report, error)
+type lookFunc func(ctx context.Context, known *report.Paces) (look, error)
 
-// look is how to look at everything, or at one run where id is not 0.
-func (p *program) look(parts *parts, id int64) lookFunc {
-	if id == 0 {
-		return func(ctx context.Context, known *paces) (report, error) { return parts.status(ctx, known, parts.now()) }
-	}
-	return func(ctx context.Context, known *paces) (report, error) {
-		r, err := parts.runReport(ctx, id, known, parts.now())
-		if errors.Is(err, ledger.ErrNotFound) {
-			return nil, fmt.Errorf("no run %d: see 'revalidator status' for the last ones", id)
+// lookAt looks at everything, or at one run where id is not 0.
+func (s *parts) lookAt(id int64) lookFunc {
+	return func(ctx context.Context, known *report.Paces) (look, error) {
+		if id != 0 {
+			r, err := report.ReadRun(ctx, s.db, id, known, s.clock.Now())
+			return look{value: r, text: func(out *terminal.Page) { runText(out, r) }}, err
 		}
-		return r, err
+		reader, err := s.statusReader()
+		if err != nil {
+			return look{}, err
+		}
+		r, err := reader.Read(ctx, known, s.clock.Now())
+		if err != nil {
+			return look{}, err
+		}
+		return look{r, func(out *terminal.Page) { statusText(out, r) }, r.Missing()}, nil
 	}
 }
 
-// paceTime is how long the pace of a run is measured for one look.
-const paceTime = time.Second
+const (
+	// paceTime is how long the pace of a run is measured for one look.
+	paceTime = time.Second
+	// refreshEvery is how often --watch looks.
+	refreshEvery = 2 * time.Second
+)
 
-// lookOnce prints one look. A run that is running is looked at twice.
-func (p *program) lookOnce(ctx context.Context, look lookFunc) error {
-	known := newPaces()
-	r, err := look(ctx, known)
+// printStatus prints one look. A run that is running is looked at twice.
+func (p *program) printStatus(ctx context.Context, read lookFunc) error {
+	known := report.NewPaces()
+	l, err := read(ctx, known)
 	if err != nil {
 		return err
 	}
-	if known.measuring() {
-		if err := pause(ctx, paceTime); err != nil {
+	if known.Measuring() {
+		if err := clock.Sleep(ctx, paceTime); err != nil {
 			return err
 		}
-		if r, err = look(ctx, known); err != nil {
+		if l, err = read(ctx, known); err != nil {
 			return err
 		}
 	}
-	o := p.printer()
-	if err := o.print(r, func(out io.Writer) error { return r.text(out, o) }); err != nil {
-		return err
-	}
-	return r.missing()
+	return errors.Join(p.Print(l.value, l.text), l.missing)
 }
 
-// pause returns after d, or with an error when ctx ends.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+// watchStatus shows looks in place until ctx ends, and leaves the last of them on the
+// terminal.
+func (p *program) watchStatus(ctx context.Context, read lookFunc) error {
+	known := report.NewPaces()
+	return p.Watch(ctx, refreshEvery, func(ctx context.Context, out *terminal.Page) error {
+		ctx, cancel := context.WithTimeout(ctx, stores.ReachTimeout) // clients may be slow to give up
+		defer cancel()
+		l, err := read(ctx, known)
+		if err == nil {
+			l.text(out)
+		}
+		return err
+	})
 }

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
-	"revalidator/repository"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
 // TestStatusOfDistress has Apple in trouble for one app, and show signs of it for
@@ -36,7 +38,7 @@ func TestStatusOfDistress(t *testing.T) {
 	s.run(t, "doctor", "--offline")
 	s.exec(t, `UPDATE receipts SET environment = 'Sandbox' WHERE bundle_id = '`+fitnessApp+`'`)
 	for _, app := range []string{fitnessApp, readerApp} {
-		found, err := s.db(t).StoredReceipts(t.Context(), repository.ReceiptQuery{BundleID: app, Limit: 1})
+		found, err := s.db(t).StoredReceipts(t.Context(), ledger.ReceiptQuery{BundleID: app, Limit: 1})
 		if err != nil || len(found) == 0 {
 			t.Fatalf("receipts of %s: %v, %v", app, found, err)
 		}
@@ -55,8 +57,8 @@ func TestStatusOfDistress(t *testing.T) {
 func TestBudgetText(t *testing.T) {
 	t.Parallel()
 	since, now := appStart, appStart.Add(time.Hour)
-	b := budgetReport{BundleID: readerApp, Environment: "Production", HeldBackSince: &since, HeldBackFor: "timeout", ProbedAt: &now}
-	if got := b.text(now, printer{}); !strings.HasSuffix(got, "(1 hour ago), for timeout; being probed") {
+	b := report.Budget{BundleID: readerApp, Environment: "Production", HeldBackSince: &since, HeldBackFor: "timeout", ProbedAt: &now}
+	if got := budgetText(new(terminal.Page), b, now); !strings.HasSuffix(got, "(1 hour ago), for timeout; being probed") {
 		t.Errorf("got %q, want that it is being probed", got)
 	}
 }

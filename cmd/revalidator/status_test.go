@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/robfig/cron/v3"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 	"revalidator/jobs"
 	"revalidator/repository"
 )
@@ -74,7 +75,7 @@ func TestStatusOfServices(t *testing.T) {
 			t.Errorf("%q is missing:\n%s", want, o.stdout)
 		}
 	}
-	var r statusReport
+	var r report.Status
 	if err := json.Unmarshal([]byte(s.must(t, "status", "--json").stdout), &r); err != nil {
 		t.Fatal(err)
 	}
@@ -98,16 +99,16 @@ func TestStatusWatch(t *testing.T) {
 	go func() {
 		ended <- run(ctx, []string{"status", "--watch"}, nil, term.program, io.Discard, s.env)
 	}()
-	term.screen.waitFor(t, regexp.QuoteMeta(enterScreen+firstLine)+"No runs yet")
+	term.screen.waitFor(t, regexp.QuoteMeta("\x1b[?1049h\x1b[?25l\x1b[H")+"No runs yet")
 	term.screen.waitFor(t, `until Ctrl-C\.\x1b\[K\x1b\[J`)
 	s.must(t, "apps", "add", readerApp)
-	term.screen.waitFor(t, regexp.QuoteMeta(firstLine)+`No runs yet[^\x00]*com\.example\.reader has none`)
+	term.screen.waitFor(t, regexp.QuoteMeta("\x1b[H")+`No runs yet[^\x00]*com\.example\.reader has none`)
 	interrupt()
-	if code := <-ended; code != exitOK {
-		t.Errorf("exit code: got %d, want %d", code, exitOK)
+	if code := <-ended; code != terminal.ExitOK {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitOK)
 	}
 	term.close()
-	_, after, left := strings.Cut(term.screen.text(), leaveScreen)
+	_, after, left := strings.Cut(term.screen.text(), "\x1b[?25h\x1b[?1049l")
 	if !left || !strings.Contains(after, "com.example.reader has none") || strings.Contains(after, "\x1b") {
 		t.Errorf("the terminal is left with %q, want the last look", after)
 	}
@@ -117,18 +118,18 @@ func TestStatusWatch(t *testing.T) {
 func TestStatusWatchGoesOn(t *testing.T) {
 	t.Parallel()
 	term := newTerminal(t)
-	p := &program{stdout: term.program}
-	looks := 0
+	p := &program{Terminal: terminal.Terminal{Out: term.program}}
+	count := 0
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	err := p.watchScreen(ctx, func(ctx context.Context, _ *paces) (report, error) {
-		switch looks++; looks {
+	err := p.watchStatus(ctx, func(ctx context.Context, _ *report.Paces) (look, error) {
+		switch count++; count {
 		case 2:
-			return nil, io.ErrUnexpectedEOF
+			return look{}, io.ErrUnexpectedEOF
 		case 4:
 			interrupt()
 		}
-		return &statusReport{}, nil
+		return look{text: func(out *terminal.Page) { statusText(out, new(report.Status)) }}, nil
 	})
 	if err != nil {
 		t.Error(err)
@@ -144,65 +145,9 @@ func TestStatusWatchRefused(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"status", "--watch"}, {"status", "--watch", "--json"}} {
 		o := (&session{}).run(t, args...)
-		if o.code != exitUsage || o.stdout != "" || !strings.Contains(o.stderr, "--watch needs a terminal") {
+		if o.code != terminal.ExitUsage || o.stdout != "" || !strings.Contains(o.stderr, "--watch needs a terminal") {
 			t.Errorf("%q: got exit code %d, %q and %q", args, o.code, o.stdout, o.stderr)
 		}
-	}
-}
-
-func TestProgress(t *testing.T) {
-	t.Parallel()
-	start := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
-	held := "a person said so"
-	app := func(name string, due, done int64, paused *string) repository.RunApp {
-		left := due - done
-		return repository.RunApp{BundleID: name, Due: &due, InRun: &left, Done: done, PausedCode: paused}
-	}
-	left := func(n int64) *int64 { return &n }
-	number := func(f float64) *float64 { return &f }
-	tests := []struct {
-		name          string
-		before, after []repository.RunApp // a second before, and 100 seconds after the start
-		want          progress
-	}{
-		{"one look", nil, []repository.RunApp{app("a", 1100, 100, nil)},
-			progress{Left: left(1000), AveragePerSecond: 1, SecondsLeft: number(1000)}},
-		{"two looks", []repository.RunApp{app("a", 1100, 90, nil)}, []repository.RunApp{app("a", 1100, 100, nil)},
-			progress{Left: left(1000), PerSecond: number(10), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"the slowest app counts", []repository.RunApp{app("a", 1000, 400, nil), app("b", 1000, 99, nil)},
-			[]repository.RunApp{app("a", 1000, 500, nil), app("b", 1000, 100, nil)},
-			progress{Left: left(1400), PerSecond: number(101), AveragePerSecond: 6, SecondsLeft: number(900)}},
-		{"a paused app does not", nil, []repository.RunApp{app("a", 200, 100, nil), app("b", 1000, 0, &held)},
-			progress{Left: left(1100), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"nothing has moved", nil, []repository.RunApp{app("a", 100, 0, nil)}, progress{Left: left(100)}},
-		{"stands still now", []repository.RunApp{app("a", 200, 100, nil)}, []repository.RunApp{app("a", 200, 100, nil)},
-			progress{Left: left(100), PerSecond: number(0), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"all done", nil, []repository.RunApp{app("a", 100, 100, nil)}, progress{Left: left(0), AveragePerSecond: 1}},
-		{"not counted yet", nil, []repository.RunApp{{BundleID: "a", Done: 100}}, progress{AveragePerSecond: 1}},
-		{"no apps", nil, []repository.RunApp{}, progress{Left: left(0)}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			known, now := newPaces(), start.Add(100*time.Second)
-			totals := ledger.RunTotals{Run: ledger.Run{ID: 1}, StartedAt: start}
-			if test.want.Left != nil {
-				totals.InRun = left(0)
-			}
-			for _, a := range test.after {
-				totals.Done += a.Done
-				if totals.InRun != nil {
-					*totals.InRun += *a.InRun
-				}
-			}
-			if test.before != nil {
-				known.note(1, now.Add(-time.Second), test.before)
-			}
-			known.note(1, now, test.after)
-			if diff := cmp.Diff(&test.want, known.progress(totals, test.after, now)); diff != "" {
-				t.Errorf("progress (-want +got):\n%s", diff)
-			}
-		})
 	}
 }
 
@@ -213,79 +158,18 @@ func TestDueText(t *testing.T) {
 	oldest, slot := now.Add(-50*time.Hour), now.Add(-34*time.Hour)
 	tests := []struct {
 		name string
-		due  dueReport
+		due  report.Due
 		want []string
 	}{
-		{"none", dueReport{}, nil},
-		{"since the last run", dueReport{Receipts: 7, Oldest: &oldest}, []string{"7", "the oldest since 2026-02-27 10:00 UTC (2 days ago)"}},
-		{"many and overdue", dueReport{Receipts: 100_000, More: true, Oldest: &oldest, OverdueSince: &slot}, []string{
+		{"none", report.Due{}, nil},
+		{"since the last run", report.Due{Receipts: 7, Oldest: &oldest}, []string{"7", "the oldest since 2026-02-27 10:00 UTC (2 days ago)"}},
+		{"many and overdue", report.Due{Receipts: 100_000, More: true, Oldest: &oldest, OverdueSince: &slot}, []string{
 			"more than 100,000", "the oldest since 2026-02-27 10:00 UTC (2 days ago)", "overdue since the run of 2026-02-28 02:00 UTC",
 		}},
 	}
 	for _, test := range tests {
-		if diff := cmp.Diff(test.want, dueText(test.due, now, printer{})); diff != "" {
+		if diff := cmp.Diff(test.want, dueText(test.due, now, new(terminal.Page))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
-		}
-	}
-}
-
-// TestPaceForgets holds the pace of now to the last half minute.
-func TestPaceForgets(t *testing.T) {
-	t.Parallel()
-	known, start := newPaces(), time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
-	var done int64
-	for second := range 200 {
-		if second < 100 {
-			done += 100
-		} else {
-			done++
-		}
-		known.note(1, start.Add(time.Duration(second)*time.Second), []repository.RunApp{{BundleID: "a", Done: done}})
-	}
-	if pace, _ := known.perSecond(1, "a"); pace != 1 {
-		t.Errorf("pace: got %v, want that of the last half minute, 1", pace)
-	}
-	if n := len(known.runs[1]); n > 32 {
-		t.Errorf("%d looks are kept", n)
-	}
-}
-
-func TestLastSlot(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ schedule, at, want string }{
-		{"0 2 * * *", "2026-03-01 01:59", "2026-02-28 02:00"},
-		{"0 2 * * *", "2026-03-01 02:00", "2026-03-01 02:00"},
-		{"*/15 * * * *", "2026-03-01 02:14", "2026-03-01 02:00"},
-		{"0 2 * * 1", "2026-03-01 12:00", "2026-02-23 02:00"},
-		{"0 2 1 1 *", "2026-03-01 12:00", "2026-01-01 02:00"},
-		{"0 2 29 2 *", "2027-03-01 12:00", "2024-02-29 02:00"},
-	}
-	for _, test := range tests {
-		schedule, err := cron.ParseStandard(test.schedule)
-		if err != nil {
-			t.Fatal(err)
-		}
-		const layout = "2006-01-02 15:04"
-		at, err := time.Parse(layout, test.at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := lastSlot(schedule, at).Format(layout); got != test.want {
-			t.Errorf("last slot of %q at %s: got %s, want %s", test.schedule, test.at, got, test.want)
-		}
-	}
-}
-
-func TestFigures(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[int64]string{0: "0", 999: "999", 12345: "12,345", 999_999: "999,999", 1_000_000: "1M", 9_876_543: "9.88M", 123_456_789: "123M"} {
-		if got := count(n); got != want {
-			t.Errorf("count of %d: got %s, want %s", n, got, want)
-		}
-	}
-	for seconds, want := range map[float64]string{0: "0s", 1.26: "1.3s", 59.9: "59.9s", 61.4: "1m1s", 3600: "1h0m", 28923: "8h2m"} {
-		if got := duration(seconds); got != want {
-			t.Errorf("duration of %v seconds: got %s, want %s", seconds, got, want)
 		}
 	}
 }

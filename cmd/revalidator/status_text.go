@@ -2,174 +2,160 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"revalidator/internal/ledger"
-	"revalidator/repository"
+	"revalidator/internal/phrase"
+	"revalidator/internal/report"
+	"revalidator/internal/terminal"
 )
 
-// mostLines is how many apps status names for one cause.
-const mostLines = 10
-
-// text is the report for people.
-func (r *statusReport) text(out io.Writer, o printer) error {
+// statusText is the status for people.
+func statusText(out *terminal.Page, r *report.Status) {
 	if len(r.Runs) == 0 {
-		fmt.Fprintln(out, "No runs yet: start one with 'revalidator run', or a scheduler.")
-	} else if err := runsTable(out, r.Runs, r.At); err != nil {
-		return err
+		out.Print("No runs yet: start one with 'revalidator run', or a scheduler.\n")
+	} else {
+		runsTable(out, r.Runs, r.At)
 	}
 	for _, run := range r.Runs {
 		if run.Progress != nil {
-			fmt.Fprintf(out, "\nRun %d, started by %s:\n%s\n", run.ID, orUnknown(run.StartedBy), progressText(run, o))
+			out.Printf("\nRun %d, started by %s:\n%s\n", run.ID, orUnknown(run.StartedBy), progressText(run, out))
 		}
 		if run.Released > 0 || run.InRun == nil || *run.InRun > 0 {
-			fmt.Fprintf(out, "Run %d: %s\n", run.ID, equationText(run.RunTotals))
+			out.Printf("Run %d: %s\n", run.ID, equationText(run.RunTotals))
 		}
 	}
-	fmt.Fprintln(out)
-	item(out, "Receipts", tallyText(r.Receipts, r.At)...)
-	item(out, "Subscriptions", tallyText(r.Subscriptions, r.At)...)
-	item(out, "Due now", dueText(r.Due, r.At, o)...)
+	out.Print("\n")
+	s := terminal.Sheet{Page: out, Now: r.At, Label: 15}
+	s.Items("Receipts", tallyText(r.Receipts, r.At)...)
+	s.Items("Subscriptions", tallyText(r.Subscriptions, r.At)...)
+	s.Items("Due now", dueText(r.Due, r.At, out)...)
 	if r.DuePaused.Receipts > 0 {
-		item(out, "", dueText(r.DuePaused, r.At, o)[0]+" of paused apps")
+		s.Items("", dueText(r.DuePaused, r.At, out)[0]+" of paused apps")
 	}
-	items(out, "Clock", r.WrongClocks, func(c wrongClock) string { return o.paint(red, c.text()+": checks are held") })
-	if r.redisError != nil {
-		labelled(out, "Redis", strings.Fields(o.paint(red, "away, so that queues, workers and schedulers are not known")))
+	terminal.Each(s, "Clock", r.WrongClocks, func(c report.WrongClock) string { return out.Paint(terminal.Red, c.String()+": checks are held") })
+	if r.Missing() != nil {
+		s.Sentence("Redis", "%s", out.Paint(terminal.Red, "away, so that queues, workers and schedulers are not known"))
 	} else {
-		r.queueStatus.text(out, r.At, o)
+		queueText(s, r.QueueStatus)
 	}
-	items(out, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, o) })
-	items(out, "Quarantine", r.Stops, func(s ledger.QuarantineStop) string {
-		return o.paint(red, "stopped for "+stopText(s)+"; see 'revalidator doctor'")
+	terminal.Each(s, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, out) })
+	terminal.Each(s, "Quarantine", r.Stops, func(s ledger.QuarantineStop) string {
+		return out.Paint(terminal.Red, "stopped for "+report.StopText(s)+"; see 'revalidator doctor'")
 	})
-	items(out, "Secrets", r.Secrets, func(w secretWarning) string { return o.paint(yellow, w.text(r.At)) })
-	return nil
+	terminal.Each(s, "Secrets", r.Secrets, func(w report.SecretWarning) string { return out.Paint(terminal.Yellow, secretText(w, r.At)) })
 }
 
-func (q queueStatus) text(out io.Writer, now time.Time, o printer) {
-	labelled(out, "Redis", strings.Fields(q.Queue.text(o)))
+func queueText(s terminal.Sheet, q report.QueueStatus) {
+	out := s.Page
+	owner := q.Queue.String()
+	if q.Queue.Owner != nil && !q.Queue.Own {
+		owner = out.Paint(terminal.Red, owner)
+	}
+	s.Sentence("Redis", "%s", owner)
 	for i, q := range q.Queues {
 		label := ""
 		if i == 0 {
 			label = "Queues"
 		}
-		item(out, label, fmt.Sprintf("%s: %d waiting, %d in hand, %d to retry, %d archived",
+		s.Items(label, fmt.Sprintf("%s: %d waiting, %d in hand, %d to retry, %d archived",
 			q.Queue, q.Waiting, q.InHand, q.Retry, q.Archived))
 	}
-	item(out, "Workers", serversText(len(q.Workers), "worker", o))
-	item(out, "Schedulers", serversText(len(q.Schedulers), "scheduler", o))
+	s.Items("Workers", serversText(len(q.Workers), "worker", out))
+	s.Items("Schedulers", serversText(len(q.Schedulers), "scheduler", out))
 	if q.SilentClaims > 0 {
-		labelled(out, "Claims", strings.Fields(o.paint(red, silentText(q.SilentClaims))))
+		s.Sentence("Claims", "%s", out.Paint(terminal.Red, report.SilentText(q.SilentClaims)))
 	}
-	items(out, "Apple", q.Budgets, func(b budgetReport) string { return b.text(now, o) })
-}
-
-// silentText says that claims have no task, and what becomes of their receipts.
-func silentText(n int) string {
-	return fmt.Sprintf("%s of the oldest have no task: their receipts wait until the claims run out", count(int64(n)))
-}
-
-// item prints a label and what there is of it, in lines of a terminal.
-func item(out io.Writer, label string, things ...string) {
-	if len(things) == 0 {
-		things = []string{"none"}
-	}
-	for i := range things[:len(things)-1] {
-		things[i] += ","
-	}
-	labelled(out, label, things)
-}
-
-// labelled prints pieces of text after a label, in lines of a terminal.
-func labelled(out io.Writer, label string, pieces []string) {
-	const indent = 15
-	fmt.Fprintf(out, "%-*s%s", indent, label, indented(pieces, indent, 80)[indent:])
-}
-
-// items prints a line for each of the first things of a list.
-func items[T any](out io.Writer, label string, things []T, text func(T) string) {
-	for _, thing := range things[:min(len(things), mostLines)] {
-		labelled(out, label, strings.Fields(text(thing)))
-		label = ""
-	}
-	if more := len(things) - mostLines; more > 0 {
-		item(out, "", fmt.Sprintf("and %d more", more))
-	}
+	terminal.Each(s, "Apple", q.Budgets, func(b report.Budget) string { return budgetText(out, b, s.Now) })
 }
 
 // pausedLine says why an app is paused, and what to do where that is known.
-func pausedLine(a ledger.App, o printer) string {
+func pausedLine(a ledger.App, out *terminal.Page) string {
 	text := a.BundleID + " " + pausedText(a)
-	if !wantsSecret(a) {
+	if !report.WantsSecret(a) {
 		return text
 	}
-	return o.paint(red, text+"; see 'revalidator secrets add'")
+	return out.Paint(terminal.Red, text+"; see 'revalidator secrets add'")
 }
 
-func runsTable(out io.Writer, runs []runLine, now time.Time) error {
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "RUN\tKIND\tSTART (UTC)\tSTATE\t%6s\t%6s\t%7s\t%6s\tTOOK\n", "DUE", "DONE", "CHANGED", "FAILED")
+func runsTable(out *terminal.Page, runs []report.RunLine, now time.Time) {
+	table := out.Table()
+	table.Row("RUN\tKIND\tSTART (UTC)\tSTATE\t%6s\t%6s\t%7s\t%6s\tTOOK", "DUE", "DONE", "CHANGED", "FAILED")
 	for _, r := range runs {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%6s\t%6s\t%7s\t%6s\t%s\n", r.ID, r.Kind,
-			r.StartedAt.UTC().Format("01-02 15:04"), words(string(r.State)), dueCount(r.Due), count(r.Done), count(r.Changed), count(r.Failed),
-			duration(elapsed(r.RunTotals, now).Seconds()))
+		table.Row("%d\t%s\t%s\t%s\t%6s\t%6s\t%7s\t%6s\t%s", r.ID, r.Kind,
+			r.StartedAt.UTC().Format("01-02 15:04"), phrase.Words(string(r.State)), phrase.CountIf(r.Due), phrase.Count(r.Done), phrase.Count(r.Changed), phrase.Count(r.Failed),
+			phrase.Duration(report.Elapsed(r.RunTotals, now).Seconds()))
 	}
-	return table.Flush()
+	table.End()
 }
 
-func tallyText(t repository.Tally, now time.Time) []string {
+func tallyText(t ledger.Tally, now time.Time) []string {
 	var counts []string
 	about := ""
 	if t.Estimated {
 		about = "about "
 	}
 	for _, value := range slices.Sorted(maps.Keys(t.Counts)) {
-		counts = append(counts, about+count(t.Counts[value])+" "+words(value))
+		counts = append(counts, about+phrase.Count(t.Counts[value])+" "+phrase.Words(value))
 	}
 	if t.EstimatedAt != nil {
-		counts = append(counts, "as of "+whenAgo(*t.EstimatedAt, now))
+		counts = append(counts, "as of "+phrase.TimeAgo(*t.EstimatedAt, now))
 	}
 	return counts
 }
 
-func dueText(d dueReport, now time.Time, o printer) []string {
+func dueText(d report.Due, now time.Time, out *terminal.Page) []string {
 	if d.Oldest == nil {
 		return nil
 	}
-	text := count(d.Receipts)
+	text := phrase.Count(d.Receipts)
 	if d.More {
 		text = "more than " + text
 	}
-	things := []string{text, "the oldest since " + whenAgo(*d.Oldest, now)}
+	things := []string{text, "the oldest since " + phrase.TimeAgo(*d.Oldest, now)}
 	if d.OverdueSince != nil {
-		things = append(things, o.paint(yellow, "overdue since the run of "+when(*d.OverdueSince)))
+		things = append(things, out.Paint(terminal.Yellow, "overdue since the run of "+phrase.Time(*d.OverdueSince)))
 	}
 	return things
 }
 
 // serversText is how many workers or schedulers there are, and how to start one.
-func serversText(n int, command string, o printer) string {
+func serversText(n int, command string, out *terminal.Page) string {
 	if n == 0 {
-		return o.paint(yellow, fmt.Sprintf("none: start one with 'revalidator %s'", command))
+		return out.Paint(terminal.Yellow, fmt.Sprintf("none: start one with 'revalidator %s'", command))
 	}
 	return fmt.Sprintf("%d running", n)
 }
 
-// text says what is wrong with the secrets of an app, and what to do.
-func (w secretWarning) text(now time.Time) string {
+// secretText says what is wrong with the secrets of an app, and what to do.
+func secretText(w report.SecretWarning, now time.Time) string {
 	switch w.Warning {
-	case secretMissing:
+	case report.SecretMissing:
 		return w.BundleID + " has none: see 'revalidator secrets add'"
-	case secretRefused:
+	case report.SecretRefused:
 		return w.BundleID + ": Apple refused every one: see 'revalidator secrets add'"
-	case secretUnproven:
+	case report.SecretUnproven:
 		return w.BundleID + ": the one that Apple accepted is retired: see 'revalidator secrets verify'"
 	}
-	return fmt.Sprintf("%s: the newest was added %s", w.BundleID, whenAgo(*w.Newest, now))
+	return fmt.Sprintf("%s: the newest was added %s", w.BundleID, phrase.TimeAgo(*w.Newest, now))
+}
+
+// budgetText says how a budget stands, for people.
+func budgetText(out *terminal.Page, b report.Budget, now time.Time) string {
+	name := b.Name()
+	switch {
+	case b.Unreadable:
+		return out.Paint(terminal.Red, fmt.Sprintf("%s: what Redis holds of failures is not readable, and is written again", name))
+	case b.HeldBackSince == nil && b.BlockedUntil != nil:
+		return out.Paint(terminal.Red, fmt.Sprintf("%s blocked until %s, as Apple asked (HTTP 429)", name, phrase.Time(*b.BlockedUntil)))
+	case b.HeldBackSince == nil:
+		return out.Paint(terminal.Yellow, fmt.Sprintf("%s shows distress: %.0f %% of the rate", name, 100*b.RateShare))
+	case b.ProbedAt.After(now):
+		return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; probed at %s", name,
+			phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor), phrase.Time(*b.ProbedAt)))
+	}
+	return out.Paint(terminal.Red, fmt.Sprintf("%s held back since %s, for %s; being probed", name,
+		phrase.TimeAgo(*b.HeldBackSince, now), phrase.Words(b.HeldBackFor)))
 }

@@ -11,6 +11,7 @@ import (
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/pgtest"
 	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
 )
 
 // emptyDatabase is a database without the program's tables.
@@ -80,8 +81,8 @@ func TestRunWithWorkers(t *testing.T) {
 	if strings.Contains(o.stderr, "no worker") {
 		t.Errorf("a worker was missed that was there:\n%s", o.stderr)
 	}
-	if code := worker.stop(t); code != exitOK {
-		t.Errorf("exit code of the worker: got %d, want %d\n%s", code, exitOK, worker.stderr.text())
+	if code := worker.stop(t); code != terminal.ExitOK {
+		t.Errorf("exit code of the worker: got %d, want %d\n%s", code, terminal.ExitOK, worker.stderr.text())
 	}
 	worker.stderr.waitFor(t, "worker stopped")
 }
@@ -97,8 +98,8 @@ func TestRunWithFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := s.run(t, "run", "--worker")
-	if o.code != exitFailures {
-		t.Errorf("exit code: got %d, want %d", o.code, exitFailures)
+	if o.code != terminal.ExitFailures {
+		t.Errorf("exit code: got %d, want %d", o.code, terminal.ExitFailures)
 	}
 	golden(t, "failures.txt", o.stdout+lastLine(o.stderr))
 }
@@ -134,8 +135,8 @@ func TestRunWithoutWorker(t *testing.T) {
 	run := s.start(t, nil, "run")
 	run.stderr.waitFor(t, "no worker is running")
 	worker := s.start(t, nil, "worker")
-	if code := run.wait(t); code != exitOK {
-		t.Errorf("exit code: got %d, want %d\n%s", code, exitOK, run.stderr.text())
+	if code := run.wait(t); code != terminal.ExitOK {
+		t.Errorf("exit code: got %d, want %d\n%s", code, terminal.ExitOK, run.stderr.text())
 	}
 	if n := strings.Count(run.stderr.text(), "no worker is running"); n != 1 {
 		t.Errorf("the missing worker was told of %d times, want once", n)
@@ -154,8 +155,8 @@ func TestRunInterrupted(t *testing.T) {
 		claimed, err := db.ClaimedCount(t.Context())
 		return err == nil && claimed.Total() == 4
 	})
-	if code := run.stop(t); code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := run.stop(t); code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	want := "revalidator: run 1 interrupted: workers finish what they have; a scheduler goes on with it, or the next 'revalidator run'\n"
 	if got := run.stderr.text(); got != want {
@@ -188,7 +189,7 @@ func TestMissingWorkers(t *testing.T) {
 			m := missingWorkers{since: start}
 			for _, l := range test.looks {
 				due, left := int64(10), 10-l.done
-				if got := m.due(ledger.RunTotals{Due: &due, InRun: &left, Done: l.done}, start.Add(l.at)); got != l.want {
+				if got := m.due(ledger.RunTotals{RunFigures: ledger.RunFigures{Due: &due, InRun: &left, Done: l.done}}, start.Add(l.at)); got != l.want {
 					t.Errorf("after %s with %d done: got %v, want %v", l.at, l.done, got, l.want)
 				}
 			}

@@ -10,19 +10,21 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"revalidator/internal/terminal"
+
 	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo-terminal of 80 columns: a person's side and the
+// pty80 is a pseudo-terminal of 80 columns: a person's side and the
 // program's.
-type terminal struct {
+type pty80 struct {
 	person, program *os.File
 	screen          *output
 	read            chan struct{} // closed when the screen has ended
 }
 
-func newTerminal(t *testing.T) *terminal {
+func newTerminal(t *testing.T) *pty80 {
 	t.Helper()
 	person, program, err := pty.Open()
 	if err != nil {
@@ -31,7 +33,7 @@ func newTerminal(t *testing.T) *terminal {
 	if err := pty.Setsize(person, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
 		t.Fatal(err)
 	}
-	term := &terminal{person: person, program: program, screen: newOutput(), read: make(chan struct{})}
+	term := &pty80{person: person, program: program, screen: newOutput(), read: make(chan struct{})}
 	go func() {
 		defer close(term.read)
 		_, _ = io.Copy(term.screen, person)
@@ -44,13 +46,13 @@ func newTerminal(t *testing.T) *terminal {
 }
 
 // close ends the program's side, and returns when all of it was read.
-func (t *terminal) close() {
+func (t *pty80) close() {
 	_ = t.program.Close()
 	<-t.read
 }
 
 // echoes reports whether the terminal shows what is typed.
-func (t *terminal) echoes(test *testing.T) bool {
+func (t *pty80) echoes(test *testing.T) bool {
 	test.Helper()
 	state, err := unix.IoctlGetTermios(int(t.person.Fd()), unix.TCGETS)
 	if err != nil {
@@ -75,8 +77,8 @@ func TestSecretPrompt(t *testing.T) {
 	if _, err := term.person.WriteString(someSecret + "\n"); err != nil {
 		t.Fatal(err)
 	}
-	if code := <-ended; code != exitOK {
-		t.Errorf("exit code: got %d, want %d", code, exitOK)
+	if code := <-ended; code != terminal.ExitOK {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitOK)
 	}
 	if !term.echoes(t) {
 		t.Error("the terminal goes on hiding what is typed")
@@ -106,8 +108,8 @@ func TestSecretPromptInterrupted(t *testing.T) {
 	}()
 	eventually(t, "the terminal hides what is typed", func() bool { return !term.echoes(t) })
 	interrupt()
-	if code := <-ended; code != exitFailure {
-		t.Errorf("exit code: got %d, want %d", code, exitFailure)
+	if code := <-ended; code != terminal.ExitFailure {
+		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
 	if !term.echoes(t) {
 		t.Error("the terminal goes on hiding what is typed")
@@ -143,7 +145,7 @@ func TestBars(t *testing.T) {
 	for _, test := range tests {
 		term := newTerminal(t)
 		var stdout bytes.Buffer
-		if code := run(t.Context(), test.args, bytes.NewReader(lines), &stdout, term.program, s.env); code != exitOK {
+		if code := run(t.Context(), test.args, bytes.NewReader(lines), &stdout, term.program, s.env); code != terminal.ExitOK {
 			t.Errorf("%s: exit code %d", test.name, code)
 		}
 		term.close()

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/stores"
+	"revalidator/internal/terminal"
 )
 
 // rows counts the rows of tables, which a command that fails must leave alone.
@@ -67,8 +69,8 @@ func TestCommandLine(t *testing.T) {
 		{"secrets", "add", "--app", readerApp, someSecret},
 		{"status", "all"},
 	} {
-		if o := s.run(t, args...); o.code != exitUsage || o.stdout != "" {
-			t.Errorf("%q: got exit code %d and %q on standard output, want %d and nothing", args, o.code, o.stdout, exitUsage)
+		if o := s.run(t, args...); o.code != terminal.ExitUsage || o.stdout != "" {
+			t.Errorf("%q: got exit code %d and %q on standard output, want %d and nothing", args, o.code, o.stdout, terminal.ExitUsage)
 		}
 	}
 	checkSilence(t, s, someSecret)
@@ -98,8 +100,8 @@ func TestSettings(t *testing.T) {
 	var transcript strings.Builder
 	for _, test := range tests {
 		s := &session{env: test.env}
-		if o := s.run(t, test.args...); o.code != exitUsage || o.stdout != "" {
-			t.Errorf("%s: got exit code %d and %q on standard output, want %d and nothing", test.name, o.code, o.stdout, exitUsage)
+		if o := s.run(t, test.args...); o.code != terminal.ExitUsage || o.stdout != "" {
+			t.Errorf("%s: got exit code %d and %q on standard output, want %d and nothing", test.name, o.code, o.stdout, terminal.ExitUsage)
 		}
 		checkSilence(t, s, password)
 		transcript.WriteString("# " + test.name + "\n" + s.transcript.String())
@@ -137,12 +139,12 @@ func TestUnreachable(t *testing.T) {
 			t.Parallel()
 			s := &session{env: template.env}
 			s.set(test.variable, test.value)
-			ctx, cancel := context.WithTimeout(t.Context(), reachTimeout+deadline)
+			ctx, cancel := context.WithTimeout(t.Context(), stores.ReachTimeout+deadline)
 			defer cancel()
 			stdout, stderr := newOutput(), newOutput()
 			code := run(ctx, []string{"status"}, nil, stdout, stderr, s.env)
 			if ctx.Err() != nil {
-				t.Fatalf("not within %s", reachTimeout+deadline)
+				t.Fatalf("not within %s", stores.ReachTimeout+deadline)
 			}
 			s.record([]string{"status"}, outcome{code, stdout.text(), stderr.text()})
 			checkSilence(t, s, password)
@@ -202,8 +204,8 @@ func TestSchemaOfAnotherVersion(t *testing.T) {
 	}
 	defer func() { _ = db.Close() }()
 	for _, args := range [][]string{{"status"}, {"apps", "list"}, {"worker"}, {"scheduler"}, {"ui"}} {
-		if o := s.run(t, args...); o.code != exitFailure {
-			t.Errorf("%q: exit code %d, want %d", args, o.code, exitFailure)
+		if o := s.run(t, args...); o.code != terminal.ExitFailure {
+			t.Errorf("%q: exit code %d, want %d", args, o.code, terminal.ExitFailure)
 		}
 	}
 	var tables int

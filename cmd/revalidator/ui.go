@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/config"
+	"revalidator/internal/terminal"
 	"revalidator/internal/web"
 	"revalidator/jobs"
 )
@@ -34,7 +35,7 @@ receipt whose task was deleted is due again when its claim runs out.`,
   ssh -L 8080:127.0.0.1:8080 host    # to look at it from elsewhere
   REVALIDATOR_UI_USER=ops REVALIDATOR_UI_PASSWORD_FILE=ui-password \
     revalidator ui --addr :8080`,
-		Args: noArguments,
+		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.openService(false)
 			if err != nil {
@@ -56,15 +57,19 @@ receipt whose task was deleted is due again when its claim runs out.`,
 
 // serve serves the pages about the queue until ctx ends.
 func (p *program) serve(ctx context.Context, s *parts, settings config.Web) error {
+	reg, err := s.registry()
+	if err != nil {
+		return err
+	}
 	pages, err := web.New(web.Config{
 		Addr: settings.Addr, Path: settings.Path, Redis: s.redis,
 		User: settings.User, Password: settings.Password, Hosts: settings.Hosts, ReadWrite: settings.ReadWrite,
-		Describe: describeTask, Checks: s.checks(), Gatherer: s.registry(), Logger: s.log,
+		Describe: describeTask, Checks: s.checks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {
-		return usage(err)
+		return terminal.Usage(err)
 	}
-	defer s.keepClocks(ctx)()
+	defer s.clock.Keep(ctx)()
 	if err := s.await(ctx, false); err != nil {
 		return stopped(ctx, err)
 	}
@@ -76,7 +81,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	if err != nil {
 		return fmt.Errorf("serve web pages: %w", err)
 	}
-	fmt.Fprintf(p.stderr, "serving http://%s%s (Ctrl-C ends it)\n", listener.Addr(), settings.Path)
+	fmt.Fprintf(p.Err, "serving http://%s%s (Ctrl-C ends it)\n", listener.Addr(), settings.Path)
 	return pages.Serve(ctx, listener)
 }
 

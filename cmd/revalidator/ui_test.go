@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"revalidator/internal/terminal"
 )
 
 // asUser asks for a page with a user and a password, and returns the status.
@@ -29,8 +31,8 @@ func TestUIForOthers(t *testing.T) {
 	const password = "marker-of-a-password"
 	s := newSession(t)
 	o := s.run(t, "ui", "--addr", "0.0.0.0:0")
-	if o.code != exitUsage || !strings.Contains(o.stderr, "set REVALIDATOR_UI_USER and REVALIDATOR_UI_PASSWORD") {
-		t.Errorf("without a password: got exit code %d and %q, want %d and what to set", o.code, o.stderr, exitUsage)
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "set REVALIDATOR_UI_USER and REVALIDATOR_UI_PASSWORD") {
+		t.Errorf("without a password: got exit code %d and %q, want %d and what to set", o.code, o.stderr, terminal.ExitUsage)
 	}
 	s.set("REVALIDATOR_UI_USER", "ops")
 	s.set("REVALIDATOR_UI_PASSWORD_FILE", writeFile(t, "password", password+"\n"))

@@ -2,8 +2,9 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"runtime/debug"
+
+	"revalidator/internal/terminal"
 
 	"github.com/spf13/cobra"
 )
@@ -13,16 +14,13 @@ func (p *program) versionCommand() *cobra.Command {
 		Use:     "version [--json]",
 		Short:   "Print the version",
 		Example: "  revalidator version",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			v := version()
-			return p.printer().print(v, func(out io.Writer) error {
-				_, err := fmt.Fprintln(out, v)
-				return err
-			})
+			return p.PrintLine(v, "%s", v)
 		},
 	}
-	p.addOutputFlag(c)
+	p.AddJSON(c)
 	return c
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"revalidator/internal/report"
 )
 
 // TestWeakSetUp has a keys file that everybody can read: the start and doctor say so.
@@ -25,7 +27,7 @@ func TestWeakSetUp(t *testing.T) {
 	s.set("REVALIDATOR_KEYS", "")
 	s.set("REVALIDATOR_KEYS_FILE", file)
 	s.start(t, nil, "worker").stderr.waitFor(t, `level=WARN msg="weak set-up" setting=REVALIDATOR_KEYS_FILE problem="every user of this machine can read`)
-	if o, states := s.examined(t, "--offline"); states["settings"] != string(severityWarning) || !strings.Contains(o.stdout, "chmod o-rwx") {
+	if o, states := s.examined(t, "--offline"); states["settings"] != string(report.Warning) || !strings.Contains(o.stdout, "chmod o-rwx") {
 		t.Errorf("doctor: got %q, want a warning and what to do:\n%s", states["settings"], o.stdout)
 	}
 	var limit syscall.Rlimit

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 
+	"revalidator/internal/terminal"
+
 	"github.com/spf13/cobra"
 )
 
@@ -16,7 +18,7 @@ that is stopped finishes what it has asked and gives the rest back. It waits for
 Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT), and
 refuses a Redis that holds the queue of another database.`,
 		Example: "  revalidator worker\n  REVALIDATOR_METRICS_ADDR=:9090 revalidator worker",
-		Args:    noArguments,
+		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			parts, err := p.openService(true)
 			if err != nil {
@@ -24,7 +26,10 @@ refuses a Redis that holds the queue of another database.`,
 			}
 			defer parts.close()
 			parts.boundMemory()
-			reg := parts.registry()
+			reg, err := parts.registry()
+			if err != nil {
+				return err
+			}
 			w, err := parts.worker(reg)
 			if err != nil {
 				return err

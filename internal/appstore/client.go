@@ -219,10 +219,7 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 	reply, err := c.post(ctx, e, body, r.Grow, &a.Calls)
 	a.Code, a.Facts, a.Unknown = reply.Code, reply.Facts, reply.Unknown
 	if err == nil {
-		err = judge(reply, r.BundleID, e)
-	}
-	if err == nil && !isPossible(reply.Facts.AsOf) {
-		err = ErrNoTime
+		err = reply.Judge(r.BundleID, e)
 	}
 	if r.Heard != nil {
 		r.Heard(ctx, e, err)
@@ -243,22 +240,27 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 	return nil
 }
 
-// judge says whether a reply that could be read is a success about the app.
-func judge(reply Reply, bundleID string, e iap.Environment) error {
-	if !reply.Code.succeeded() {
-		return &StatusError{Code: reply.Code, Retryable: reply.Retryable, Environment: e, Exception: reply.Exception}
+// Judge says whether a reply that could be read is a success about the app, of an
+// environment where it was asked for: nil, or why its facts must not be believed.
+// It is the one judge of a reply that has just come and of one that was saved.
+func (r Reply) Judge(bundleID string, e iap.Environment) error {
+	if !r.Code.succeeded() {
+		return &StatusError{Code: r.Code, Retryable: r.Retryable, Environment: e, Exception: r.Exception}
 	}
-	switch got := reply.Facts.BundleID; {
-	case got == bundleID && got != "" && reply.contradictsItself():
-		return ErrContradiction
-	case got == bundleID && got != "":
-		return nil
-	case got != "":
+	switch got := r.Facts.BundleID; {
+	case got == "" && r.Code == CodeSubscriptionExpired && r.Facts.IsEmpty():
+		// 21006 may come alone: then the code is all there is.
+	case got == "":
+		return ErrNoBundleID
+	case got != bundleID:
 		return &WrongAppError{Want: bundleID, Got: got}
-	case reply.Code == CodeSubscriptionExpired && reply.Facts.IsEmpty():
-		return nil // 21006 may come alone: then the code is all there is
+	case r.contradictsItself():
+		return ErrContradiction
 	}
-	return ErrNoBundleID
+	if !isPossible(r.Facts.AsOf) {
+		return ErrNoTime
+	}
+	return nil
 }
 
 // contradictsItself reports whether the code says that the subscription has

@@ -25,13 +25,9 @@ type Reply struct {
 	Unknown map[string]int
 }
 
-// Err is nil for a success, and a *StatusError for every other code.
-func (r Reply) Err() error {
-	if r.Code.succeeded() {
-		return nil
-	}
-	return &StatusError{Code: r.Code, Retryable: r.Retryable, Environment: r.Facts.Environment, Exception: r.Exception}
-}
+// ReceiptTypeContradicts is the name in Unknown of a reply whose receipt_type is of
+// another environment than it says.
+const ReceiptTypeContradicts = "receipt_type of another environment"
 
 // DecodeReply reads one reply in whichever of Apple's shapes it comes: app
 // receipts and the transaction receipts of iOS 6, lists or single objects,
@@ -83,7 +79,9 @@ type decoder struct {
 
 	hasStatus     bool
 	bundleID, bid string
-	renewals      int
+	// typeEnvironment is the environment of receipt_type, empty where it says none.
+	typeEnvironment iap.Environment
+	renewals        int
 	// renewal is what an iOS 6 style reply says at its top level.
 	renewal iap.RenewalInfo
 }
@@ -206,6 +204,9 @@ func (d *decoder) conclude() {
 	d.out.Facts.BundleID = cmp.Or(d.bundleID, d.bid)
 	if d.renewals == 0 && d.renewal != (iap.RenewalInfo{}) {
 		d.out.Facts.AddRenewalInfo(d.renewal)
+	}
+	if e := d.out.Facts.Environment; e != "" && d.typeEnvironment != "" && d.typeEnvironment != e {
+		d.unknown.add(ReceiptTypeContradicts, 1)
 	}
 	d.unknown.add("(control characters)", d.controls)
 	d.unknown.add("(texts too long to keep)", d.longTexts)

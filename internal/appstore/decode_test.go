@@ -253,15 +253,53 @@ func TestDecodeReplyLimits(t *testing.T) {
 	}
 }
 
-func TestReplyErr(t *testing.T) {
+func TestJudge(t *testing.T) {
 	t.Parallel()
-	if err := decode(t, `{"status":21006}`).Err(); err != nil {
-		t.Errorf("21006: got error %v, want none", err)
+	const app = `"receipt":{"bundle_id":"com.example.app","request_date_ms":"1709294400000","receipt_type":"ProductionSandbox"`
+	active := `"latest_receipt_info":[{"transaction_id":"1","expires_date_ms":"1809294400000"}]`
+	tests := map[string]struct {
+		body string
+		want error
+	}{
+		"a success":                   {`{"status":0,` + app + `}}`, nil},
+		"a success as a text":         {`{"status":"0",` + app + `}}`, nil},
+		"expired, by its code":        {`{"status":21006}`, nil},
+		"a refusal":                   {`{"status":21010,"is-retryable":"0"}`, appstore.ErrAccountGone},
+		"another app":                 {`{"status":0,"receipt":{"bundle_id":"com.example.other","request_date_ms":"1709294400000"}}`, appstore.ErrWrongApp},
+		"no app":                      {`{"status":0,"receipt":{"request_date_ms":"1709294400000"}}`, appstore.ErrNoBundleID},
+		"expired, with an active one": {`{"status":21006,` + app + `},` + active + `}`, appstore.ErrContradiction},
+		"no time":                     {`{"status":0,"receipt":{"bundle_id":"com.example.app"}}`, appstore.ErrNoTime},
 	}
-	want := &appstore.StatusError{Code: 21010, Retryable: new(false), Environment: iap.Production}
-	got := decode(t, `{"status":21010,"environment":"Production","is-retryable":"0"}`).Err()
+	for name, test := range tests {
+		reply := decode(t, test.body)
+		if name == "expired, by its code" { // HTTP tells when it came
+			reply.Facts.AsOf = fixedNow
+		}
+		if err := reply.Judge("com.example.app", iap.Production); !errors.Is(err, test.want) {
+			t.Errorf("%s: got error %v, want %v", name, err, test.want)
+		}
+	}
+	want := &appstore.StatusError{Code: 21010, Retryable: new(false), Environment: iap.Sandbox}
+	got := decode(t, `{"status":21010,"is-retryable":"0"}`).Judge("", iap.Sandbox)
 	if diff := cmp.Diff(error(want), got); diff != "" {
 		t.Errorf("21010 (-want +got):\n%s", diff)
+	}
+}
+
+// TestReceiptTypeContradicts counts a receipt_type that is of another environment.
+func TestReceiptTypeContradicts(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]int{
+		`{"status":0,"environment":"Production","receipt":{"receipt_type":"ProductionSandbox"}}`: 1,
+		`{"status":0,"receipt":{"receipt_type":"ProductionVPP"},"environment":"Sandbox"}`:        1,
+		`{"status":0,"receipt":{"receipt_type":"ProductionVPPSandbox"},"environment":"Sandbox"}`: 0,
+		`{"status":0,"receipt":{"receipt_type":"Xcode"},"environment":"Sandbox"}`:                0,
+		`{"status":0,"receipt":{"receipt_type":"Production"}}`:                                   0,
+		`{"status":0,"receipt":{"receipt_type":null},"environment":"Sandbox"}`:                   0,
+	} {
+		if got := decode(t, body).Unknown[appstore.ReceiptTypeContradicts]; got != want {
+			t.Errorf("%s: counted %d times, want %d", body, got, want)
+		}
 	}
 }
 

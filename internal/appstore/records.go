@@ -35,7 +35,10 @@ func (d *decoder) receipt() {
 		case "in_app":
 			isApp = true
 			d.each("in_app", d.inApp)
-		case "receipt_type", "adam_id", "download_id", "application_version", "original_application_version",
+		case "receipt_type":
+			text, _ := d.scalar()
+			d.typeEnvironment = iap.EnvironmentOf(string(text))
+		case "adam_id", "download_id", "application_version", "original_application_version",
 			"request_date", "request_date_pst",
 			"receipt_creation_date", "receipt_creation_date_ms", "receipt_creation_date_pst",
 			"preorder_date", "preorder_date_ms", "preorder_date_pst",

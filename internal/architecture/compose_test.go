@@ -10,31 +10,85 @@ import (
 	"testing"
 	"time"
 
-	"github.com/compose-spec/compose-go/v2/cli"
-	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"revalidator/internal/config"
 )
 
-// loadCompose reads docker-compose.yml as docker compose does, with no
-// variable set but the given ones.
-func loadCompose(t *testing.T, environment []string, profiles ...string) *types.Project {
+// composeFile is docker-compose.yml, as far as it is used there: a key that is
+// not known is a mistake in it, or a field that is missing here.
+type composeFile struct {
+	Name     string
+	Services map[string]composeService
+	Secrets  map[string]struct{ File string }
+	Volumes  map[string]any
+	// Fragments are the parts that services share.
+	Fragments map[string]any `yaml:",inline"`
+}
+
+type composeService struct {
+	Image           string
+	Build           any
+	Profiles        []string
+	Command         []string
+	Environment     map[string]string
+	Secrets         []string
+	Ports           []string
+	Volumes         []string
+	Restart         string
+	DependsOn       map[string]struct{ Condition string } `yaml:"depends_on"`
+	HealthCheck     *composeHealthCheck
+	StopGracePeriod time.Duration `yaml:"stop_grace_period"`
+	NetworkMode     string        `yaml:"network_mode"`
+	ShmSize         string        `yaml:"shm_size"`
+	ReadOnly        bool          `yaml:"read_only"`
+	CapDrop         []string      `yaml:"cap_drop"`
+	SecurityOpt     []string      `yaml:"security_opt"`
+}
+
+type composeHealthCheck struct {
+	Test        []string
+	Interval    time.Duration
+	Timeout     time.Duration
+	StartPeriod time.Duration `yaml:"start_period"`
+	Retries     int
+}
+
+// loadCompose reads docker-compose.yml with no variable set but the given ones,
+// and leaves out the services of other profiles.
+func loadCompose(t *testing.T, environment map[string]string, profiles ...string) map[string]composeService {
 	t.Helper()
-	path, err := filepath.Abs("../../docker-compose.yml")
+	text, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	options, err := cli.NewProjectOptions([]string{path},
-		cli.WithEnv(environment), cli.WithProfiles(profiles), cli.WithDiscardEnvFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	project, err := options.LoadProject(t.Context())
-	if err != nil {
+	var file composeFile
+	if err := yaml.Load(interpolate(text, environment), &file, yaml.WithKnownFields()); err != nil {
 		t.Fatalf("load docker-compose.yml: %v", err)
 	}
-	return project
+	for name := range file.Fragments {
+		if !strings.HasPrefix(name, "x-") {
+			t.Errorf("docker-compose.yml: unknown key %s", name)
+		}
+	}
+	maps.DeleteFunc(file.Services, func(_ string, s composeService) bool {
+		return len(s.Profiles) > 0 && !slices.ContainsFunc(s.Profiles, func(p string) bool { return slices.Contains(profiles, p) })
+	})
+	return file.Services
+}
+
+// variable is ${NAME:-default}, the one form of a variable in the file.
+var variable = regexp.MustCompile(`\$\{(\w+):-([^}]*)\}`)
+
+func interpolate(text []byte, environment map[string]string) []byte {
+	return variable.ReplaceAllFunc(text, func(match []byte) []byte {
+		parts := variable.FindSubmatch(match)
+		if value := environment[string(parts[1])]; value != "" {
+			return []byte(value)
+		}
+		return parts[2]
+	})
 }
 
 func TestComposeServices(t *testing.T) {
@@ -51,7 +105,7 @@ func TestComposeServices(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got := slices.Sorted(maps.Keys(loadCompose(t, nil, test.profiles...).Services))
+			got := slices.Sorted(maps.Keys(loadCompose(t, nil, test.profiles...)))
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("services (-want +got):\n%s", diff)
 			}
@@ -62,9 +116,9 @@ func TestComposeServices(t *testing.T) {
 func TestComposeOrder(t *testing.T) {
 	t.Parallel()
 	const (
-		started   = types.ServiceConditionStarted
-		healthy   = types.ServiceConditionHealthy
-		completed = types.ServiceConditionCompletedSuccessfully
+		started   = "service_started"
+		healthy   = "service_healthy"
+		completed = "service_completed_successfully"
 	)
 	afterMigration := map[string]string{"postgres": healthy, "redis": healthy, "migrate": completed}
 	want := map[string]map[string]string{
@@ -77,12 +131,12 @@ func TestComposeOrder(t *testing.T) {
 		"applesim":  {"worker": started},
 	}
 	got := map[string]map[string]string{}
-	project := loadCompose(t, nil, "sim")
-	for name, service := range project.Services {
+	services := loadCompose(t, nil, "sim")
+	for name, service := range services {
 		got[name] = map[string]string{}
 		for other, dependency := range service.DependsOn {
 			got[name][other] = dependency.Condition
-			if dependency.Condition == healthy && project.Services[other].HealthCheck == nil {
+			if dependency.Condition == healthy && services[other].HealthCheck == nil {
 				t.Errorf("%s waits for the health of %s, which has no check", name, other)
 			}
 		}
@@ -93,23 +147,22 @@ func TestComposeOrder(t *testing.T) {
 }
 
 // programServices are the services that run cmd/revalidator.
-func programServices(project *types.Project) []types.ServiceConfig {
-	return slices.DeleteFunc(slices.Collect(maps.Values(project.Services)), func(service types.ServiceConfig) bool {
-		return service.Image != "revalidator:local"
-	})
+func programServices(services map[string]composeService) map[string]composeService {
+	maps.DeleteFunc(services, func(_ string, s composeService) bool { return s.Image != "revalidator:local" })
+	return services
 }
 
 // TestComposeCommands relies on cmd/revalidator having a file for each of its
 // commands.
 func TestComposeCommands(t *testing.T) {
 	t.Parallel()
-	for _, service := range programServices(loadCompose(t, nil)) {
+	for name, service := range programServices(loadCompose(t, nil)) {
 		if len(service.Command) == 0 {
-			t.Errorf("%s has no command", service.Name)
+			t.Errorf("%s has no command", name)
 			continue
 		}
 		if _, err := os.Stat("../../cmd/revalidator/" + service.Command[0] + ".go"); err != nil {
-			t.Errorf("%s runs the command %s: %v", service.Name, service.Command[0], err)
+			t.Errorf("%s runs the command %s: %v", name, service.Command[0], err)
 		}
 	}
 }
@@ -118,9 +171,9 @@ func TestComposeCommands(t *testing.T) {
 func TestComposeSecrets(t *testing.T) {
 	t.Parallel()
 	got := map[string][]string{}
-	for name, service := range loadCompose(t, nil, "sim").Services {
-		for _, secret := range service.Secrets {
-			got[name] = append(got[name], secret.Source)
+	for name, service := range loadCompose(t, nil, "sim") {
+		if len(service.Secrets) > 0 {
+			got[name] = service.Secrets
 		}
 	}
 	want := map[string][]string{"worker": {"revalidator_keys"}, "ui": {"revalidator_ui_password"}}
@@ -138,48 +191,57 @@ func TestComposeSettings(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("made up"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	simulated := []string{
-		"REVALIDATOR_APPLE_PRODUCTION_URL=http://127.0.0.1:8090/production/verifyReceipt",
-		"REVALIDATOR_APPLE_SANDBOX_URL=http://127.0.0.1:8090/sandbox/verifyReceipt",
+	simulated := map[string]string{
+		"REVALIDATOR_APPLE_PRODUCTION_URL": "http://127.0.0.1:8090/production/verifyReceipt",
+		"REVALIDATOR_APPLE_SANDBOX_URL":    "http://127.0.0.1:8090/sandbox/verifyReceipt",
 	}
-	for name, environment := range map[string][]string{"defaults": nil, "simulated": simulated} {
+	for name, environment := range map[string]map[string]string{"defaults": nil, "simulated": simulated} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, service := range programServices(loadCompose(t, environment)) {
-				variables := service.Environment.ToMapping()
+			for service, parts := range programServices(loadCompose(t, environment)) {
+				variables := parts.Environment
 				for _, name := range []string{"REVALIDATOR_KEYS_FILE", "REVALIDATOR_UI_PASSWORD_FILE"} {
 					if variables[name] == "" {
 						continue
 					}
-					if len(service.Secrets) != 1 || variables[name] != "/run/secrets/"+service.Secrets[0].Source {
-						t.Errorf("%s: %s is not where its secret is", service.Name, name)
+					if len(parts.Secrets) != 1 || variables[name] != "/run/secrets/"+parts.Secrets[0] {
+						t.Errorf("%s: %s is not where its secret is", service, name)
 					}
 					variables[name] = secret
 				}
-				settings, err := config.Load(variables.Values())
+				settings, err := config.Load(environ(variables))
 				if err != nil {
-					t.Errorf("%s: %v", service.Name, err)
+					t.Errorf("%s: %v", service, err)
 					continue
 				}
 				if err := settings.RequireDatabase(); err != nil {
-					t.Errorf("%s: %v", service.Name, err)
+					t.Errorf("%s: %v", service, err)
 				}
 			}
 		})
 	}
 }
 
+// environ is a map in the form of os.Environ.
+func environ(variables map[string]string) []string {
+	var all []string
+	for name, value := range variables {
+		all = append(all, name+"="+value)
+	}
+	return all
+}
+
 func TestComposeWorkerOutlivesItsShutdown(t *testing.T) {
 	t.Parallel()
-	worker := loadCompose(t, nil).Services["worker"]
-	settings, err := config.Load([]string{"DATABASE_URL=" + worker.Environment.ToMapping()["DATABASE_URL"]})
+	worker := loadCompose(t, nil)["worker"]
+	settings, err := config.Load([]string{"DATABASE_URL=" + worker.Environment["DATABASE_URL"]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if worker.StopGracePeriod == nil {
+	if worker.StopGracePeriod == 0 {
 		t.Fatal("the worker has no stop_grace_period: it would be killed after ten seconds")
 	}
-	if grace := time.Duration(*worker.StopGracePeriod); grace <= settings.Worker.ShutdownTimeout {
+	if grace := worker.StopGracePeriod; grace <= settings.Worker.ShutdownTimeout {
 		t.Errorf("stop_grace_period: got %s, want more than %s", grace, settings.Worker.ShutdownTimeout)
 	}
 }
@@ -188,12 +250,12 @@ func TestComposeWorkerOutlivesItsShutdown(t *testing.T) {
 func TestComposePorts(t *testing.T) {
 	t.Parallel()
 	got := map[string]string{}
-	for name, service := range loadCompose(t, nil, "sim").Services {
+	for name, service := range loadCompose(t, nil, "sim") {
 		for _, port := range service.Ports {
-			got[name] = port.HostIP + ":" + port.Published
+			got[name] = port
 		}
 	}
-	if diff := cmp.Diff(map[string]string{"ui": "127.0.0.1:8080"}, got); diff != "" {
+	if diff := cmp.Diff(map[string]string{"ui": "127.0.0.1:8080:8080"}, got); diff != "" {
 		t.Errorf("published ports (-want +got):\n%s", diff)
 	}
 }
@@ -201,7 +263,7 @@ func TestComposePorts(t *testing.T) {
 func TestComposeImagesArePinned(t *testing.T) {
 	t.Parallel()
 	pinned := regexp.MustCompile(`:[0-9]+(\.[0-9]+)*$`)
-	for name, service := range loadCompose(t, nil, "sim").Services {
+	for name, service := range loadCompose(t, nil, "sim") {
 		if service.Build == nil && !pinned.MatchString(service.Image) {
 			t.Errorf("%s: image %s has no version", name, service.Image)
 		}

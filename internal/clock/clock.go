@@ -1,6 +1,7 @@
 // Package clock tells the time by a clock that many processes share: that of
 // the database, or in development that of a simulated App Store. The clock of
-// this machine only counts what has passed since the shared one was read.
+// this machine only counts what has passed since the shared one was read, and how
+// long a Sleep lasts.
 package clock
 
 import (

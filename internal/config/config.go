@@ -11,7 +11,7 @@ import (
 )
 
 // Config is all settings. Each field's tags name its variable, its default and
-// its meaning, from which Settings and the table in README.md are made; its
+// its meaning, from which Settings and the table in docs/settings.md are made; its
 // comment says what a larger or smaller value costs. A variable that is set
 // but empty counts as not set.
 type Config struct {

@@ -41,7 +41,7 @@ func Settings() []Setting {
 	return all
 }
 
-// Markdown is the table of all settings for README.md.
+// Markdown is the table of all settings for docs/settings.md.
 func Markdown() string {
 	var table strings.Builder
 	table.WriteString("| Variable | Default | Meaning |\n| --- | --- | --- |\n")

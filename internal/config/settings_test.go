@@ -1,44 +1,18 @@
 package config_test
 
 import (
-	"flag"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/config"
+	"revalidator/internal/dev/doctest"
 )
 
-var update = flag.Bool("update", false, "rewrite the table of settings in README.md")
-
-const (
-	readme = "../../README.md"
-	begin  = "<!-- settings:begin -->\n"
-	end    = "<!-- settings:end -->"
-)
-
-func TestReadmeListsTheSettings(t *testing.T) {
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	got, after, closed := strings.Cut(rest, end)
-	if !found || !closed {
-		t.Fatalf("README.md has no lines %q and %q for the table of settings", begin, end)
-	}
-	want := "\n" + config.Markdown() + "\n"
-	if *update {
-		if err := os.WriteFile(readme, []byte(before+begin+want+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("table of settings; go test ./internal/config -run Readme -update rewrites it (-want +got):\n%s", diff)
-	}
+func TestDocsSettings(t *testing.T) {
+	t.Parallel()
+	doctest.Part(t, "settings.md", "settings", config.Markdown())
 }
 
 func TestSettingsAreComplete(t *testing.T) {

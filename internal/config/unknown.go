@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // prefix marks the variables that are ours alone, so that an unknown one is a
@@ -46,31 +48,10 @@ func knownVariables() map[string]bool {
 func nearest(name string, known map[string]bool) string {
 	best, fewest := "", len(name)+100
 	for candidate := range known {
-		edits := distance(name, candidate)
+		edits := levenshtein.ComputeDistance(name, candidate)
 		if edits < fewest || edits == fewest && candidate < best {
 			best, fewest = candidate, edits
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

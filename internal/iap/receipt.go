@@ -17,6 +17,20 @@ const (
 	KindXcode ReceiptKind = "xcode"
 )
 
+// EnvironmentOf is the environment that a receipt_type is of: Production,
+// ProductionVPP, ProductionSandbox or ProductionVPPSandbox. It is empty for any
+// other, such as Xcode.
+// https://developer.apple.com/documentation/appstorereceipts/responsebody/receipt
+func EnvironmentOf(receiptType string) Environment {
+	switch receiptType {
+	case "Production", "ProductionVPP":
+		return Production
+	case "ProductionSandbox", "ProductionVPPSandbox":
+		return Sandbox
+	}
+	return ""
+}
+
 // Receipt is one receipt of one customer as it was handed in, with what its
 // own bytes say before Apple was asked.
 type Receipt struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // csvRecords reads CSV. encoding/csv splits each record into its fields, but
@@ -80,13 +81,16 @@ func (c *csvRecords) next() (record, error) {
 		return record{}, readError(rec.line, err)
 	}
 	if values, err := c.values(text); err == nil {
-		rec.row = c.row(values)
+		rec.row = rowOf(c.columns, values)
 	} else {
 		if first := bytes.IndexByte(text, '\n') + 1; first > 0 {
 			c.lines.unread(text[first:])
 			text = text[:first]
 		}
 		rec.refused = refuse(ReasonBadLine, "%v", err)
+	}
+	if len(rec.row.receipt) == 0 || !utf8.Valid(text) {
+		rec.row.line, rec.row.columns = bytes.TrimRight(text, "\r\n"), c.columns
 	}
 	rec.end, rec.size = c.lines.offset, len(text)
 	rec.lastLine += newlines(bytes.TrimSuffix(text, []byte("\n")))
@@ -96,10 +100,12 @@ func (c *csvRecords) next() (record, error) {
 func newlines(text []byte) int64 { return int64(bytes.Count(text, []byte("\n"))) }
 
 // values splits a record into as many fields as the header has.
-func (c *csvRecords) values(text []byte) ([]string, error) {
+func (c *csvRecords) values(text []byte) ([]string, error) { return valuesOf(c.columns, text) }
+
+func valuesOf(columns []string, text []byte) ([]string, error) {
 	values, err := fields(text)
-	if err == nil && len(values) != len(c.columns) {
-		err = fmt.Errorf("%d columns where the header has %d", len(values), len(c.columns))
+	if err == nil && len(values) != len(columns) {
+		err = fmt.Errorf("%d columns where the header has %d", len(values), len(columns))
 	}
 	return values, err
 }
@@ -121,10 +127,10 @@ func fields(text []byte) ([]string, error) {
 	return values, nil
 }
 
-func (c *csvRecords) row(values []string) row {
+func rowOf(columns, values []string) row {
 	var r row
 	for i, value := range values {
-		switch name := c.columns[i]; {
+		switch name := columns[i]; {
 		case name == "bundle_id":
 			r.bundleID = &values[i]
 		case name == "customer_ref":

@@ -26,6 +26,29 @@ type row struct {
 	bundleID    *string
 	customerRef *string
 	receipt     []byte
+	isJSON      bool // of the receipt: a JSON value as it was written
+	// line is the original of what is not all in these values, with the columns
+	// of CSV.
+	line    []byte
+	columns []string
+}
+
+func (r row) isUTF8() bool {
+	return utf8.Valid(r.receipt) && (r.bundleID == nil || utf8.ValidString(*r.bundleID)) &&
+		(r.customerRef == nil || utf8.ValidString(*r.customerRef))
+}
+
+func (r row) receiptJSON() json.RawMessage {
+	if r.isJSON {
+		return r.receipt
+	}
+	return textJSON(string(r.receipt))
+}
+
+// textJSON is a text of UTF-8 as JSON, which cannot fail.
+func textJSON(text string) json.RawMessage {
+	encoded, _ := json.Marshal(text)
+	return encoded
 }
 
 // decode makes a receipt of a record, or says why not.
@@ -40,19 +63,9 @@ func (c Config) decode(rec record) (iap.Receipt, *rejection) {
 	}
 	if refused != nil {
 		refused.Line = rec.line
-		refused.BundleID = shown(r.bundleID, maxBundleID)
-		refused.CustomerRef = shown(r.customerRef, maxCustomerRef)
+		refused.carry(r)
 	}
 	return result, refused
-}
-
-// shown is a text as the rejects show it: nothing where it is too long for
-// what it should be.
-func shown(s *string, limit int) string {
-	if s == nil || len(*s) > limit {
-		return ""
-	}
-	return strings.ToValidUTF8(*s, "\uFFFD")
 }
 
 func (c Config) read(r row) (iap.Receipt, *rejection) {
@@ -64,7 +77,7 @@ func (c Config) read(r row) (iap.Receipt, *rejection) {
 		return iap.Receipt{}, refuse(ReasonUnknownApp,
 			"no app has this bundle id: add it with `revalidator apps add %s` and import again", bundleID)
 	}
-	info, err := readReceipt(r.receipt)
+	info, err := receipt.Parse(r.receipt)
 	if err != nil {
 		return iap.Receipt{}, refuse(reasonOf(err), "%v", err)
 	}
@@ -100,17 +113,9 @@ func (r row) check() *rejection {
 }
 
 // storable reports whether Postgres can keep s as a text and in an index.
-// Otherwise one line would fail its whole batch, each time anew.
+// Otherwise one line would fail its whole batch, every time.
 func storable(s string, limit int) bool {
 	return len(s) <= limit && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
-}
-
-func readReceipt(text []byte) (receipt.Info, error) {
-	data, err := receipt.DecodeBase64(text)
-	if err != nil {
-		return receipt.Info{}, err
-	}
-	return receipt.Read(data)
 }
 
 func reasonOf(err error) Reason {
@@ -128,7 +133,7 @@ func reasonOf(err error) Reason {
 }
 
 // object is one line of NDJSON. The receipt stays as it is written: a JSON
-// string is one of the things that DecodeBase64 reads.
+// string is one of the forms that receipt.Parse reads.
 type object struct {
 	BundleID    *string         `json:"bundle_id"`
 	CustomerRef *reference      `json:"customer_ref"`
@@ -156,13 +161,36 @@ func (r *reference) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// readJSON reads a line of NDJSON, or the one that it has from the rejects.
 func readJSON(line []byte) (row, *rejection) {
+	r, refused := readObject(line)
+	if refused != nil || len(r.receipt) > 0 {
+		return r, refused
+	}
+	var o original
+	if json.Unmarshal(line, &o) != nil || len(o.line()) == 0 {
+		return r, nil // it has these keys for another reason
+	}
+	if o.Columns == nil {
+		return readObject(o.line())
+	}
+	values, err := valuesOf(o.Columns, o.line())
+	if err != nil {
+		return row{line: o.line(), columns: o.Columns}, refuse(ReasonBadLine, "original: %v", err)
+	}
+	r = rowOf(o.Columns, values)
+	r.line, r.columns = o.line(), o.Columns
+	return r, nil
+}
+
+func readObject(line []byte) (row, *rejection) {
+	r := row{isJSON: true, line: line}
 	if !utf8.Valid(line) { // else two names could become one
-		return row{}, refuse(ReasonBadLine, "the line is not UTF-8")
+		return r, refuse(ReasonBadLine, "the line is not UTF-8")
 	}
 	var o object
 	err := json.Unmarshal(line, &o)
-	r := row{bundleID: o.BundleID, customerRef: (*string)(o.CustomerRef)}
+	r.bundleID, r.customerRef = o.BundleID, (*string)(o.CustomerRef)
 	if err != nil {
 		return r, refuse(ReasonBadLine, "%s", badJSON(line, err))
 	}
@@ -170,6 +198,9 @@ func readJSON(line []byte) (row, *rejection) {
 		if len(r.receipt) == 0 && string(text) != "null" {
 			r.receipt = text
 		}
+	}
+	if len(r.receipt) > 0 {
+		r.line = nil // its values are all there is to it
 	}
 	return r, nil
 }

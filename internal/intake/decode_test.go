@@ -2,7 +2,9 @@ package intake
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -40,7 +42,7 @@ func TestRefusedLines(t *testing.T) {
 		"swapped columns":       {line(app, strings.Repeat(good, 5), "c"), ReasonBadField, "customer_ref"},
 		"unknown app":           {line("com.example.new", "c", good), ReasonUnknownApp, "revalidator apps add com.example.new"},
 		"not base64":            {line(app, "c", "!!!!"), ReasonNotBase64, "byte 0"},
-		"JWS":                   {line(app, "c", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"), ReasonNotAReceipt, "signed transaction"},
+		"JWS":                   {line(app, "c", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.AAAA"), ReasonNotAReceipt, "signed transaction"},
 		"a picture":             {line(app, "c", "/9j/4AAQSkZJRgABAQAA"), ReasonNotAReceipt, "neither"},
 		"receipt is an object":  {`{"bundle_id":"` + app + `","customer_ref":"c","receipt":{"status":0}}`, ReasonNotAReceipt, "verifyReceipt"},
 		"cut off":               {line(app, "c", good[:40]), ReasonTruncated, "cut off"},
@@ -64,8 +66,8 @@ func TestRefusedLines(t *testing.T) {
 			if got.Line != 2 || got.Reason != test.reason || !strings.Contains(got.Error, test.says) {
 				t.Errorf("rejected %+v, want line 2, reason %s and an error with %q", got, test.reason, test.says)
 			}
-			if strings.Contains(rejects.String(), good[:30]) {
-				t.Errorf("receipt bytes in the rejects: %s", rejects.String())
+			if strings.Contains(got.Error, good[:30]) {
+				t.Errorf("receipt bytes in the error: %s", got.Error)
 			}
 		})
 	}
@@ -78,6 +80,7 @@ func TestAcceptedLines(t *testing.T) {
 	sandbox := receiptDER(app, "ProductionSandbox", "")
 	nameless := receiptDER("", "Production", "")
 	xcode := receiptDER(app, "Xcode", "")
+	plus := receiptDER(app, "Production", "~~~>>>~~~>>>")
 	want := func(kind iap.ReceiptKind, env iap.Environment, data []byte) iap.Receipt {
 		return iap.Receipt{BundleID: app, CustomerRef: "c", Kind: kind, Environment: env, Data: data}
 	}
@@ -95,6 +98,12 @@ func TestAcceptedLines(t *testing.T) {
 		"receipt_data":        {strings.Replace(escaped, `"receipt"`, `"receipt_data"`, 1), want(iap.KindAppReceipt, iap.Production, production)},
 		"receipt-data":        {strings.Replace(escaped, `"receipt"`, `"receipt-data"`, 1), want(iap.KindAppReceipt, iap.Production, production)},
 		"null beside another": {`{"receipt":null,"receipt_data":"` + encode(production) + `","bundle_id":"` + app + `","customer_ref":"c"}`, want(iap.KindAppReceipt, iap.Production, production)},
+		"plus as spaces":      {line(app, "c", strings.ReplaceAll(encode(plus), "+", " ")), want(iap.KindAppReceipt, iap.Production, plus)},
+		"a request's body":    {line(app, "c", `{"receipt-data":"`+encode(production)+`"}`), want(iap.KindAppReceipt, iap.Production, production)},
+		"a body in the line":  {`{"bundle_id":"` + app + `","customer_ref":"c","receipt":{"receipt-data":"` + encode(production) + `"}}`, want(iap.KindAppReceipt, iap.Production, production)},
+		"Postgres' bytea":     {line(app, "c", `\x`+hex.EncodeToString(production)), want(iap.KindAppReceipt, iap.Production, production)},
+		"bytea in CSV":        {"bundle_id,customer_ref,receipt\n" + app + `,c,\x` + hex.EncodeToString(production), want(iap.KindAppReceipt, iap.Production, production)},
+		"a form's field":      {line(app, "c", "receipt-data="+url.QueryEscape(encode(production))), want(iap.KindAppReceipt, iap.Production, production)},
 		"empty reference":     {line(app, "", encode(production)), iap.Receipt{BundleID: app, Kind: iap.KindAppReceipt, Environment: iap.Production, Data: production}},
 		"numeric reference": {
 			strings.Replace(line(app, "c", encode(production)), `"customer_ref":"c"`, `"customer_ref":12345678901234567890, "plan":{"a":1}`, 1),
@@ -114,7 +123,7 @@ func TestAcceptedLines(t *testing.T) {
 				t.Errorf("stored (-want +got):\n%s", diff)
 			}
 			wantResult := Result{
-				Counts: Counts{Bytes: int64(len(test.line)), LastLine: 1, Lines: 1, Added: 1},
+				Counts: Counts{Bytes: int64(len(test.line)), LastLine: int64(strings.Count(test.line, "\n")) + 1, Lines: 1, Added: 1},
 				ByKind: map[iap.ReceiptKind]int64{test.want.Kind: 1},
 			}
 			if diff := cmp.Diff(wantResult, result, cmpopts.EquateEmpty()); diff != "" {

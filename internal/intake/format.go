@@ -76,17 +76,47 @@ func openRecords(r io.Reader, format Format, maxLine int) (records, error) {
 		n, _ := l.r.Discard(len(byteOrderMark))
 		l.offset, start = int64(n), start[n:]
 	}
+	if isUTF16(start) {
+		return nil, errUTF16
+	}
 	if format == "" {
 		format = formatByStart(bytes.TrimSpace(start))
 	}
 	if format == CSV {
 		return openCSV(l)
 	}
-	return &ndjson{l}, nil
+	return &ndjson{lines: l}, nil
+}
+
+// errNotLines is for an input that is no file of lines at all. It ends an import
+// before it begins: a rejected line for each of its lines would help nobody.
+var errNotLines = errors.New("no receipts one a line")
+
+var errUTF16 = fmt.Errorf("%w: the input is UTF-16: make it UTF-8, as `iconv -f UTF-16 -t UTF-8` does", errNotLines)
+
+// isUTF16 reports whether a text starts as Windows writes what it calls Unicode.
+func isUTF16(start []byte) bool {
+	if len(start) < 2 {
+		return false
+	}
+	return start[0] == 0xff && start[1] == 0xfe || start[0] == 0xfe && start[1] == 0xff || start[0] == 0 != (start[1] == 0)
+}
+
+// notLines says by its first line what else an input is, if it is.
+func notLines(first []byte) error {
+	switch {
+	case string(first) == "{":
+		return fmt.Errorf("%w: the input is JSON over several lines: write one object a line, as `jq -c .` does", errNotLines)
+	case string(first) == "[", string(first) == "[{":
+		return fmt.Errorf("%w: the input is a JSON array over several lines: write one object a line, as `jq -c '.[]'` does", errNotLines)
+	case bytes.Contains(first[:min(len(first), 1<<10)], []byte(`"primaryKeyId"`)):
+		return fmt.Errorf("%w: the input is a file of encryption keys: keep it secret", errNotLines)
+	}
+	return nil
 }
 
 // formatByStart takes an array for NDJSON too: each of its lines is refused
-// with the way to mend it.
+// with the way to fix it.
 func formatByStart(start []byte) Format {
 	if len(start) == 0 || start[0] == '{' || start[0] == '[' {
 		return NDJSON
@@ -94,7 +124,10 @@ func formatByStart(start []byte) Format {
 	return CSV
 }
 
-type ndjson struct{ lines *lines }
+type ndjson struct {
+	lines *lines
+	begun bool // a line that is not blank was read
+}
 
 // next returns the next line that is not blank.
 func (n *ndjson) next() (record, error) {
@@ -103,6 +136,7 @@ func (n *ndjson) next() (record, error) {
 		begin := n.lines.offset
 		text, err := n.lines.next(nil)
 		if errors.Is(err, errTooLong) {
+			n.begun = true
 			return n.lines.tooLong(rec)
 		}
 		if err != nil {
@@ -110,6 +144,11 @@ func (n *ndjson) next() (record, error) {
 		}
 		if text = bytes.TrimSpace(text); len(text) == 0 {
 			continue
+		}
+		if !n.begun {
+			if n.begun, err = true, notLines(text); err != nil {
+				return record{}, err
+			}
 		}
 		rec.json, rec.end = text, n.lines.offset
 		rec.size = int(n.lines.offset - begin)

@@ -29,11 +29,15 @@ func parseRejects(t *testing.T, rejects string) []rejection {
 }
 
 // FuzzRun checks on any input that every line is accounted for once, in order,
-// and that a second run finds everything known.
+// that a second run finds everything known, and that no reject is good when it is
+// imported as it is.
 func FuzzRun(f *testing.F) {
 	f.Add(goodLines(2)+"bad\n\n"+goodLines(1), string(NDJSON))
 	f.Add("bundle_id,customer_ref,receipt\n"+app+",\"a\nb\",\""+receiptOf("x")+"\"\n"+app+",\"open,\n\nx,y,z\n", string(CSV))
 	f.Add(byteOrderMark+"receipt,customer_ref,bundle_id\r\n,,\r\n", "")
+	f.Add(line(app, "c", strings.ReplaceAll(receiptOf("~~~"), "+", " "))+"\n"+line(app, "c", `\\x3082`)+"\n"+line(app, "c", `{"receipt-data":["AA"]}`), string(NDJSON))
+	f.Add(`{"original":"{}"}`+"\n"+`{"original":"a,b","columns":["receipt","bundle_id"]}`+"\n"+`{"original_base64":"/w=="}`, string(NDJSON))
+	f.Add(strings.Repeat("x", 700)+"\n{\n", string(NDJSON))
 	f.Add(strings.Repeat("x", 700)+"\n\"\n\"\"\n", string(CSV))
 	f.Fuzz(func(t *testing.T, input, format string) {
 		var store memory
@@ -68,6 +72,12 @@ func FuzzRun(f *testing.F) {
 		want.Added, want.Known = 0, first.Added+first.Known
 		if diff := cmp.Diff(want, second.Counts); diff != "" {
 			t.Errorf("second run (-want +got):\n%s", diff)
+		}
+		var again strings.Builder
+		cfg = config(&memory{}, &again)
+		rejected := strings.Join(strings.SplitAfter(rejects.String(), "\n")[:first.Rejected], "")
+		if third := run(t, rejected, NDJSON, cfg); third.Rejected != first.Rejected || third.Lines != first.Rejected {
+			t.Errorf("rejects of the rejects: %+v of %s\n%s", third.Counts, rejected, again.String())
 		}
 	})
 }

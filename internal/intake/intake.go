@@ -36,7 +36,9 @@ type Config struct {
 	// several goroutines at once, for every line.
 	HasApp func(bundleID string) bool
 	// Rejects gets one JSON object a line for each refused line of the input:
-	// line, bundle_id, customer_ref, reason and error. Never receipt bytes.
+	// line, bundle_id, customer_ref, reason and error, with the receipt or the
+	// original line, so that it can be corrected and imported. It must be kept
+	// from others as the input is.
 	Rejects io.Writer
 
 	// BatchRows and BatchBytes end a batch at whichever comes first: that many
@@ -109,7 +111,10 @@ func Run(ctx context.Context, r io.Reader, format Format, cfg Config) (Result, e
 		group.Go(func() error { cfg.decodeAll(feed.work); return nil })
 	}
 	group.Go(func() error { return collect.run(ctx, feed.ordered) })
-	if err := group.Wait(); err != nil {
+	switch err := group.Wait(); {
+	case errors.Is(err, errNotLines):
+		return collect.result, fmt.Errorf("import: %w", err)
+	case err != nil:
 		return collect.result, fmt.Errorf("import: every line up to %d is done, run it again for the rest: %w",
 			collect.result.LastLine, err)
 	}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -66,6 +67,10 @@ func (it *item) refusedBy(err error) *rejection {
 	if errors.Is(err, ledger.ErrNotFound) {
 		r = refuse(ReasonUnknownApp, "the app %s was removed meanwhile", it.receipt.BundleID)
 	}
-	r.Line, r.BundleID, r.CustomerRef = it.record.line, it.receipt.BundleID, it.receipt.CustomerRef
+	r.Line = it.record.line
+	r.carry(row{
+		bundleID: &it.receipt.BundleID, customerRef: &it.receipt.CustomerRef,
+		receipt: []byte(base64.StdEncoding.EncodeToString(it.receipt.Data)),
+	})
 	return r
 }

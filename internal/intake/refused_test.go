@@ -55,7 +55,7 @@ func TestRefusedLinesAreRejected(t *testing.T) {
 			var got string
 			for _, r := range parseRejects(t, rejects.String()) {
 				got += fmt.Sprintf("%d %s, ", r.Line, r.Reason)
-				if r.CustomerRef != fmt.Sprintf("c%d", r.Line) || r.BundleID != app || r.Error == "" {
+				if *r.CustomerRef != fmt.Sprintf("c%d", r.Line) || *r.BundleID != app || len(r.Receipt) == 0 || r.Error == "" {
 					t.Errorf("reject %+v does not say of which", r)
 				}
 			}

@@ -99,6 +99,20 @@ func (a App) Policy(p iap.Policy) iap.Policy {
 	return p
 }
 
+// Policies is the policy of each app, and base for one that is not known.
+func Policies(apps []App, base iap.Policy) func(bundleID string) iap.Policy {
+	policies := make(map[string]iap.Policy, len(apps))
+	for _, a := range apps {
+		policies[a.BundleID] = a.Policy(base)
+	}
+	return func(bundleID string) iap.Policy {
+		if policy, known := policies[bundleID]; known {
+			return policy
+		}
+		return base
+	}
+}
+
 // ClaimKey names one claim.
 type ClaimKey struct{ ReceiptID, Generation int64 }
 
@@ -388,6 +402,15 @@ type RunTotals struct {
 	OwnerUntil time.Time  `db:"owner_until" json:"-"`
 	StartedAt  time.Time  `db:"started_at" json:"started_at"`
 	FinishedAt *time.Time `db:"finished_at" json:"finished_at"`
+	RunFigures
+	// Enqueued is how many claims were handed to workers, and Quarantined how many of
+	// the receipts that failed were quarantined.
+	Enqueued    int64 `db:"enqueued" json:"enqueued"`
+	Quarantined int64 `db:"quarantined" json:"quarantined"`
+}
+
+// RunFigures are the figures of a run, or of an app's part of it.
+type RunFigures struct {
 	// Due is how many receipts belong to the run or did, InRun how many are still
 	// in it: waiting, or with the workers. Both are nil until they are counted.
 	Due   *int64 `db:"due" json:"due"`
@@ -399,17 +422,14 @@ type RunTotals struct {
 	Failed    int64 `db:"failed" json:"failed"`
 	Done      int64 `db:"done" json:"done"`
 	Released  int64 `db:"released" json:"released"`
-	// Enqueued is how many claims were handed to workers, Changed how many of the
-	// receipts brought an event, Quarantined how many of those that failed were
-	// quarantined, and Calls how many requests Apple was sent.
-	Enqueued    int64 `db:"enqueued" json:"enqueued"`
-	Changed     int64 `db:"changed" json:"changed"`
-	Quarantined int64 `db:"quarantined" json:"quarantined"`
-	Calls       int64 `db:"calls" json:"calls"`
+	// Changed is how many of the receipts brought an event, and Calls how many
+	// requests Apple was sent.
+	Changed int64 `db:"changed" json:"changed"`
+	Calls   int64 `db:"calls" json:"calls"`
 }
 
 // Counted is Due, and 0 until it is counted.
-func (t RunTotals) Counted() int64 {
+func (t RunFigures) Counted() int64 {
 	if t.Due == nil {
 		return 0
 	}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"revalidator/internal/clock"
 )
 
 var (
@@ -123,7 +125,7 @@ func New(c Config) (*Limiter, error) {
 		return nil, fmt.Errorf("rate limiter: longest wait %v is negative", c.MaxWait)
 	}
 	if c.Sleep == nil {
-		c.Sleep = sleep
+		c.Sleep = clock.Sleep
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -218,17 +220,6 @@ func (l *Limiter) inTime(asked time.Time) (bool, error) {
 		return false, fmt.Errorf("%w: redis answered, or this process went on, after %v", ErrLate, took.Round(time.Millisecond))
 	}
 	return true, nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

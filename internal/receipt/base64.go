@@ -3,24 +3,18 @@ package receipt
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
-// DecodeBase64 decodes a receipt as clients and databases really keep it:
-// with line breaks and spaces, in the URL alphabet, with too little or too
-// much padding, behind a data URL's prefix, or between a JSON string's quotes.
-// Apple accepts only the canonical form, so what is decoded here is encoded
-// anew before it is sent. The text is left as it was.
+// decodeBase64 decodes base64 as clients and databases really keep it: with line
+// breaks and spaces, in the URL alphabet, with too little or too much padding.
+// Apple accepts only the canonical form, so what is decoded here is encoded again
+// before it is sent. The text is left as it was.
 //
-// The errors are ErrEmpty; ErrNotBase64; ErrTruncated where the text ends
-// inside a byte; and ErrNotAReceipt where it is recognised as something else,
-// such as a signed transaction.
-func DecodeBase64(text []byte) ([]byte, error) {
-	text, err := unwrap(text)
-	if err != nil {
-		return nil, err
-	}
+// The errors are ErrEmpty; ErrNotBase64; ErrTruncated where the text ends inside a
+// byte; and ErrNotAReceipt where it is no text at all.
+func decodeBase64(text []byte) ([]byte, error) {
 	if data, ok := decodeCanonical(text); ok {
 		return data, nil
 	}
@@ -45,30 +39,6 @@ func decodeCanonical(text []byte) (data []byte, ok bool) {
 	data = make([]byte, base64.StdEncoding.DecodedLen(len(text)))
 	n, err := base64.StdEncoding.Decode(data, text)
 	return data[:n], err == nil && n > 0
-}
-
-// unwrap takes off a JSON string's quotes and a data URL's prefix.
-func unwrap(text []byte) ([]byte, error) {
-	text = bytes.TrimSpace(text)
-	if len(text) >= 2 && text[0] == '"' && text[len(text)-1] == '"' {
-		inner := text[1 : len(text)-1]
-		if bytes.IndexByte(inner, '\\') >= 0 {
-			var unquoted string
-			if err := json.Unmarshal(text, &unquoted); err != nil {
-				return nil, fmt.Errorf("%w: a JSON string with a bad escape", ErrNotBase64)
-			}
-			inner = []byte(unquoted)
-		}
-		text = bytes.TrimSpace(inner)
-	}
-	if bytes.HasPrefix(text, []byte("data:")) {
-		_, after, found := bytes.Cut(text, []byte(";base64,"))
-		if !found {
-			return nil, fmt.Errorf("%w: a data URL without ;base64", ErrNotBase64)
-		}
-		text = after
-	}
-	return text, nil
 }
 
 // What digit says of a byte that is no digit of base64.
@@ -123,13 +93,18 @@ func digit(c byte) byte {
 	return invalid
 }
 
+// notBase64 says which character of a text is not one of base64.
 func notBase64(text []byte, at int) error {
-	switch what := mistakenFor(text); {
-	case what != "":
-		return fmt.Errorf("%w: %s", ErrNotAReceipt, what)
-	case text[at] == '%':
-		return fmt.Errorf("%w: the text is still URL-encoded (%%2B, %%3D)", ErrNotBase64)
-	default:
-		return fmt.Errorf("%w: byte %d of the text does not belong there", ErrNotBase64, at)
+	character, size := utf8.DecodeRune(text[at:])
+	switch {
+	case at < len(signedData) && !isText(text): // a picture, an archive: its first bytes are no digits
+		return errNeither
+	case digit(text[at]) != invalid:
+		return fmt.Errorf("%w: byte %d is %q after the padding '=': several texts in one, or quoted-printable", ErrNotBase64, at, character)
+	case character == utf8.RuneError && size <= 1:
+		return fmt.Errorf("%w: byte %d is 0x%02X, which is no character", ErrNotBase64, at, text[at])
+	case character == '…', bytes.HasPrefix(text[at:], []byte("...")):
+		return fmt.Errorf("%w: byte %d is %q: the text was shortened where it was shown, take it from its source", ErrNotBase64, at, character)
 	}
+	return fmt.Errorf("%w: byte %d is %q (%U), which base64 does not have", ErrNotBase64, at, character, character)
 }

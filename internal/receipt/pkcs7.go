@@ -52,14 +52,10 @@ func readAppReceipt(data []byte) (Info, error) {
 // https://developer.apple.com/documentation/storekit/appstore/environment
 func classify(receiptType string) (iap.ReceiptKind, iap.Environment) {
 	switch receiptType {
-	case "Production", "ProductionVPP":
-		return iap.KindAppReceipt, iap.Production
-	case "ProductionSandbox", "ProductionVPPSandbox":
-		return iap.KindAppReceipt, iap.Sandbox
 	case "Xcode", "LocalTesting":
 		return iap.KindXcode, ""
 	}
-	return iap.KindAppReceipt, ""
+	return iap.KindAppReceipt, iap.EnvironmentOf(receiptType)
 }
 
 // attributeSet returns the body of the receipt's SET of attributes:

@@ -31,15 +31,15 @@ func looksLikePropertyList(text []byte) bool {
 
 // readTransactionReceipt reads the receipt of one transaction of iOS 6.
 func readTransactionReceipt(data []byte) (Info, error) {
-	outer, err := propertyList(data)
+	outer, size, err := propertyList(data)
 	if err != nil {
 		return Info{}, err
 	}
-	inner, err := DecodeBase64([]byte(outer[purchaseInfo]))
+	inner, err := decodeBase64([]byte(outer[purchaseInfo]))
 	if err != nil {
 		return Info{}, fmt.Errorf("%w: %s: %v", ErrMalformed, purchaseInfo, err)
 	}
-	fields, err := propertyList(inner)
+	fields, _, err := propertyList(inner)
 	if err != nil {
 		return Info{}, fmt.Errorf("%w: %s: %v", ErrMalformed, purchaseInfo, err)
 	}
@@ -53,10 +53,11 @@ func readTransactionReceipt(data []byte) (Info, error) {
 		BundleID:           fields["bid"],
 		ApplicationVersion: fields["bvrs"],
 		InApp:              1,
-		Data:               data,
+		Data:               data[:size],
 		transaction:        t,
 	}
-	if named, ok := outer["environment"]; ok {
+	named, ok := outer["environment"]
+	if info.IsEnvironmentAssumed = !ok; ok {
 		info.Environment = iap.Environment(named)
 	}
 	if info.Environment.Validate() != nil {
@@ -103,14 +104,18 @@ func milliseconds(s string) (time.Time, error) {
 }
 
 // propertyList reads a flat dictionary of texts, the only shape that these
-// receipts have: { "key" = "value"; … }. A general parser would recurse as
-// deep as its input says. The errors are ErrTruncated and ErrMalformed.
-func propertyList(data []byte) (map[string]string, error) {
+// receipts have: { "key" = "value"; … }. It tells how many bytes the list has, after
+// which there may be others. The errors are ErrTruncated and ErrMalformed.
+//
+// howett.net/plist reads the corpus as well, but not safely: it has no bound on
+// depth, so that 256 KB of "(" take 190 MB, and it does not tell a list that is
+// cut off from one that is malformed.
+func propertyList(data []byte) (fields map[string]string, size int, err error) {
 	if len(data) > maxPropertyList || !utf8.Valid(data) {
-		return nil, fmt.Errorf("%w: property list: too large, or not a text", ErrMalformed)
+		return nil, 0, fmt.Errorf("%w: property list: too large, or not a text", ErrMalformed)
 	}
 	s := scanner{rest: data}
-	fields := make(map[string]string)
+	fields = make(map[string]string)
 	s.symbol('{')
 	for s.err == nil && !s.at('}') {
 		key := s.word()
@@ -119,7 +124,8 @@ func propertyList(data []byte) (map[string]string, error) {
 		s.symbol(';')
 		fields[key] = value
 	}
-	return fields, s.err
+	s.symbol('}')
+	return fields, len(data) - len(s.rest), s.err
 }
 
 // A scanner reads the tokens of a property list. After an error it stays where

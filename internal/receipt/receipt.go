@@ -1,7 +1,7 @@
 // Package receipt reads what a receipt's own bytes say, without asking Apple:
-// its kind, its app, its environment and its in-app purchase records. It
-// verifies no signature, so everything that it returns is a claim: whether
-// the receipt is genuine is for Apple, or for a check of the signature, to say.
+// its kind, its app, its environment and its in-app purchase records. What Read
+// returns is a claim: a Verifier tells whether Apple signed it, and only Apple
+// whether it is still true.
 package receipt
 
 import (
@@ -14,8 +14,8 @@ import (
 	"revalidator/internal/iap"
 )
 
-// The errors of DecodeBase64 and Read, matched with errors.Is. Their texts say
-// what the input seems to be, and never repeat any of it.
+// The errors of Parse and Read, matched with errors.Is. Their texts say what the
+// input seems to be, and repeat no more of it than one character.
 var (
 	// ErrEmpty is for an input without a single byte that matters.
 	ErrEmpty = errors.New("empty receipt")
@@ -36,8 +36,10 @@ var (
 type Info struct {
 	Kind iap.ReceiptKind
 	// Environment is empty for an Xcode receipt and where ReceiptType is
-	// unknown. A transaction receipt of iOS 6 that names none is of Production.
-	Environment iap.Environment
+	// unknown. A transaction receipt of iOS 6 that names none is taken to be of
+	// Production; then IsEnvironmentAssumed is true.
+	Environment          iap.Environment
+	IsEnvironmentAssumed bool
 	// ReceiptType is Production, ProductionVPP, ProductionSandbox,
 	// ProductionVPPSandbox or Xcode, as it came; empty for a transaction
 	// receipt, which has no such field.
@@ -60,53 +62,32 @@ type Info struct {
 
 	// Data is the receipt itself: the input cut at the end of its container,
 	// because Apple accepts bytes after it and the hash must not depend on
-	// them. It shares memory with the input.
+	// them. It may share memory with the input.
 	Data []byte
 
 	transaction iap.Transaction // of a transaction receipt
 	attributes  []byte          // of an app receipt: the body of its SET
 }
 
-// Read recognises and reads a receipt. It is cheap for receipts of several
-// megabytes: it walks over the in-app purchase records without reading them
-// and copies nothing but short texts. Bytes that turn out to be base64 text
-// once more, as clients that encode twice send them, are decoded once more.
-// The errors are ErrEmpty, ErrNotAReceipt, ErrTruncated and ErrMalformed.
+// Read recognises and reads the bytes of a receipt, which is what is stored; Parse
+// reads what is handed in. It is cheap for receipts of several megabytes: it walks
+// over the in-app purchase records without reading them and copies nothing but
+// short texts. The errors are ErrEmpty, ErrNotAReceipt, ErrTruncated and
+// ErrMalformed.
 func Read(data []byte) (Info, error) {
-	info, err := readContainer(data)
-	if !errors.Is(err, ErrNotAReceipt) {
-		return info, err
-	}
-	inner, decodeErr := DecodeBase64(data)
-	if decodeErr != nil {
-		return Info{}, err
-	}
-	if info, innerErr := readContainer(inner); !errors.Is(innerErr, ErrNotAReceipt) {
-		return info, innerErr
-	}
-	return Info{}, err
-}
-
-func readContainer(data []byte) (Info, error) {
 	switch text := bytes.TrimSpace(data); {
 	case len(text) == 0:
 		return Info{}, ErrEmpty
 	case looksLikePKCS7(data):
 		return readAppReceipt(data)
 	case looksLikePropertyList(text):
-		return readTransactionReceipt(data)
-	default:
-		return Info{}, notAReceipt(text)
+		return readTransactionReceipt(text)
 	}
+	return Info{}, errNeither
 }
 
-// notAReceipt says what the input is instead, where that can be recognised.
-func notAReceipt(text []byte) error {
-	if what := mistakenFor(text); what != "" {
-		return fmt.Errorf("%w: %s", ErrNotAReceipt, what)
-	}
-	return fmt.Errorf("%w: neither PKCS#7 nor a property list of iOS 6", ErrNotAReceipt)
-}
+// errNeither is the ErrNotAReceipt of bytes that are recognised as nothing else.
+var errNeither = fmt.Errorf("%w: neither PKCS#7 nor a property list of iOS 6", ErrNotAReceipt)
 
 // Transactions yields the in-app purchase records in the order of the receipt,
 // which is no order in time. It ends with ErrMalformed at the first record that

@@ -33,6 +33,8 @@ const (
 	KindResponse     Kind = "response"     // a reply of verifyReceipt
 	KindFragment     Kind = "fragment"     // a part of a reply
 	KindNotification Kind = "notification" // of version 1
+	KindJWS          Kind = "jws"          // in compact form, or a body around one
+	KindCertificate  Kind = "cert"         // in DER or PEM
 )
 
 // Entry is one file with its row of INDEX.csv.

@@ -32,7 +32,7 @@ func TestHold(t *testing.T) {
 
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	_, err := folderWith(postgresFolders(), "initdb", "postgres")
+	_, err := installedPostgres()
 	needs(t, err)
 	_, err = findRedis(Config{})
 	needs(t, err)

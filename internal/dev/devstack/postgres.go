@@ -31,9 +31,8 @@ type Postgres struct {
 
 // StartPostgres starts a Postgres on a free loopback port and returns once it
 // accepts connections. It takes about a second. As root the server runs as the
-// user postgres or nobody. A program that is found nowhere is downloaded when
-// the program does not run as root; the error wraps ErrNotInstalled when that
-// cannot be done either.
+// user postgres or nobody. A Postgres that is not installed is downloaded; the
+// error wraps ErrNotInstalled where that fails as well.
 //
 // The server lives until Stop or the end of this program; ctx only bounds the
 // start.
@@ -107,17 +106,19 @@ func findPostgres(ctx context.Context, cfg Config) (string, error) {
 	if cfg.Folders != nil {
 		return folderWith(cfg.Folders, "initdb", "postgres")
 	}
-	folder, err := folderWith(postgresFolders(), "initdb", "postgres")
+	folder, err := installedPostgres()
 	if err == nil {
 		return folder, nil
 	}
 	folder, err = downloadPostgres(ctx, cfg.logger())
 	if err != nil {
-		return "", fmt.Errorf("no initdb and postgres in PATH or the usual folders (%w), and none can be downloaded (%v):"+
-			" run `apt-get install postgresql` or `brew install postgresql@16`,"+
-			" or set REVALIDATOR_TEST_POSTGRES_URL to the URL of a running server", ErrNotInstalled, err)
+		return "", fmt.Errorf("Postgres is %w and could not be downloaded (%v); to install, run: %s", ErrNotInstalled, err, advice([]Tool{ToolPostgres}))
 	}
 	return folder, nil
+}
+
+func installedPostgres() (string, error) {
+	return folderWith(postgresFolders(), "initdb", "postgres")
 }
 
 // cluster is a data folder and the way to run it.

@@ -84,7 +84,7 @@ func TestStartPostgresNotInstalled(t *testing.T) {
 
 func TestStartPostgresCancelled(t *testing.T) {
 	t.Parallel()
-	programs, err := folderWith(postgresFolders(), "initdb", "postgres")
+	programs, err := installedPostgres()
 	needs(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -95,7 +95,7 @@ func TestStartPostgresCancelled(t *testing.T) {
 
 func TestPostgresOnTakenPort(t *testing.T) {
 	t.Parallel()
-	programs, err := folderWith(postgresFolders(), "initdb", "postgres")
+	programs, err := installedPostgres()
 	needs(t, err)
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -40,8 +40,7 @@ type Redis struct {
 func StartRedis(ctx context.Context, cfg Config) (*Redis, error) {
 	program, err := findRedis(cfg)
 	if err != nil {
-		cfg.logger().Warn("no redis-server and no valkey-server: a stand-in runs inside this program",
-			slog.String("to_install", "apt-get install redis-server"))
+		cfg.logger().Warn("Redis is not installed: a simulated one runs in this program", slog.String("to_install", advice([]Tool{ToolRedis})))
 		return startSimulated()
 	}
 	who, err := serverAccount()

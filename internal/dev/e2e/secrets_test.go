@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/clock"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
@@ -69,21 +70,12 @@ func newRegeneration(t *testing.T, customers int, secrets ...string) *regenerati
 			g.do()
 			g.kill()
 		}
-		pause(r.Context(), latency/2)
+		_ = clock.Sleep(r.Context(), latency/2)
 		handler.ServeHTTP(w, r)
-		pause(r.Context(), latency/2)
+		_ = clock.Sleep(r.Context(), latency/2)
 	}))
 	t.Cleanup(n.apple.Close)
 	return g
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // begin runs two workers, of which one is killed at the moment of regeneration

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/judge"
 )
@@ -108,14 +109,10 @@ func Scenarios() []Scenario {
 
 // hold is how a fault lasts: it returns after d or with the error of ctx.
 func hold(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if clock.Sleep(ctx, d) != nil {
 		return context.Cause(ctx)
 	}
+	return nil
 }
 
 const pollEvery = 20 * time.Millisecond

@@ -1,111 +1,178 @@
 package faults
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/url"
+	"slices"
+	"sync"
 	"time"
-
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 )
 
-// Link is the way from one kind of program to one server.
+// Link is the connection from one kind of program to one server: a proxy that
+// passes bytes on, and spoils that when it is told to.
 type Link struct {
-	Name  string
-	proxy *toxiproxy.Proxy
+	Name     string
+	address  string // where the programs connect
+	upstream string // the server
+
+	mu       sync.Mutex
+	listener net.Listener // nil while the link is cut
+	wires    map[*wire]struct{}
+	trouble  *Trouble      // nil while all is well
+	changed  chan struct{} // closed when trouble changes
+	running  sync.WaitGroup
 }
 
-// newLink opens a way to an upstream address on a free port of this machine.
+// newLink opens a link to an upstream address on a free port of this machine.
 func newLink(name, upstream string) (*Link, error) {
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxics know no other logger
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	proxy := toxiproxy.NewProxy(server, name, "127.0.0.1:0", upstream)
-	if err := proxy.Start(); err != nil {
-		return nil, fmt.Errorf("open the way %s: %w", name, err)
+	l := &Link{Name: name, address: "127.0.0.1:0", upstream: upstream, wires: make(map[*wire]struct{}), changed: make(chan struct{})}
+	if err := l.listen(); err != nil {
+		return nil, fmt.Errorf("open the link %s: %w", name, err)
 	}
-	return &Link{name, proxy}, nil
+	return l, nil
 }
 
-// through is a URL with the way in place of its address.
+// through is a URL with the link in place of its address.
 func (l *Link) through(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
-		panic(err) // the upstream of the way was read from it
+		panic(err) // the upstream of the link was read from it
 	}
-	u.Host = l.proxy.Listen
+	u.Host = l.address
 	return u.String()
 }
 
-// Cut refuses connections and ends those that there are.
-func (l *Link) Cut() { l.proxy.Stop() }
-
-// Mend takes connections again, with nothing in their way.
-func (l *Link) Mend(ctx context.Context) error {
-	l.proxy.Toxics.ResetToxics(ctx)
-	if l.proxy.Enabled {
+// listen takes connections, where it does not yet.
+func (l *Link) listen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.listener != nil {
 		return nil
 	}
-	if err := l.proxy.Start(); err != nil {
+	listener, err := net.Listen("tcp4", l.address)
+	if err != nil {
+		return err
+	}
+	l.listener, l.address = listener, listener.Addr().String()
+	l.running.Go(func() { l.accept(listener) })
+	return nil
+}
+
+func (l *Link) accept(listener net.Listener) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return // The link was cut.
+		}
+		l.running.Go(func() { l.connect(listener, client.(*net.TCPConn)) })
+	}
+}
+
+// connect serves one connection until it ends.
+func (l *Link) connect(listener net.Listener, client *net.TCPConn) {
+	server, err := net.Dial("tcp", l.upstream)
+	if err != nil {
+		_ = client.Close()
+		return
+	}
+	w := &wire{link: l, client: client, server: server.(*net.TCPConn), done: make(chan struct{})}
+	l.mu.Lock()
+	open := l.listener == listener
+	if open {
+		l.wires[w] = struct{}{}
+	}
+	l.mu.Unlock()
+	if !open {
+		w.close()
+		return
+	}
+	w.run()
+	l.mu.Lock()
+	delete(l.wires, w)
+	l.mu.Unlock()
+}
+
+// Cut refuses connections and ends those that there are.
+func (l *Link) Cut() {
+	l.mu.Lock()
+	listener := l.listener
+	l.listener = nil
+	wires := slices.Collect(maps.Keys(l.wires))
+	l.mu.Unlock()
+	if listener != nil {
+		_ = listener.Close()
+	}
+	for _, w := range wires {
+		w.close()
+	}
+	l.running.Wait()
+}
+
+// Mend takes connections again, with nothing in their way. Those that lost bytes
+// end, as their two sides would wait for each other.
+func (l *Link) Mend(context.Context) error {
+	l.put(nil)
+	l.mu.Lock()
+	wires := slices.Collect(maps.Keys(l.wires))
+	l.mu.Unlock()
+	for _, w := range wires {
+		if w.damaged.Load() {
+			w.close()
+		}
+	}
+	if err := l.listen(); err != nil {
 		return fmt.Errorf("mend %s: %w", l.Name, err)
 	}
 	return nil
 }
 
-// Trouble is something in the way, as toxiproxy knows it.
+func (l *Link) put(t *Trouble) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trouble = t
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// current is the trouble, and a channel that is closed when there is another.
+func (l *Link) current() (*Trouble, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.trouble, l.changed
+}
+
+// Trouble spoils what the server sends. One of its fields is set, jitter aside.
 type Trouble struct {
-	// Words say it in the table.
-	Words      string         `json:"-"`
-	Type       string         `json:"type"`
-	Stream     string         `json:"stream"` // upstream is to the server
-	Attributes map[string]any `json:"attributes"`
+	swallow       bool
+	reset         bool
+	delay, jitter time.Duration
+	rate          int // bytes per second
+	limit         int // bytes
 }
 
 // swallow takes everything in and lets nothing through, as a broken firewall.
-func swallow(stream string) Trouble {
-	return Trouble{"swallowed", "timeout", stream, map[string]any{"timeout": 0}}
-}
+func swallow() Trouble { return Trouble{swallow: true} }
 
-func delay(d, jitter time.Duration) Trouble {
-	return Trouble{"delayed", "latency", "downstream", map[string]any{"latency": d.Milliseconds(), "jitter": jitter.Milliseconds()}}
-}
+// delay holds bytes up for d, and up to jitter more or less.
+func delay(d, jitter time.Duration) Trouble { return Trouble{delay: d, jitter: jitter} }
 
-func resetting() Trouble {
-	return Trouble{"reset", "reset_peer", "downstream", map[string]any{"timeout": 50}}
-}
+// resetting ends each connection with a reset as soon as the server sends.
+func resetting() Trouble { return Trouble{reset: true} }
 
-func throttle(kilobytes int) Trouble {
-	return Trouble{"throttled", "bandwidth", "downstream", map[string]any{"rate": kilobytes}}
-}
+func throttle(kilobytes int) Trouble { return Trouble{rate: kilobytes << 10} }
 
 // cutAfter ends each connection after so many bytes from the server.
-func cutAfter(size int) Trouble {
-	return Trouble{"cut", "limit_data", "downstream", map[string]any{"bytes": size}}
-}
+func cutAfter(size int) Trouble { return Trouble{limit: size} }
 
-// Add puts trouble in the way, for connections that there are too.
-func (l *Link) Add(t Trouble) error {
-	document, err := json.Marshal(t)
-	if err != nil {
-		return err
-	}
-	if _, err := l.proxy.Toxics.AddToxicJson(bytes.NewReader(document)); err != nil {
-		return fmt.Errorf("put %s in the way of %s: %w", t.Type, l.Name, err)
-	}
-	return nil
-}
+// Add puts trouble on the link, for connections that there are too.
+func (l *Link) Add(t Trouble) { l.put(&t) }
 
-// Suffer has trouble in the way for a while.
+// Suffer has trouble on the link for a while.
 func (l *Link) Suffer(ctx context.Context, t Trouble, d time.Duration) error {
-	if err := l.Add(t); err != nil {
-		return err
-	}
-	err := hold(ctx, d)
-	if mended := l.Mend(ctx); err == nil {
-		err = mended
-	}
-	return err
+	l.Add(t)
+	return errors.Join(hold(ctx, d), l.Mend(ctx))
 }

@@ -43,7 +43,7 @@ func networkScenarios() []Scenario {
 func troubles(ctx context.Context, w *World, l *Link) error {
 	for _, t := range []*Trouble{
 		nil, // cut
-		new(resetting()), new(swallow("downstream")), new(delay(300*time.Millisecond, 200*time.Millisecond)),
+		new(resetting()), new(swallow()), new(delay(300*time.Millisecond, 200*time.Millisecond)),
 		new(throttle(20)), new(cutAfter(2048)),
 	} {
 		err := w.during(ctx, func() error {

@@ -52,9 +52,7 @@ func postgresScenarios() []Scenario {
 		{
 			Name: "Postgres slow", Faults: "each answer 50 to 150 ms late, for 10 s",
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
-				if err := w.SchedulerPostgres.Add(delay(100*time.Millisecond, 50*time.Millisecond)); err != nil {
-					return err
-				}
+				w.SchedulerPostgres.Add(delay(100*time.Millisecond, 50*time.Millisecond))
 				if err := w.WorkerPostgres.Suffer(ctx, delay(100*time.Millisecond, 50*time.Millisecond), 10*time.Second); err != nil {
 					return err
 				}

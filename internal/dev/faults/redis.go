@@ -60,9 +60,7 @@ func redisScenarios() []Scenario {
 			Name: "Redis slow", Faults: "each answer 50 to 150 ms late, for 10 s",
 			RateSlack: time.Second,
 			Attack: afterAStart(func(ctx context.Context, w *World) error {
-				if err := w.SchedulerRedis.Add(delay(100*time.Millisecond, 50*time.Millisecond)); err != nil {
-					return err
-				}
+				w.SchedulerRedis.Add(delay(100*time.Millisecond, 50*time.Millisecond))
 				if err := w.WorkerRedis.Suffer(ctx, delay(100*time.Millisecond, 50*time.Millisecond), 10*time.Second); err != nil {
 					return err
 				}

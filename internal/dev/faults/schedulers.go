@@ -163,9 +163,7 @@ func killWhileEnqueuing(ctx context.Context, w *World) error {
 	if err := w.Progress(ctx, 0.1); err != nil {
 		return err
 	}
-	if err := w.SchedulerRedis.Add(delay(150*time.Millisecond, 0)); err != nil {
-		return err
-	}
+	w.SchedulerRedis.Add(delay(150*time.Millisecond, 0))
 	err := await(ctx, "a part of the claims has tasks", patience, func(ctx context.Context) (bool, error) {
 		claimed, tasks, err := w.claimedAndQueued(ctx)
 		return tasks > 0 && claimed > tasks, err

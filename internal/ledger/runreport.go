@@ -1,0 +1,32 @@
+package ledger
+
+import "revalidator/internal/iap"
+
+// RunApp is an app's part of a run, with what bounds it.
+type RunApp struct {
+	BundleID string `db:"bundle_id" json:"bundle_id"`
+	RunFigures
+	// PausedCode and PausedText are why the app is paused now, nil while it is not.
+	PausedCode *string `db:"paused_code" json:"paused_code"`
+	PausedText *string `db:"paused_text" json:"paused_text"`
+}
+
+// FailureCount is how often a class of failure was met in a run.
+type FailureCount struct {
+	Class   string `db:"class" json:"class"`
+	Answers int64  `db:"answers" json:"answers"`
+}
+
+// EventCount is how many events of a type there were.
+type EventCount struct {
+	Type  iap.EventType `db:"type" json:"type"`
+	Count int64         `db:"count" json:"count"`
+}
+
+// ProductEvents is how many events of a type a product had.
+type ProductEvents struct {
+	BundleID  string        `db:"bundle_id"`
+	ProductID string        `db:"product_id"`
+	Type      iap.EventType `db:"type"`
+	Count     int64         `db:"count"`
+}

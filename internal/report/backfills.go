@@ -1,0 +1,129 @@
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
+)
+
+// Backfill is a backfill with its figures.
+type Backfill struct {
+	ledger.RunTotals
+	Filter json.RawMessage `json:"filter"`
+	// Fed is whether a process feeds it now.
+	Fed bool `json:"fed"`
+}
+
+// NewBackfill is a backfill as it is at a time.
+func NewBackfill(t ledger.RunTotals, now time.Time) Backfill {
+	line := Backfill{RunTotals: t, Filter: json.RawMessage("{}")}
+	if t.Filter != nil {
+		line.Filter = json.RawMessage(*t.Filter)
+	}
+	line.Fed = t.State == ledger.RunRunning && t.OwnerUntil.After(now)
+	return line
+}
+
+// Estimate is what a backfill would do.
+type Estimate struct {
+	Receipts int64                `json:"receipts"`
+	Counts   []ledger.FilterCount `json:"by_app_and_status"`
+	Share    float64              `json:"share"`
+	// SecondsAlone and SecondsBeside are how long it takes at the configured
+	// rates, without and with another run beside it.
+	SecondsAlone  float64 `json:"seconds_alone"`
+	SecondsBeside float64 `json:"seconds_beside_another_run"`
+	// PausedApps are apps whose receipts have to wait.
+	PausedApps []string `json:"paused_apps"`
+}
+
+// EstimateStore has what an estimate is made from.
+type EstimateStore interface {
+	appStore
+	CountChosen(ctx context.Context, f ledger.Filter) ([]ledger.FilterCount, error)
+}
+
+// ReadEstimate says what a backfill with a part of the rate would do.
+func ReadEstimate(ctx context.Context, store EstimateStore, filter ledger.Filter, share float64) (Estimate, error) {
+	counts, err := store.CountChosen(ctx, filter)
+	if err != nil {
+		return Estimate{}, err
+	}
+	apps, err := store.Apps(ctx)
+	return newEstimate(counts, apps, share), err
+}
+
+// newEstimate adds up counts. Apps are asked about side by side, so that the
+// slowest one takes the time.
+func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) Estimate {
+	e := Estimate{Counts: append([]ledger.FilterCount{}, counts...), Share: share, PausedApps: []string{}}
+	seconds := make(map[string]float64)
+	for _, c := range counts {
+		e.Receipts += c.Receipts
+		seconds[c.BundleID] += float64(c.Receipts) / c.RatePerSecond
+	}
+	for _, a := range apps {
+		if seconds[a.BundleID] > 0 && a.PausedAt != nil {
+			e.PausedApps = append(e.PausedApps, a.BundleID)
+			delete(seconds, a.BundleID)
+		}
+	}
+	for _, s := range seconds {
+		e.SecondsAlone = max(e.SecondsAlone, s)
+	}
+	e.SecondsBeside = e.SecondsAlone / share
+	return e
+}
+
+// FilterText says what the receipts were chosen by.
+func (b Backfill) FilterText() string {
+	var f struct {
+		ledger.Filter
+		IDs int `json:"ids"`
+	}
+	if err := json.Unmarshal(b.Filter, &f); err != nil {
+		return "filter " + string(b.Filter)
+	}
+	var parts []string
+	add := func(name string, values ...string) {
+		if len(values) > 0 && values[0] != "" {
+			parts = append(parts, name+" "+strings.Join(values, ","))
+		}
+	}
+	add("app", f.BundleIDs...)
+	add("customer", f.CustomerRefs...)
+	add("status", texts(f.Statuses)...)
+	add("state", texts(f.States)...)
+	add("last result", f.LastResults...)
+	add("checked before", timeText(f.CheckedBefore))
+	add("expiring from", timeText(f.ExpiresFrom))
+	add("expiring until", timeText(f.ExpiresUntil))
+	if f.IDs > 0 {
+		add("ids", fmt.Sprint(f.IDs))
+	}
+	if len(parts) == 0 {
+		return "all receipts"
+	}
+	return strings.Join(parts, "; ")
+}
+
+// timeText is when, and empty for the zero time.
+func timeText(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return phrase.Time(t)
+}
+
+func texts[T ~string](values []T) []string {
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i] = string(v)
+	}
+	return list
+}

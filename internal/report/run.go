@@ -1,0 +1,86 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"revalidator/internal/ledger"
+)
+
+// RunLine is a run with its figures and its Progress.
+type RunLine struct {
+	ledger.RunTotals
+	ElapsedSeconds float64 `json:"elapsed_seconds"`
+	// Fed is false for a run that is running and that no process feeds.
+	Fed bool `json:"fed"`
+	// Progress is nil once the run has ended.
+	Progress *Progress `json:"progress"`
+}
+
+// Run is what became of a run.
+type Run struct {
+	RunLine
+	Apps     []ledger.RunApp       `json:"apps"`
+	Events   []ledger.EventCount   `json:"events"`
+	Failures []ledger.FailureCount `json:"failures"`
+}
+
+// RunStore is what the read model of a run needs.
+type RunStore interface {
+	// RunTotals fails with ledger.ErrNotFound where there is no such run.
+	RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error)
+	RunApps(ctx context.Context, id int64) ([]ledger.RunApp, error)
+	RunEvents(ctx context.Context, id int64) ([]ledger.EventCount, error)
+	RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error)
+}
+
+// ReadRun reads one run. Its error says where to look if there is none.
+func ReadRun(ctx context.Context, store RunStore, id int64, known *Paces, now time.Time) (*Run, error) {
+	totals, err := store.RunTotals(ctx, id)
+	if err != nil {
+		return nil, noRun(err, id)
+	}
+	r := new(Run)
+	if r.Apps, err = store.RunApps(ctx, id); err != nil {
+		return nil, err
+	}
+	if r.Events, err = store.RunEvents(ctx, id); err != nil {
+		return nil, err
+	}
+	if r.Failures, err = store.RunFailures(ctx, id); err != nil {
+		return nil, err
+	}
+	r.RunLine = newRunLine(totals, r.Apps, known, now)
+	r.Apps, r.Events, r.Failures = list(r.Apps), list(r.Events), list(r.Failures)
+	return r, nil
+}
+
+// noRun says where runs are listed, where err is that there is none with an id.
+func noRun(err error, id int64) error {
+	if errors.Is(err, ledger.ErrNotFound) {
+		return fmt.Errorf("no run %d: see 'revalidator status' for the last ones", id)
+	}
+	return err
+}
+
+// newRunLine is a run as it is now; its apps tell the pace of one that is
+// running.
+func newRunLine(t ledger.RunTotals, apps []ledger.RunApp, known *Paces, now time.Time) RunLine {
+	line := RunLine{RunTotals: t, ElapsedSeconds: Elapsed(t, now).Seconds(), Fed: true}
+	if t.State == ledger.RunRunning {
+		known.note(t.ID, now, apps)
+		line.Fed = t.OwnerUntil.After(now)
+		line.Progress = known.progress(t, apps, now)
+	}
+	return line
+}
+
+// Elapsed is how long a run has taken until now, or took.
+func Elapsed(t ledger.RunTotals, now time.Time) time.Duration {
+	if t.FinishedAt != nil {
+		now = *t.FinishedAt
+	}
+	return now.Sub(t.StartedAt)
+}
