@@ -7,7 +7,8 @@
 --          Redis, the one clock that all workers share:
 --   slot, tokens  the last booked slot, and what was left right after it
 --   born          when its line began: who was booked in another books again
---   cut           the last cut of its limits that broke the line up
+--   cut           the last cut of limits that broke the line up, of any size: all
+--                 sizes of an app share its line
 -- KEYS[2]  what limits those who ask the same source, a hash by app; see limits
 --          in health.go: until when the breaker holds calls back (0 where it is
 --          closed), the end of a block, the last cut, the share of the rate in
@@ -16,7 +17,8 @@
 --          (microseconds), the line and the last slot that the caller knows,
 --          lifetime (milliseconds), 1 for a probe, by how much a share creeps
 --          back in a microsecond, fields of KEYS[2]
--- returns  now, held, blocked, cut, born, the next free slot, booked slots
+-- returns  now, held, blocked, when the line was last broken up, born, the next free
+--          slot, booked slots
 for _, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
   if kind ~= 'hash' and kind ~= 'none' then
@@ -61,6 +63,7 @@ local function free()
   return at, left - 1
 end
 
+local broken = math.max(cut, applied)
 local booked = {}
 if held == 0 or ARGV[8] == '1' then
   while #booked < count do
@@ -73,7 +76,7 @@ end
 if #booked > 0 or new and values[1] then
   -- tostring keeps 14 digits, fewer than a time has.
   redis.call('HSET', KEYS[1], 'slot', string.format('%.17g', slot), 'tokens', string.format('%.17g', tokens),
-    'born', string.format('%.17g', born), 'cut', string.format('%.17g', math.max(cut, applied)))
+    'born', string.format('%.17g', born), 'cut', string.format('%.17g', broken))
   redis.call('PEXPIRE', KEYS[1], ARGV[7])
 end
-return {now, held, blocked, cut, new and #booked == 0 and not values[1] and 0 or born, (free()), unpack(booked)}
+return {now, held, blocked, broken, new and #booked == 0 and not values[1] and 0 or born, (free()), unpack(booked)}

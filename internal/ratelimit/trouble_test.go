@@ -370,3 +370,32 @@ func TestEmptiedRedisWakesTheSleepers(t *testing.T) {
 		})
 	}
 }
+
+// TestTroubleOfAnotherSizeLosesNoSlot breaks the line of an app up, which all sizes
+// share, because requests of one size are refused: who sleeps for a slot of another
+// size books again, and is not told that Redis lost it.
+func TestTroubleOfAnotherSizeLosesNoSlot(t *testing.T) {
+	t.Parallel()
+	limiter := newLimiter(t, Config{Redis: connect(t, redistest.Start(t)), MaxWait: time.Minute})
+	const large, small = key + "/64 to 128 KiB", key + "/up to 8 KiB"
+	r := Rate{PerSecond: 2, Burst: 1}
+	mustBook(t, limiter, large, r, 1)
+	sleeper, err := limiter.book(t.Context(), line{key: small, rate: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for opened := false; !opened; {
+		said, err := limiter.Report(t.Context(), large, Slot{}, Oversized, "proxy_refused_size")
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened = said.Opened
+	}
+	if _, err := limiter.book(t.Context(), line{key: large, rate: r}); !errors.Is(err, ErrOpen) {
+		t.Fatalf("the large size: got %v, want %v", err, ErrOpen)
+	}
+	sleeper.wait = time.Nanosecond
+	if stands, err := limiter.await(t.Context(), small, sleeper); stands || err != nil {
+		t.Errorf("the small size: %t and %v, want to book again", stands, err)
+	}
+}
