@@ -1,14 +1,8 @@
 package jobs_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"net/url"
 	"os"
@@ -21,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"revalidator/internal/dev/devstack"
+	"revalidator/internal/dev/devstack/tlstest"
 	"revalidator/jobs"
 )
 
@@ -71,7 +66,7 @@ func as(t *testing.T, at, user, password string) string {
 func TestReachSaysTheCause(t *testing.T) {
 	t.Parallel()
 	tlsPort := freePort(t)
-	folder := certificate(t)
+	folder := tlstest.SelfSigned(t, nil).Folder
 	at := server(t,
 		"user keys on >hunter2 ~asynq:* &* +@all",
 		"user commands on >hunter2 ~* &* +@all -eval",
@@ -195,41 +190,4 @@ func freePort(t *testing.T) string {
 	defer func() { _ = listener.Close() }()
 	_, port, _ := net.SplitHostPort(listener.Addr().String())
 	return port
-}
-
-// certificate is a folder with a certificate that signed itself, and its key, which
-// another user's server can read.
-func certificate(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	cert, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.MkdirTemp("", "tls-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	if err := os.Chmod(folder, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		"cert": {Type: "CERTIFICATE", Bytes: cert}, "key": {Type: "PRIVATE KEY", Bytes: encoded},
-	} {
-		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return folder
 }

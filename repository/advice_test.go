@@ -1,21 +1,13 @@
 package repository_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
+	"revalidator/internal/dev/devstack/tlstest"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/secret"
 	"revalidator/repository"
@@ -109,42 +101,7 @@ func closes(t *testing.T) string {
 // enableTLS gives a server a certificate that it signed itself.
 func enableTLS(t *testing.T, at string, own func(string) error) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Not t.TempDir, whose parent the server's user may not enter.
-	folder, err := os.MkdirTemp("", "tls-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(folder) })
-	var statements []string
-	for setting, block := range map[string]*pem.Block{
-		"ssl_cert_file": {Type: "CERTIFICATE", Bytes: certificate}, "ssl_key_file": {Type: "PRIVATE KEY", Bytes: encoded},
-	} {
-		file := filepath.Join(folder, setting)
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := own(file); err != nil {
-			t.Fatal(err)
-		}
-		statements = append(statements, fmt.Sprintf(`ALTER SYSTEM SET %s = '%s'`, setting, file))
-	}
-	if err := own(folder); err != nil {
-		t.Fatal(err)
-	}
-	mustExec(t, admin(t, at), append(statements, `ALTER SYSTEM SET ssl = on`, `SELECT pg_reload_conf()`)...)
+	files := tlstest.SelfSigned(t, own)
+	mustExec(t, admin(t, at), fmt.Sprintf(`ALTER SYSTEM SET ssl_cert_file = '%s'`, files.Certificate),
+		fmt.Sprintf(`ALTER SYSTEM SET ssl_key_file = '%s'`, files.Key), `ALTER SYSTEM SET ssl = on`, `SELECT pg_reload_conf()`)
 }

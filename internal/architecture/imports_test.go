@@ -91,6 +91,7 @@ var allowed = map[string][]string{
 	"internal/dev/model":              {"internal/claim"},
 	"internal/dev/devstack/pgtest":    {"internal/dev/devstack"},
 	"internal/dev/devstack/redistest": {"internal/dev/devstack"},
+	"internal/dev/devstack/tlstest":   {},
 	"internal/dev/repositorytest":     {"repository", "internal/secret", "internal/dev/devstack/pgtest"},
 }
 

@@ -7,9 +7,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"errors"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -33,32 +31,16 @@ var (
 
 // authority is a chain like Apple's; other has the same names and other keys.
 var (
-	authority = sync.OnceValue(func() *applesign.Authority { return must(applesign.New(applesign.Config{}, keys())) })
-	other     = sync.OnceValue(func() *applesign.Authority { return must(applesign.NewRSA(applesign.Config{})) })
+	authority = sync.OnceValue(func() *applesign.Authority { return applesign.Must(applesign.New(applesign.Config{}, keys())) })
+	other     = sync.OnceValue(func() *applesign.Authority { return applesign.Must(applesign.NewRSA(applesign.Config{})) })
 )
 
-func must(a *applesign.Authority, err error) *applesign.Authority {
+func keys() [3]crypto.Signer {
+	keys, err := applesign.ReadKeys("testdata/keys.pem")
 	if err != nil {
 		panic(err)
 	}
-	return a
-}
-
-// keys are always the same, so that what fuzzing has found stays signed. They
-// were made for these tests by openssl genrsa.
-func keys() (all [3]crypto.Signer) {
-	text, err := os.ReadFile("testdata/keys.pem")
-	if err != nil {
-		panic(err)
-	}
-	for i := range all {
-		var block *pem.Block
-		block, text = pem.Decode(text)
-		if all[i], err = x509.ParsePKCS1PrivateKey(block.Bytes); err != nil {
-			panic(err)
-		}
-	}
-	return all
+	return keys
 }
 
 // with is the authority with its keys and other certificates.
@@ -69,14 +51,6 @@ func with(t *testing.T, cfg applesign.Config) *applesign.Authority {
 		t.Fatal(err)
 	}
 	return a
-}
-
-func change(role applesign.Role, f func(*x509.Certificate)) applesign.Config {
-	return applesign.Config{Change: func(r applesign.Role, c *x509.Certificate) {
-		if r == role {
-			f(c)
-		}
-	}}
 }
 
 func content() []byte { return applesign.Content("Production", bundleID, created, 2) }
@@ -177,14 +151,14 @@ func TestVerifyRefuses(t *testing.T) {
 		"leaf as CA":                    {leafAsCA(t), set, applesign.Receipt{}, pki.ReasonNotCA},
 		"leaf as CA, whole chain":       {leafAsCA(t), set, applesign.Receipt{Certificates: append(leafAsCA(t).Certificates[:], a.Certificates[:]...)}, pki.ReasonNotCA},
 		"root by name":                  {other(), set, applesign.Receipt{}, pki.ReasonChainSignature},
-		"unknown root":                  {with(t, change(applesign.Root, func(c *x509.Certificate) { c.Subject.CommonName = "Another Root" })), set, applesign.Receipt{}, pki.ReasonUnknownRoot},
-		"intermediate not a CA":         {with(t, change(applesign.Intermediate, func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false })), set, applesign.Receipt{}, pki.ReasonNotCA},
-		"intermediate without CA flag":  {with(t, change(applesign.Intermediate, func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA, c.MaxPathLenZero = false, false, false })), set, applesign.Receipt{}, pki.ReasonNotCA},
-		"intermediate may not issue":    {with(t, change(applesign.Intermediate, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })), set, applesign.Receipt{}, pki.ReasonKeyUsage},
-		"leaf may not sign":             {with(t, change(applesign.Leaf, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })), set, applesign.Receipt{}, pki.ReasonKeyUsage},
-		"leaf is a CA":                  {with(t, change(applesign.Leaf, func(c *x509.Certificate) { c.IsCA = true })), set, applesign.Receipt{}, pki.ReasonLeafIsCA},
-		"leaf without its mark":         {with(t, change(applesign.Leaf, func(c *x509.Certificate) { c.ExtraExtensions = nil })), set, applesign.Receipt{}, pki.ReasonLeafOID},
-		"intermediate without its mark": {with(t, change(applesign.Intermediate, func(c *x509.Certificate) { c.ExtraExtensions = nil })), set, applesign.Receipt{}, pki.ReasonIntermediateOID},
+		"unknown root":                  {with(t, applesign.Change(applesign.Root, func(c *x509.Certificate) { c.Subject.CommonName = "Another Root" })), set, applesign.Receipt{}, pki.ReasonUnknownRoot},
+		"intermediate not a CA":         {with(t, applesign.Change(applesign.Intermediate, func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false })), set, applesign.Receipt{}, pki.ReasonNotCA},
+		"intermediate without CA flag":  {with(t, applesign.Change(applesign.Intermediate, func(c *x509.Certificate) { c.BasicConstraintsValid, c.IsCA, c.MaxPathLenZero = false, false, false })), set, applesign.Receipt{}, pki.ReasonNotCA},
+		"intermediate may not issue":    {with(t, applesign.Change(applesign.Intermediate, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })), set, applesign.Receipt{}, pki.ReasonKeyUsage},
+		"leaf may not sign":             {with(t, applesign.Change(applesign.Leaf, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })), set, applesign.Receipt{}, pki.ReasonKeyUsage},
+		"leaf is a CA":                  {with(t, applesign.Change(applesign.Leaf, func(c *x509.Certificate) { c.IsCA = true })), set, applesign.Receipt{}, pki.ReasonLeafIsCA},
+		"leaf without its mark":         {with(t, applesign.Change(applesign.Leaf, func(c *x509.Certificate) { c.ExtraExtensions = nil })), set, applesign.Receipt{}, pki.ReasonLeafOID},
+		"intermediate without its mark": {with(t, applesign.Change(applesign.Intermediate, func(c *x509.Certificate) { c.ExtraExtensions = nil })), set, applesign.Receipt{}, pki.ReasonIntermediateOID},
 		"marks swapped": {with(t, applesign.Config{Change: func(r applesign.Role, c *x509.Certificate) {
 			switch r {
 			case applesign.Leaf:
@@ -193,13 +167,13 @@ func TestVerifyRefuses(t *testing.T) {
 				c.ExtraExtensions = []pkix.Extension{{Id: applesign.OIDLeaf, Value: asn1.NullBytes}}
 			}
 		}}), set, applesign.Receipt{}, pki.ReasonLeafOID},
-		"unknown critical extension": {with(t, change(applesign.Leaf, func(c *x509.Certificate) {
+		"unknown critical extension": {with(t, applesign.Change(applesign.Leaf, func(c *x509.Certificate) {
 			c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: asn1.NullBytes})
 		})), set, applesign.Receipt{}, pki.ReasonUnknownExtension},
-		"name constraints": {with(t, change(applesign.Intermediate, func(c *x509.Certificate) {
+		"name constraints": {with(t, applesign.Change(applesign.Intermediate, func(c *x509.Certificate) {
 			c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"example.com"}, true
 		})), set, applesign.Receipt{}, pki.ReasonUnknownExtension},
-		"root allows no intermediate": {with(t, change(applesign.Root, func(c *x509.Certificate) { c.MaxPathLenZero = true })), set, applesign.Receipt{}, pki.ReasonPathLength},
+		"root allows no intermediate": {with(t, applesign.Change(applesign.Root, func(c *x509.Certificate) { c.MaxPathLenZero = true })), set, applesign.Receipt{}, pki.ReasonPathLength},
 
 		"signed before its leaf":  {with(t, applesign.Config{NotBefore: created.Add(time.Minute)}), set, applesign.Receipt{}, pki.ReasonCertificateDates},
 		"signed after its leaf":   {with(t, applesign.Config{NotAfter: created.Add(-time.Minute)}), set, applesign.Receipt{}, pki.ReasonCertificateDates},

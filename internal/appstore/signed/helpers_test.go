@@ -3,8 +3,6 @@ package signed_test
 import (
 	"crypto"
 	"crypto/x509"
-	"encoding/pem"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -25,32 +23,16 @@ var (
 
 // authority is a chain like Apple's; other has the same names and other keys.
 var (
-	authority = sync.OnceValue(func() *applesign.Authority { return must(applesign.New(applesign.Config{}, keys())) })
-	other     = sync.OnceValue(func() *applesign.Authority { return must(applesign.NewEC(applesign.Config{})) })
+	authority = sync.OnceValue(func() *applesign.Authority { return applesign.Must(applesign.New(applesign.Config{}, keys())) })
+	other     = sync.OnceValue(func() *applesign.Authority { return applesign.Must(applesign.NewEC(applesign.Config{})) })
 )
 
-func must(a *applesign.Authority, err error) *applesign.Authority {
+func keys() [3]crypto.Signer {
+	keys, err := applesign.ReadKeys("testdata/keys.pem")
 	if err != nil {
 		panic(err)
 	}
-	return a
-}
-
-// keys are always the same, so that what fuzzing has found stays signed. They
-// were made for these tests by openssl ecparam.
-func keys() (all [3]crypto.Signer) {
-	text, err := os.ReadFile("testdata/keys.pem")
-	if err != nil {
-		panic(err)
-	}
-	for i := range all {
-		var block *pem.Block
-		block, text = pem.Decode(text)
-		if all[i], err = x509.ParseECPrivateKey(block.Bytes); err != nil {
-			panic(err)
-		}
-	}
-	return all
+	return keys
 }
 
 // with is the authority with its keys and other certificates.
@@ -61,14 +43,6 @@ func with(t *testing.T, cfg applesign.Config) *applesign.Authority {
 		t.Fatal(err)
 	}
 	return a
-}
-
-func change(role applesign.Role, f func(*x509.Certificate)) applesign.Config {
-	return applesign.Config{Change: func(r applesign.Role, c *x509.Certificate) {
-		if r == role {
-			f(c)
-		}
-	}}
 }
 
 func newVerifier(t testing.TB, roots ...*x509.Certificate) *signed.Verifier {

@@ -56,6 +56,13 @@ func (d *decoder) object(text []byte, field func(name string, value []byte)) {
 	}
 }
 
+// nested is object for an object within another one, of the given name in the counts.
+func (d *decoder) nested(where string, text []byte, field func(d *decoder, name string, value []byte)) {
+	inner := decoder{where: where, unknown: d.unknown}
+	inner.object(text, func(name string, value []byte) { field(&inner, name, value) })
+	d.unknown = inner.unknown
+}
+
 // member leaves out null, which Apple never sends, as if it were not there.
 func (d *decoder) member(name, value []byte, field func(name string, value []byte)) {
 	if value[0] != 'n' {

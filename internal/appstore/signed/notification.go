@@ -97,7 +97,6 @@ func (n *Notification) decode(payload []byte) {
 }
 
 func (n *Notification) field(d *decoder, name string, v []byte) {
-	inner := decoder{where: name, unknown: d.unknown}
 	switch name {
 	case "notificationType":
 		n.NotificationType = d.oneOf(name, v, notificationTypes...)
@@ -111,20 +110,16 @@ func (n *Notification) field(d *decoder, name string, v []byte) {
 		n.SignedDate = d.date(name, v)
 	case "data":
 		n.Data = &NotificationData{}
-		inner.object(v, func(name string, v []byte) { n.Data.field(&inner, name, v) })
-		d.unknown = inner.unknown
+		d.nested(name, v, n.Data.field)
 	case "summary":
 		n.Summary = &Summary{}
-		inner.object(v, func(name string, v []byte) { n.Summary.field(&inner, name, v) })
-		d.unknown = inner.unknown
+		d.nested(name, v, n.Summary.field)
 	case "externalPurchaseToken":
 		n.ExternalPurchaseToken = &ExternalPurchaseToken{}
-		inner.object(v, func(name string, v []byte) { n.ExternalPurchaseToken.field(&inner, name, v) })
-		d.unknown = inner.unknown
+		d.nested(name, v, n.ExternalPurchaseToken.field)
 	case "appData":
 		n.AppData = &AppData{}
-		inner.object(v, func(name string, v []byte) { n.AppData.field(&inner, name, v) })
-		d.unknown = inner.unknown
+		d.nested(name, v, n.AppData.field)
 	default:
 		d.field(name)
 	}

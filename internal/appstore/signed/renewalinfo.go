@@ -135,23 +135,21 @@ func (r *RenewalInfo) field(d *decoder, name string, v []byte) {
 
 func (d *decoder) renewalCommitmentInfo(v []byte) *RenewalCommitmentInfo {
 	c := &RenewalCommitmentInfo{}
-	inner := decoder{where: "renewalInfo.commitmentInfo", unknown: d.unknown}
-	inner.object(v, func(name string, v []byte) {
+	d.nested("renewalInfo.commitmentInfo", v, func(d *decoder, name string, v []byte) {
 		switch name {
 		case "commitmentAutoRenewProductId":
-			c.CommitmentAutoRenewProductID = inner.text(v)
+			c.CommitmentAutoRenewProductID = d.text(v)
 		case "commitmentAutoRenewStatus":
-			c.CommitmentAutoRenewStatus = inner.numberOf(name, v, 0, 1)
+			c.CommitmentAutoRenewStatus = d.numberOf(name, v, 0, 1)
 		case "commitmentRenewalBillingPlanType":
-			c.CommitmentRenewalBillingPlanType = inner.billingPlan(name, v)
+			c.CommitmentRenewalBillingPlanType = d.billingPlan(name, v)
 		case "commitmentRenewalDate":
-			c.CommitmentRenewalDate = inner.date(name, v)
+			c.CommitmentRenewalDate = d.date(name, v)
 		case "commitmentRenewalPrice":
-			c.CommitmentRenewalPrice = inner.number(name, v)
+			c.CommitmentRenewalPrice = d.number(name, v)
 		default:
-			inner.field(name)
+			d.field(name)
 		}
 	})
-	d.unknown = inner.unknown
 	return c
 }

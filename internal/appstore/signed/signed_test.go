@@ -171,7 +171,7 @@ func TestVerifyRefusesChains(t *testing.T) {
 	t.Parallel()
 	a := authority()
 	spoil := func(role applesign.Role, f func(*x509.Certificate)) *applesign.Authority {
-		return with(t, change(role, f))
+		return with(t, applesign.Change(role, f))
 	}
 	pathLength := spoil(applesign.Root, func(c *x509.Certificate) { c.MaxPathLenZero = true })
 	tests := map[string]struct {
@@ -217,7 +217,7 @@ func TestVerifyRefusesChains(t *testing.T) {
 func TestVerifyRefusesHeaders(t *testing.T) {
 	t.Parallel()
 	a := authority()
-	rsa := must(applesign.NewRSA(applesign.Config{}))
+	rsa := applesign.Must(applesign.NewRSA(applesign.Config{}))
 	mixed := with(t, applesign.Config{})
 	leaf := *mixed.Certificates[applesign.Leaf]
 	leaf.SignatureAlgorithm, leaf.ExtraExtensions = x509.UnknownSignatureAlgorithm, leaf.Extensions

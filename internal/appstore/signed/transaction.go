@@ -218,21 +218,19 @@ func (d *decoder) billingPlan(name string, v []byte) string {
 
 func (d *decoder) commitmentInfo(v []byte) *CommitmentInfo {
 	c := &CommitmentInfo{}
-	inner := decoder{where: "commitmentInfo", unknown: d.unknown}
-	inner.object(v, func(name string, v []byte) {
+	d.nested("commitmentInfo", v, func(d *decoder, name string, v []byte) {
 		switch name {
 		case "billingPeriodNumber":
-			c.BillingPeriodNumber = inner.number(name, v)
+			c.BillingPeriodNumber = d.number(name, v)
 		case "totalBillingPeriods":
-			c.TotalBillingPeriods = inner.number(name, v)
+			c.TotalBillingPeriods = d.number(name, v)
 		case "commitmentExpiresDate":
-			c.CommitmentExpiresDate = inner.date(name, v)
+			c.CommitmentExpiresDate = d.date(name, v)
 		case "commitmentPrice":
-			c.CommitmentPrice = inner.number(name, v)
+			c.CommitmentPrice = d.number(name, v)
 		default:
-			inner.field(name)
+			d.field(name)
 		}
 	})
-	d.unknown = inner.unknown
 	return c
 }

@@ -12,8 +12,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"time"
 )
 
@@ -46,6 +48,48 @@ type Config struct {
 	OCSP string
 	// Change may spoil the template of a certificate before it is issued.
 	Change func(Role, *x509.Certificate)
+}
+
+// Change is a chain of which one certificate is changed before it is issued.
+func Change(role Role, f func(*x509.Certificate)) Config {
+	return Config{Change: func(r Role, c *x509.Certificate) {
+		if r == role {
+			f(c)
+		}
+	}}
+}
+
+// ReadKeys reads the keys of a chain from a PEM file, as openssl genrsa and ecparam
+// write them. What fuzzing has found stays signed where they are always the same.
+func ReadKeys(file string) (keys [3]crypto.Signer, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return keys, err
+	}
+	for i := range keys {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			return keys, fmt.Errorf("%s has %d keys, want %d", file, i, len(keys))
+		}
+		text = rest
+		if block.Type == "RSA PRIVATE KEY" {
+			keys[i], err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		} else {
+			keys[i], err = x509.ParseECPrivateKey(block.Bytes)
+		}
+		if err != nil {
+			return keys, fmt.Errorf("read key %d of %s: %w", i, file, err)
+		}
+	}
+	return keys, nil
+}
+
+// Must panics where a chain cannot be made, for variables of tests.
+func Must(a *Authority, err error) *Authority {
+	if err != nil {
+		panic(err)
+	}
+	return a
 }
 
 // Authority is a chain with the keys of all three certificates.
