@@ -54,7 +54,7 @@ func advice(err error) string {
 	var notTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &unknownCA):
-		return "its certificate is signed by nobody that this machine knows: add its authority to those of the machine (SSL_CERT_FILE names a file of them); " +
+		return "its certificate has an unknown issuer: add its authority to those of the machine (SSL_CERT_FILE names a file of them); " +
 			"skip_verify=true in REDIS_URL trusts any"
 	case errors.As(err, &wrongName):
 		return "name the host in REDIS_URL as its certificate does"

@@ -37,7 +37,7 @@ func advice(err error) string {
 	case errors.Is(err, pq.ErrSSLNotSupported):
 		return "add sslmode=disable to DATABASE_URL where the network to it is trusted, or set ssl = on in Postgres"
 	case errors.As(err, &unknownCA):
-		return "its certificate is signed by nobody that this machine knows: name the certificate of its authority in DATABASE_URL with sslrootcert=FILE"
+		return "its certificate has an unknown issuer: name the certificate of its authority in DATABASE_URL with sslrootcert=FILE"
 	case errors.As(err, &wrongName):
 		return "name the host in DATABASE_URL as its certificate does, or give sslmode=verify-ca"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):

@@ -378,7 +378,7 @@ func moveOn(ctx context.Context, tx *sqlx.Tx, runID int64, rooms []room) error {
 		apps[i], reached[i] = w.BundleID, w.Reached
 	}
 	if _, err := tx.ExecContext(ctx, query, runID, pq.Array(apps), pq.Array(reached)); err != nil {
-		return fmt.Errorf("note what was looked at: %w", err)
+		return fmt.Errorf("note what was read: %w", err)
 	}
 	return nil
 }

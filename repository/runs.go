@@ -149,7 +149,7 @@ func live(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]bool, error)
 	}
 	var rows []int64
 	if err := tx.SelectContext(ctx, &rows, query, pq.Array(ids)); err != nil {
-		return nil, fmt.Errorf("find runs that go on: %w", err)
+		return nil, fmt.Errorf("find running runs: %w", err)
 	}
 	for _, id := range rows {
 		found[id] = true

@@ -91,7 +91,7 @@ func TestClaimProbe(t *testing.T) {
 	}
 	old := f.secret(app, "old", noon.Add(-time.Hour))
 	f.must(f.MarkSharedSecret(t.Context(), old, false, noon))
-	check("at work", time.Second, false)
+	check("enabled", time.Second, false)
 	_, err := f.PauseApp(t.Context(), app, ledger.PausedSecretRefused, noon)
 	f.must(err)
 	check("all refused", time.Second, false)

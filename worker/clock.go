@@ -165,7 +165,7 @@ func (c *appleClocks) agree(ctx context.Context, e iap.Environment, probe bool) 
 		c.log.Warn("note that the clock is right", "environment", e, "error", err)
 		return
 	case over:
-		c.log.Info("Apple's time agrees with the clock again: checks go on", "environment", e, "held_since", after.HeldSince)
+		c.log.Info("Apple's time agrees with the clock again: checks are resumed", "environment", e, "held_since", after.HeldSince)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 // conclude turns an answer, or the error in its place, into an outcome. Its own
 // error is a fault of our machinery.
 func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a Answer, err error) (ledger.Outcome, error) {
-	w.metrics.oddities.Add(float64(w.odd.note(r.ID, a.Unknown)))
+	w.metrics.unknown.Add(float64(w.unknown.note(r.ID, a.Unknown)))
 	source := w.source(r)
 	conclusion, c := judge(source, &a.Facts, err)
 	o := w.notAsked(r)

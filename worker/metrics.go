@@ -16,7 +16,7 @@ type metrics struct {
 	calls    prometheus.Counter
 	duration prometheus.Histogram
 	lost     prometheus.Counter
-	oddities prometheus.Counter
+	unknown  prometheus.Counter
 	paused   *prometheus.CounterVec
 }
 
@@ -29,14 +29,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "revalidator_apple_requests_total", Help: "Requests sent to Apple.",
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "revalidator_receipt_duration_seconds", Help: "Time in hand of a receipt, waiting for the limiter included.",
+			Name: "revalidator_receipt_duration_seconds", Help: "Seconds that a worker takes for one receipt, the wait for the rate limit included.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 10),
 		}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "revalidator_lost_claims_total", Help: "Outcomes that came after their claim was lost, and changed nothing.",
 		}),
-		oddities: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "revalidator_reply_oddities_total", Help: "Keys and values in Apple's replies that were not known, or forgiven; the log names each once.",
+		unknown: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "revalidator_reply_unknown_fields_total", Help: "Fields and values in Apple's replies that are unknown, or accepted in spite of their form; the log names each once.",
 		}),
 		paused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "revalidator_app_paused_total", Help: "Times that this worker stopped an app for want of a shared secret that Apple accepts.",
@@ -45,7 +45,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.outcomes, m.calls, m.duration, m.lost, m.oddities, m.paused} {
+	for _, c := range []prometheus.Collector{m.outcomes, m.calls, m.duration, m.lost, m.unknown, m.paused} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

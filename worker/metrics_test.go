@@ -51,7 +51,7 @@ func TestMetricsCountOutcomes(t *testing.T) {
 		"revalidator_outcomes_total class=no_shared_secret": 1,
 		"revalidator_apple_requests_total":                  2,
 		"revalidator_lost_claims_total":                     1,
-		"revalidator_reply_oddities_total":                  0,
+		"revalidator_reply_unknown_fields_total":            0,
 		"revalidator_app_paused_total bundle_id=" + app:     1,
 		"revalidator_receipt_duration_seconds":              4,
 	}

@@ -12,7 +12,7 @@ import (
 
 // errPanicked is a receipt over which the program stumbled: a fault of ours that
 // is of this receipt alone.
-var errPanicked = errors.New("the program stumbled over the receipt")
+var errPanicked = errors.New("the program panicked on the receipt")
 
 // checkSafely is check, which also survives a fault of the program: the receipt
 // is asked about again, and quarantined when that does not help, while the
@@ -55,7 +55,7 @@ func (w *Worker) save(ctx context.Context, o ledger.Outcome) (ledger.Outcome, bo
 
 // logPanic tells of a panic with its stack, which holds addresses and no data.
 func (w *Worker) logPanic(receiptID int64, cause, stack string) {
-	w.cfg.Logger.Error("panic: the program stumbled over a receipt, please report it",
+	w.cfg.Logger.Error("panic: the program panicked on a receipt, please report it",
 		"receipt_id", receiptID, "cause", cause, "stack", stack)
 }
 

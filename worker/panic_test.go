@@ -53,8 +53,8 @@ func TestPanicIsAFailureOfItsReceipt(t *testing.T) {
 		"while it asks":           {apple(func() { panic("receipt data of a customer") }), "string"},
 		"with an error":           {apple(func() { panic(errors.New("receipt data of a customer")) }), "*errors.errorString"},
 		"by a fault of the code":  {apple(func() { nothing["x"] = 1 }), "assignment to entry in nil map"},
-		"while it saves":          {func(c *Config) { c.Store = poisoned{c.Store.(*fakeStore), 7} }, "stumbled over the receipt: string"},
-		"and the batch goes with": {func(c *Config) { c.Store, c.BatchDelay = poisoned{c.Store.(*fakeStore), 7}, time.Millisecond }, "stumbled over the receipt: string"},
+		"while it saves":          {func(c *Config) { c.Store = poisoned{c.Store.(*fakeStore), 7} }, "panicked on the receipt: string"},
+		"and the batch goes with": {func(c *Config) { c.Store, c.BatchDelay = poisoned{c.Store.(*fakeStore), 7}, time.Millisecond }, "panicked on the receipt: string"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

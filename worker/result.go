@@ -47,7 +47,7 @@ func found(o ledger.Outcome) string {
 	case o.Rests:
 		return "not asked: another receipt shows the same, and was checked"
 	case text == "":
-		return "not asked, given back"
+		return "not checked, claim released"
 	case o.Code != nil:
 		return fmt.Sprintf("failed, %s (status %d)", text, *o.Code)
 	case !o.Asked && o.Calls == 0:

@@ -43,7 +43,7 @@ func TestDescribe(t *testing.T) {
 			"failed, apple unavailable (status 21005); next look 2026-03-01 15:00 UTC by retry"},
 		"limit": {ledger.Outcome{Failure: "limiter_busy", NextCheck: after(time.Millisecond, iap.RuleWait)},
 			"not asked, limiter busy; asked again in 1s"},
-		"given back":     {ledger.Outcome{}, "not asked, given back; due as before"},
+		"given back":     {ledger.Outcome{}, "not checked, claim released; due as before"},
 		"paused by this": {ledger.Outcome{Failure: "shared_secret_refused", Calls: 1}, "failed, shared secret refused; due as before"},
 		"set aside":      {ledger.Outcome{Asked: true, Failure: "wrong_app", NextCheck: iap.Check{Rule: iap.RuleSetAside}}, "failed, wrong app; no next look: set aside"},
 	} {

@@ -11,7 +11,7 @@ import (
 
 const (
 	opened = "calls for an app fail: they are held back"
-	closed = "calls are answered again: they go on"
+	closed = "calls are answered again: they are resumed"
 )
 
 // tasksOfAll claims every receipt, which makes those due that wait, and puts

@@ -126,7 +126,7 @@ func (t *turns) Heard(ctx context.Context, at ledger.Endpoint, err error) {
 	case said.Opened:
 		log.Error("calls for an app fail: they are held back, and nothing is lost", "class", c.Name, "retry_after", retryAfter)
 	case said.Closed:
-		log.Info("calls are answered again: they go on", "all_apps", said.Everybody, "held_back", t.cfg.Now().Sub(said.Since).Round(time.Second))
+		log.Info("calls are answered again: they are resumed", "all_apps", said.Everybody, "held_back", t.cfg.Now().Sub(said.Since).Round(time.Second))
 	case said.Halved:
 		log.Warn("Apple shows distress: the rate is halved, and creeps back", "class", c.Name)
 	}

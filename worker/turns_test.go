@@ -125,7 +125,7 @@ func TestBreakerIsTold(t *testing.T) {
 			"Apple is failing for most apps: calls are held back for all, and nothing is lost",
 		},
 		"opens":  {ratelimit.Verdict{Open: true, Opened: true}, slog.LevelError, "calls for an app fail: they are held back, and nothing is lost"},
-		"closes": {ratelimit.Verdict{Closed: true}, slog.LevelInfo, "calls are answered again: they go on"},
+		"closes": {ratelimit.Verdict{Closed: true}, slog.LevelInfo, "calls are answered again: they are resumed"},
 		"halves": {ratelimit.Verdict{Halved: true}, slog.LevelWarn, "Apple shows distress: the rate is halved, and creeps back"},
 	} {
 		t.Run(name, func(t *testing.T) {

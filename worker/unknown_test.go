@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-func TestOdditiesAreToldOnce(t *testing.T) {
+func TestUnknownFieldsAreToldOnce(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	o := newOddities(slog.New(slog.NewTextHandler(&log, nil)))
+	o := newUnknownFields(slog.New(slog.NewTextHandler(&log, nil)))
 	if got := o.note(1, map[string]int{"new_key": 3, "other": 1}); got != 4 {
 		t.Errorf("counted %d, want 4", got)
 	}
@@ -23,14 +23,14 @@ func TestOdditiesAreToldOnce(t *testing.T) {
 	}
 }
 
-func TestOdditiesAreBounded(t *testing.T) {
+func TestUnknownFieldsAreBounded(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	o := newOddities(slog.New(slog.NewTextHandler(&log, nil)))
-	for i := range 2 * mostOddities {
+	o := newUnknownFields(slog.New(slog.NewTextHandler(&log, nil)))
+	for i := range 2 * mostUnknown {
 		o.note(1, map[string]int{fmt.Sprint("key", i): 1})
 	}
-	if got := strings.Count(log.String(), "\n"); got != mostOddities {
-		t.Errorf("told of %d names, want %d", got, mostOddities)
+	if got := strings.Count(log.String(), "\n"); got != mostUnknown {
+		t.Errorf("told of %d names, want %d", got, mostUnknown)
 	}
 }

@@ -94,7 +94,7 @@ type Worker struct {
 	batch   *batcher[ledger.Outcome, ledger.Saved]
 	memory  *memory
 	metrics *metrics
-	odd     *oddities
+	unknown *unknownFields
 	clocks  *appleClocks
 	writes  *writeGate
 	// refusals is when a fault of ours was told last.
@@ -140,7 +140,7 @@ func New(cfg Config) (*Worker, error) {
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
 		metrics:  metrics,
-		odd:      newOddities(cfg.Logger),
+		unknown:  newUnknownFields(cfg.Logger),
 		clocks:   newAppleClocks(cfg),
 		writes:   newWriteGate(cfg.Store, cfg.Logger),
 		stopping: stopping,

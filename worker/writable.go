@@ -98,7 +98,7 @@ func (g *writeGate) open() {
 	defer g.mu.Unlock()
 	if g.refusal != nil {
 		close(g.opened)
-		g.log.Info("database may be written again: checks go on")
+		g.log.Info("database may be written again: checks are resumed")
 	}
 	g.refusal = nil
 }

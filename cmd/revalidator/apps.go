@@ -136,7 +136,7 @@ func appsTable(out *terminal.Page, apps []ledger.App) {
 	table := out.Annotated(func(i int) string { return strings.Join(appNotes(apps[i]), "; ") })
 	table.Row("BUNDLE ID\tNAME\tRATE\tSTATE")
 	for _, a := range apps {
-		state := "at work"
+		state := "enabled"
 		if a.PausedAt != nil {
 			state = "paused"
 		}

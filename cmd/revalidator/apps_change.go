@@ -143,7 +143,7 @@ func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.
 	if err != nil {
 		return ledger.App{}, "", err
 	}
-	text := fmt.Sprintf("app %s goes on", bundleID)
+	text := fmt.Sprintf("app %s resumed", bundleID)
 	if !resumed {
 		text = fmt.Sprintf("app %s is not paused", bundleID)
 	}

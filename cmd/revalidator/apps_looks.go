@@ -16,9 +16,9 @@ type lookFlags struct{ grace, resubscribe, sweep terminal.Days }
 
 func (f *lookFlags) add(c *cobra.Command) {
 	f.grace, f.resubscribe, f.sweep = terminal.Days{Least: 0, Most: 60}, terminal.Days{Least: 0, Most: 3650}, terminal.Days{Least: 1, Most: 365}
-	c.Flags().Var(&f.grace, "grace-days", "for how many `days` after expiry your service stays on where a payment failed:\nlooked at just after; 0 to 60, or default: Apple's own grace period only")
-	c.Flags().Var(&f.resubscribe, "resubscribe-days", "for how many `days` after its end a subscription is looked at, in case the\ncustomer comes back; 0 to 3650, or default: 365")
-	c.Flags().Var(&f.sweep, "sweep-days", "longest wait in `days` between two looks at a live subscription, in case of a\nrefund; 1 to 365, or default: 30, later 60")
+	c.Flags().Var(&f.grace, "grace-days", "for how many `days` after expiry your service stays on where a payment failed:\nchecked just after that; 0 to 60, or default: Apple's own grace period only")
+	c.Flags().Var(&f.resubscribe, "resubscribe-days", "for how many `days` after its end a subscription is checked, in case the\ncustomer comes back; 0 to 3650, or default: 365")
+	c.Flags().Var(&f.sweep, "sweep-days", "longest wait in `days` between two checks of a live subscription, in case of a\nrefund; 1 to 365, or default: 30, later 60")
 }
 
 // looksText tells of an app's own wishes in a line of its own, and is empty where

@@ -44,7 +44,7 @@ A filter takes several values, separated by commas or by giving it again; any
 of them will do. --status and --expiring look at the subscriptions that a
 receipt shows: one of them must meet both.
 
-Alone, a backfill takes the whole rate of an app. Beside a nightly or manual
+Alone, a backfill takes the whole rate of an app. Next to a nightly or manual
 run it takes --share of it, and that is for all backfills together.
 
 Ctrl-C interrupts a backfill: workers finish what they have, and 'backfill
@@ -64,7 +64,7 @@ Exit code 3 says that it is done and some receipts failed.`,
 		},
 	}
 	o.filters.add(c)
-	c.Flags().Var(&o.share, "share", "`part` of each app's rate to take beside another run")
+	c.Flags().Var(&o.share, "share", "`part` of each app's rate to take next to another run")
 	c.Flags().BoolVar(&o.dryRun, "dry-run", false, "say how many receipts that is and how long it takes, and open nothing")
 	o.feedOptions.add(c)
 	p.AddJSON(c)

@@ -41,7 +41,7 @@ func estimateText(out *terminal.Page, e report.Estimate) {
 	}
 	table.Row("%8s\tin all", phrase.Count(e.Receipts))
 	table.End()
-	out.Printf("\nAt the configured rates that takes %s alone,\nand %s with %s of them beside another run. Nothing was opened.\n",
+	out.Printf("\nAt the configured rates that takes %s alone,\nand %s with %s of them next to another run. Nothing was opened.\n",
 		about(e.SecondsAlone), about(e.SecondsBeside), terminal.Percent(e.Share))
 	if len(e.PausedApps) > 0 {
 		out.Print("Receipts of paused apps are left for 'revalidator backfill resume'.\n")

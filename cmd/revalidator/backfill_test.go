@@ -134,7 +134,7 @@ func TestBackfillInterrupted(t *testing.T) {
 	if code := backfill.stop(t); code != terminal.ExitFailure {
 		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
-	want := "revalidator: backfill 1 interrupted: workers finish what they have; go on with 'revalidator backfill resume 1'\n"
+	want := "revalidator: backfill 1 interrupted: workers finish what they have; continue with 'revalidator backfill resume 1'\n"
 	if diff := cmp.Diff(want, backfill.stderr.text()); diff != "" {
 		t.Errorf("standard error (-want +got)\n%s", diff)
 	}
@@ -240,7 +240,7 @@ func TestBackfillBesidePausedApp(t *testing.T) {
 		t.Errorf("the paused app is not told of:\n%s", o.stdout)
 	}
 	o := s.run(t, "backfill", "--all", "--worker")
-	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "go on with 'revalidator backfill resume 1'") {
+	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "continue with 'revalidator backfill resume 1'") {
 		t.Errorf("got exit code %d and %q, want %d and how to go on", o.code, o.stderr, terminal.ExitFailure)
 	}
 	if _, err := db.ResumeApp(t.Context(), readerApp); err != nil {

@@ -153,6 +153,6 @@ func (s sheet) retryable(r *bool) {
 	case *r:
 		s.Sentence("", "Apple says that asking again may help.")
 	default:
-		s.Sentence("", "Apple says that asking again is of no use.")
+		s.Sentence("", "Apple says that a retry will not help.")
 	}
 }

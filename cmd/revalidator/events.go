@@ -71,7 +71,7 @@ The types are:
 			return p.tailEvents(c.Context(), t)
 		},
 	}
-	c.Flags().BoolVarP(&t.follow, "follow", "f", false, "go on with each event as it is written, until Ctrl-C")
+	c.Flags().BoolVarP(&t.follow, "follow", "f", false, "then print each event as it is written, until Ctrl-C")
 	c.Flags().Int64Var(&t.query.After, "after", 0, "all events after the one with the `id`; after 0 is all there are")
 	c.Flags().StringVar(&t.since, "since", "", "all events written since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVarP(&t.newest, "last", "n", 20, "how `many` of the last events, where no beginning is given")

@@ -34,7 +34,7 @@ func (p *program) forecastCommand() *cobra.Command {
 		Short: "Show how much the coming nights have to do, and how long they take",
 		Long: `Show how many receipts fall due for each night of the coming weeks, how long the
 night runs at the configured rates, and where it is longer than its window and
-what to do then. Overdue receipts, and those that a run has in hand now, count
+what to do then. Overdue receipts, and those that a run has claimed, count
 into the first night. The starts come from REVALIDATOR_SCHEDULE, the window from
 REVALIDATOR_RUN_WINDOW. With --hourly there is a run at each full hour instead,
 which has an hour's time.

@@ -104,7 +104,7 @@ func TestForecast(t *testing.T) {
 func TestForecastCommand(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
-	if o := s.must(t, "forecast"); o.stdout != "No receipt of an app at work falls due within 28 days.\n" || o.stderr != "" {
+	if o := s.must(t, "forecast"); o.stdout != "No receipt of an enabled app becomes due within 28 days.\n" || o.stderr != "" {
 		t.Errorf("got %q and %q", o.stdout, o.stderr)
 	}
 	if o := s.must(t, "forecast", "--hourly", "--json"); strings.Count(o.stdout, `"start"`) != 48 {

@@ -15,7 +15,7 @@ import (
 // they are about, then what is wrong with them.
 func forecastText(out *terminal.Page, r *report.Forecast) {
 	if len(r.Apps) == 0 {
-		out.Printf("No receipt of an app at work falls due within %d days.\n", r.Days)
+		out.Printf("No receipt of an enabled app becomes due within %d days.\n", r.Days)
 	} else {
 		forecastChart(out, r)
 		forecastTables(out, r)

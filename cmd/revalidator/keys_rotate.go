@@ -80,7 +80,7 @@ func (p *program) keysRotateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rotate [--json]",
 		Short: "Encrypt all secrets with the newest key: step 3 of a change",
-		Long: `Encrypt every shared secret in the database anew with the newest key of the set
+		Long: `Encrypt every shared secret in the database again with the newest key of the set
 in use, while workers run. Those must have the set already, or they cannot open
 the secrets any more. It can be repeated; what is done stays done.`,
 		Example: "  revalidator keys rotate",
@@ -98,7 +98,7 @@ the secrets any more. It can be repeated; what is done stays done.`,
 // rotation is what a rotation did.
 type rotation struct {
 	KeyID string `json:"key_id"`
-	// Encrypted were encrypted anew, Already were under the key before.
+	// Encrypted were encrypted again, Already had the key before.
 	Encrypted int `json:"encrypted"`
 	Already   int `json:"already"`
 	// Unreadable are the ids of secrets that no key of the set opens.
@@ -143,5 +143,5 @@ func (s *parts) reseal(row ledger.SharedSecret) ([]byte, error) {
 }
 
 func (r rotation) text(out *terminal.Page) {
-	out.Printf("key %s: %d shared secrets encrypted anew, %d were already\n", r.KeyID, r.Encrypted, r.Already)
+	out.Printf("key %s: %d shared secrets encrypted again, %d had that key already\n", r.KeyID, r.Encrypted, r.Already)
 }

@@ -27,9 +27,9 @@ func TestKeyRotation(t *testing.T) {
 	var r rotation
 	s.decode(t, &r, "keys", "rotate", "--json")
 	if r.Encrypted != 2 || r.Already != 0 || len(r.Unreadable) != 0 {
-		t.Errorf("rotate: %+v, want both encrypted anew", r)
+		t.Errorf("rotate: %+v, want both encrypted again", r)
 	}
-	if o := s.must(t, "keys", "rotate"); !strings.Contains(o.stdout, "0 shared secrets encrypted anew, 2 were already") {
+	if o := s.must(t, "keys", "rotate"); !strings.Contains(o.stdout, "0 shared secrets encrypted again, 2 had that key already") {
 		t.Errorf("rotate once more: %q", o.stdout)
 	}
 	lastKeys := strings.TrimSpace(s.must(t, "keys", "prune").stdout)

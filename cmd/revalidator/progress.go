@@ -70,6 +70,6 @@ func (m *missingWorkers) due(t ledger.RunTotals, now time.Time) bool {
 func (p *program) warnWithoutWorkers(parts *parts) {
 	servers, err := asynq.NewInspectorFromRedisClient(parts.redis).Servers()
 	if err == nil && len(servers) == 0 {
-		p.Note("no worker is running: start one with 'revalidator worker' in another terminal;\nthe run goes on as soon as there is one")
+		p.Note("no worker is running: start one with 'revalidator worker' in another terminal;\nthe run continues as soon as there is one")
 	}
 }

@@ -79,7 +79,7 @@ func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery) error
 		case len(page.Receipts) == 0:
 			p.Note("no receipts: import some with 'revalidator import FILE', or choose others")
 		case page.NextAfter != nil:
-			p.Note("there are more: go on with --after %d", *page.NextAfter)
+			p.Note("there are more: continue with --after %d", *page.NextAfter)
 		}
 		return nil
 	}, needDatabase)

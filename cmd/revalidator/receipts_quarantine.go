@@ -20,7 +20,7 @@ func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
-		Short: "List the receipts that are set aside, and why",
+		Short: "List the receipts that are quarantined, and why",
 		Long: `List the receipts that are set aside for what they are, with the reason: how
 many of each app first, then each of them. They are not asked about any more, or
 once a week. One reply is never enough, and where Apple accepted the receipt
@@ -46,7 +46,7 @@ tells more of each.`,
 		},
 	}
 	c.Flags().StringVar(&query.BundleID, "app", "", "only of the app with the `bundle id`")
-	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
+	c.Flags().StringVar(&query.Reason, "reason", "", "only those quarantined for the `reason`")
 	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVar(&query.Limit, "limit", 50, "the most `receipts` to list")
 	c.Flags().Int64Var(&query.After, "after", 0, "only receipts after the one with the `id`: the next page")
@@ -70,7 +70,7 @@ func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) err
 		case len(page.Receipts) == 0:
 			p.Note("nothing is in quarantine")
 		case page.NextAfter != nil:
-			p.Note("there are more: go on with --after %d", *page.NextAfter)
+			p.Note("there are more: continue with --after %d", *page.NextAfter)
 		}
 		return nil
 	}, needDatabase)
@@ -111,7 +111,7 @@ of them: what was held against them must be said as often again before it is
 believed. Their subscriptions stay as they are. The next run asks Apple about
 them: the nightly one, or one that you start with 'revalidator run'.
 
-A receipt that a worker has in hand is left to it.`,
+A receipt that a worker checks now is not changed.`,
 		Example: `  revalidator receipts release 42 43
   revalidator receipts release --app com.example.reader --reason malformed
   revalidator receipts release --app com.example.reader --since 2d
@@ -144,7 +144,7 @@ A receipt that a worker has in hand is left to it.`,
 	}
 	c.Flags().BoolVar(&all, "all", false, "every receipt in quarantine")
 	c.Flags().StringVar(&query.BundleID, "app", "", "every one of the app with the `bundle id`")
-	c.Flags().StringVar(&query.Reason, "reason", "", "only those set aside for the `reason`")
+	c.Flags().StringVar(&query.Reason, "reason", "", "only those quarantined for the `reason`")
 	c.Flags().StringVar(&since, "since", "", "only those quarantined since a `time`, a date, or how long ago, such as 12h")
 	p.AddJSON(c)
 	return c
@@ -191,7 +191,7 @@ func releaseText(r report.Release, now time.Time) func(*terminal.Page) {
 	return func(out *terminal.Page) {
 		s := terminal.Sheet{Page: out, Now: now, Label: 15}
 		for _, id := range r.NotReleased {
-			s.Sentence("Receipt", "%d: left as it is: not in quarantine for that, or in hand of a worker", id)
+			s.Sentence("Receipt", "%d: not changed: a worker checks it now, or it is not quarantined for that reason", id)
 		}
 		if r.Released == 0 {
 			s.Row("Released", "none")

@@ -25,7 +25,7 @@ func (p *program) receiptsRecheckCommand() *cobra.Command {
 about them: the nightly one, or one that you start with 'revalidator run'. To
 ask about one receipt at once, without storing the answer: 'revalidator check'.
 
-A receipt that a worker has in hand is left to it. Exit code 3 says that some
+A receipt that a worker checks now is not changed. Exit code 3 says that some
 receipts can never be asked about.`,
 		Example: `  revalidator receipts recheck 42 43
   revalidator receipts recheck --customer customer-7`,
@@ -100,7 +100,7 @@ func recheckText(r report.Recheck, now time.Time) func(*terminal.Page) {
 		due := false
 		for _, done := range r.Receipts {
 			said := map[report.RecheckResult]string{
-				report.RecheckDue: "due now", report.RecheckInHand: "in hand of a worker: left to it", report.RecheckNever: "never asked about",
+				report.RecheckDue: "due now", report.RecheckClaimed: "not changed: a worker checks it now", report.RecheckNever: "never asked about",
 			}[done.Result]
 			s.Sentence("Receipt", "%d: %s", done.ID, said)
 			for _, obstacle := range done.Obstacles {

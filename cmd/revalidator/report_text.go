@@ -18,7 +18,7 @@ func reviewText(out *terminal.Page, r *report.Review) {
 	sections := []reviewSection{
 		{"RECEIPTS", reviewTotalRows(r)},
 		{"WHAT CHANGED", rowsOf(r.Events, func(e report.TypeFigure) (string, report.Figure) { return phrase.Words(string(e.Type)), e.Figure })},
-		{"ANSWERS THAT WERE NO USE", rowsOf(r.Failures, func(f report.ClassFigure) (string, report.Figure) { return phrase.Words(f.Class), f.Figure })},
+		{"FAILED RESPONSES", rowsOf(r.Failures, func(f report.ClassFigure) (string, report.Figure) { return phrase.Words(f.Class), f.Figure })},
 	}
 	for _, section := range sections {
 		writeSection(out, r, section, nameWidth(sections))

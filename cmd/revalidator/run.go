@@ -126,9 +126,9 @@ func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Schedul
 // interrupted leaves a run to others: a backfill to whoever resumes it, any other to
 // whoever feeds runs. Its error says how it goes on.
 func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, cause error) error {
-	name, resume := nameOfRun(run), fmt.Sprintf("go on with 'revalidator backfill resume %d'", run.ID)
+	name, resume := nameOfRun(run), fmt.Sprintf("continue with 'revalidator backfill resume %d'", run.ID)
 	if run.Kind != ledger.RunBackfill {
-		resume = "a scheduler goes on with it, or the next 'revalidator run'"
+		resume = "a scheduler continues it, or the next 'revalidator run'"
 	}
 	if ctx.Err() == nil {
 		resume = fmt.Sprintf("%v\n%s", cause, resume)
@@ -143,7 +143,7 @@ func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, ca
 	case err != nil:
 		return fmt.Errorf("%s interrupted, which could not be noted (%w): a scheduler takes it over, or %s", name, err, resume)
 	case !mine && ctx.Err() != nil:
-		return fmt.Errorf("%s goes on in another process: see 'revalidator status %d'", name, run.ID)
+		return fmt.Errorf("%s is running in another process: see 'revalidator status %d'", name, run.ID)
 	}
 	return fmt.Errorf("%s interrupted: workers finish what they have; %s", name, resume)
 }
@@ -173,7 +173,7 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.Run
 	case totals.State == ledger.RunCutOff:
 		return fmt.Errorf("%s is cut off, because its window is over (REVALIDATOR_RUN_WINDOW): %s, and the rest stays due for the next run", nameOfRun(totals.Run), done)
 	case totals.State == ledger.RunInterrupted:
-		return fmt.Errorf("%s is interrupted: an app is paused, which 'revalidator status' names, or somebody stopped it; then go on with 'revalidator backfill resume %d'",
+		return fmt.Errorf("%s is interrupted: an app is paused, which 'revalidator status' names, or it was stopped; then continue with 'revalidator backfill resume %d'",
 			nameOfRun(totals.Run), totals.ID)
 	case totals.Failed > 0:
 		return terminal.Failures(errors.New(failedText(totals)))

@@ -45,7 +45,7 @@ func runText(out *terminal.Page, r *report.Run) {
 	section(out, "What changed", len(r.Events), func(i int) (int64, string) {
 		return r.Events[i].Count, phrase.Words(string(r.Events[i].Type))
 	})
-	section(out, "Answers that were no use", len(r.Failures), func(i int) (int64, string) {
+	section(out, "Failed responses", len(r.Failures), func(i int) (int64, string) {
 		return r.Failures[i].Answers, phrase.Words(r.Failures[i].Class)
 	})
 }

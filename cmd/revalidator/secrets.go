@@ -114,7 +114,7 @@ func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) 
 	}
 	for _, a := range apps {
 		if (app == "" || app == a.BundleID) && report.WantsSecret(a) {
-			p.Note("app %s stands still. A running worker asks Apple\n"+
+			p.Note("app %s is paused. A running worker asks Apple\n"+
 				"with the new secret within seconds; to do so now:\n"+
 				"revalidator secrets verify --app %s", a.BundleID, a.BundleID)
 		}

@@ -106,7 +106,7 @@ func (p *program) noteLeftWithout(ctx context.Context, db *repository.DB, app st
 		}
 		if len(left) == 0 {
 			fmt.Fprintf(p.Err, "warning: %s has no shared secret left,\n"+
-				"and stands still until it has: revalidator secrets add --app %s\n", a.BundleID, a.BundleID)
+				"and is paused until it has: revalidator secrets add --app %s\n", a.BundleID, a.BundleID)
 		}
 	}
 	return nil

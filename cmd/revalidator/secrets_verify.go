@@ -150,7 +150,7 @@ func verdictsTable(out *terminal.Page, verdicts []appVerdict) {
 			table.Row("%s: %s", v.App, v.Error)
 		}
 		if v.Resumed {
-			table.Row("%s goes on", v.App)
+			table.Row("%s is resumed", v.App)
 		}
 	}
 	table.End()

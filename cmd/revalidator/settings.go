@@ -13,7 +13,7 @@ import (
 // settingsTopic is what 'revalidator help settings' shows.
 func settingsTopic() *cobra.Command {
 	var text strings.Builder
-	text.WriteString("Settings are variables of the environment. What is secret can also come from a\nfile, which the variable with _FILE at its end names.\n")
+	text.WriteString("Settings are variables of the environment. What is secret can also come from a\nfile, which the variable whose name ends with _FILE names.\n")
 	for _, s := range config.Settings() {
 		name := s.Env
 		if s.Secret {

@@ -21,9 +21,9 @@ func (p *program) statusCommand() *cobra.Command {
 		Use:   "status [RUN] [--watch] [--json]",
 		Short: "Show the last runs, what is due, the queue, workers and secrets",
 		Long: `Show the last runs with the progress of those that are running, the receipts
-and subscriptions, what is due and since when, the queues with what is in hand,
-the workers and schedulers, paused apps, and secrets that are missing or old.
-With the number of a run: what became of it, by app, event and failure.
+and subscriptions, what is due and since when, the queues, the workers and
+schedulers, paused apps, and secrets that are missing or old.
+With the number of a run: its results by app, event and failure class.
 
 More than 100,000 receipts or subscriptions are not counted but estimated, as
 Postgres does for itself; the time of the estimate is shown. While a run is

@@ -60,8 +60,8 @@ func queueText(s terminal.Sheet, q report.QueueStatus) {
 		if i == 0 {
 			label = "Queues"
 		}
-		s.Items(label, fmt.Sprintf("%s: %d waiting, %d in hand, %d to retry, %d archived",
-			q.Queue, q.Waiting, q.InHand, q.Retry, q.Archived))
+		s.Items(label, fmt.Sprintf("%s: %d waiting, %d active, %d to retry, %d archived",
+			q.Queue, q.Waiting, q.Active, q.Retry, q.Archived))
 	}
 	s.Items("Workers", serversText(len(q.Workers), "worker", out))
 	s.Items("Schedulers", serversText(len(q.Schedulers), "scheduler", out))

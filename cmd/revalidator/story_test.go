@@ -158,7 +158,7 @@ func TestRunInterrupted(t *testing.T) {
 	if code := run.stop(t); code != terminal.ExitFailure {
 		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
-	want := "revalidator: run 1 interrupted: workers finish what they have; a scheduler goes on with it, or the next 'revalidator run'\n"
+	want := "revalidator: run 1 interrupted: workers finish what they have; a scheduler continues it, or the next 'revalidator run'\n"
 	if got := run.stderr.text(); got != want {
 		t.Errorf("standard error: got %q, want %q", got, want)
 	}

@@ -57,7 +57,7 @@ func (c Code) words() (short, meaning string) {
 	case CodeNoLongerSent:
 		return "request refused", "Apple says that it no longer sends this code. Treat it as 21000."
 	case CodeMalformed:
-		return "receipt malformed, or Apple in trouble", "The receipt data is malformed, or Apple had a temporary problem; the code means both. Try again over some hours; if the receipt does not parse here either, it is broken."
+		return "receipt malformed, or Apple failing", "The receipt data is malformed, or Apple had a temporary problem; the code means both. Try again over some hours; if the receipt does not parse here either, it is broken."
 	case CodeNotAuthenticated:
 		return "receipt not authenticated", "Apple could not authenticate the receipt. If its signature verifies here, try again; otherwise set it aside."
 	case CodeSharedSecret:

@@ -173,7 +173,7 @@ type Worker struct {
 	// their own: how many are with Apple at a time follows from rate and latency.
 	// Most of these receipts wait for their slot, so it should be well above
 	// Apple's latency times the rate.
-	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"512" help:"Receipts that one worker process has in hand at a time, most of them waiting for their turn."`
+	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"512" help:"Receipts that one worker process checks at a time; most of them wait for the rate limit."`
 	// LargeConcurrency is how many large receipts may keep Apple, and the line,
 	// busy beside the small ones.
 	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
@@ -182,7 +182,7 @@ type Worker struct {
 	// quarters a small receipt takes 80 KiB and one of 2.2 MB 256 KiB; of the last
 	// one a reply takes what it says, 1 KiB for each subscription and 0.4 KiB for
 	// each one-time purchase or so. What finds no room is checked again later.
-	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"48234496" help:"Memory that all receipts in hand of one worker process share, a quarter of it for what replies say; a reply that needs more than that counts as unreadable."`
+	MemoryBytes int64 `env:"REVALIDATOR_MEMORY_BYTES" envDefault:"48234496" help:"Memory that all receipts share that one worker process checks, a quarter of it for what replies say; a reply that needs more than that counts as unreadable."`
 	// LargeReceiptBytes is the border between the two queues. Receipts keep the
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
@@ -196,7 +196,7 @@ type Worker struct {
 	RetryLimit int `env:"REVALIDATOR_RETRY_LIMIT" envDefault:"5" help:"Failures in a row after which a receipt leaves the run."`
 	// LimiterWait is how long a worker sleeps for its slot. Longer waits give
 	// the receipt back, which costs a write to Postgres.
-	LimiterWait time.Duration `env:"REVALIDATOR_LIMITER_WAIT" envDefault:"1m" help:"Longest wait for the rate limit in a worker; for a longer one the receipt is given back. The same in all workers."`
+	LimiterWait time.Duration `env:"REVALIDATOR_LIMITER_WAIT" envDefault:"1m" help:"Longest wait for the rate limit in a worker; for a longer one the claim is released. The same in all workers."`
 	// ShutdownTimeout is how long a stopped worker may finish its requests. The
 	// supervisor must wait longer before it kills.
 	ShutdownTimeout time.Duration `env:"REVALIDATOR_SHUTDOWN_TIMEOUT" envDefault:"70s" help:"How long a worker that is asked to stop may take; longer than the time for one request to Apple."`
@@ -241,7 +241,7 @@ type Web struct {
 	// Retention costs Redis some 0.6 KB for each task that ended well within it:
 	// at 100 calls per second the default holds 6,000 of them, in 4 MB. Workers
 	// write a sentence on each; 0 saves both.
-	Retention time.Duration `env:"REVALIDATOR_RETENTION" envDefault:"1m" help:"How long finished tasks and their results can be looked at, in whole seconds; 0 is not at all."`
+	Retention time.Duration `env:"REVALIDATOR_RETENTION" envDefault:"1m" help:"How long finished tasks and their results are kept in Redis, in whole seconds; 0 is not at all."`
 	// MetricsAddr empty opens no port. It may be reached from other machines:
 	// there are numbers and health, no data.
 	MetricsAddr string `env:"REVALIDATOR_METRICS_ADDR" help:"Address of /metrics, /healthz and /readyz in schedulers and workers, as host:port; empty is off."`

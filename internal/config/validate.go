@@ -119,7 +119,7 @@ func (c Config) relations() []error {
 		{c.Queue.ClaimLease > longest,
 			"REVALIDATOR_CLAIM_LEASE must be longer than REVALIDATOR_QUEUE_AHEAD, LIMITER_WAIT, APPLE_TIMEOUT and BATCH_DELAY together: else receipts are due again while they are worked on"},
 		{c.Worker.LimiterWait >= c.Queue.Ahead,
-			"REVALIDATOR_LIMITER_WAIT must not be shorter than REVALIDATOR_QUEUE_AHEAD: else workers give back receipts whose turn is on its way"},
+			"REVALIDATOR_LIMITER_WAIT must not be shorter than REVALIDATOR_QUEUE_AHEAD: else workers release receipts that would have been checked"},
 		{c.Worker.RetryMax >= c.Worker.RetryBase,
 			"REVALIDATOR_RETRY_MAX must not be shorter than REVALIDATOR_RETRY_BASE"},
 		{c.Queue.Depth >= c.Worker.Concurrency+c.Worker.LargeConcurrency,

@@ -32,11 +32,11 @@ func (c Config) Weaknesses() []Weakness {
 	}
 	if host, plain := c.Database.plain(); plain {
 		found = append(found, Weakness{"DATABASE_URL", fmt.Sprintf("the connection to %s is not encrypted", host),
-			"set sslmode=verify-full there, or require where its certificate cannot be checked; leave it where nobody else is on that network"})
+			"set sslmode=verify-full there, or require where its certificate cannot be checked; leave it where no one else uses that network"})
 	}
 	if host, plain := c.Redis.plain(); plain {
 		found = append(found, Weakness{"REDIS_URL", fmt.Sprintf("the connection to %s is not encrypted", host),
-			"use rediss:// there; leave it where nobody else is on that network"})
+			"use rediss:// there; leave it where no one else uses that network"})
 	}
 	return found
 }

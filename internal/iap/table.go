@@ -25,7 +25,7 @@ func (p Policy) Table() []PolicyRow {
 		{RuleGracePeriod, "payment failed, in the grace period", every(p.FailedPayment)},
 		{RuleGracePeriodEnd, "payment failed, and Apple's or the app's own grace period ends", after + " after its end"},
 		{RuleBillingRetry, "payment failed, Apple keeps trying", fmt.Sprintf("%s; from %s after expiry on, after 1/%d of the time since", every(p.FailedPayment), inWords(p.BillingRetryLateFrom), p.BillingRetryShare)},
-		{RuleBillingRetryEnd, "Apple stops trying, " + inWords(p.BillingRetryFor) + " after expiry", fmt.Sprintf("%s after; %s where it goes on", after, every(p.BillingRetryOverdue))},
+		{RuleBillingRetryEnd, "Apple stops trying, " + inWords(p.BillingRetryFor) + " after expiry", fmt.Sprintf("%s after; %s where it continues", after, every(p.BillingRetryOverdue))},
 		{RuleLapse, "expired within the last day, and Apple gave no reason", steps(p.LapseSteps) + " after expiry"},
 		{RuleResubscribe, "ended: expired, or refunded", fmt.Sprintf("%s after the end, then %s, for %s", steps(p.ResubscribeSteps), every(p.ResubscribeEvery), inWords(p.ResubscribeFor))},
 		{RuleRefundReversal, "refunded within the last " + inWords(p.ReversalFor), fmt.Sprintf("like `resubscribe`; a refund can be reversed, and is confirmed %s after a reply shows that", inWords(reversalAfter))},

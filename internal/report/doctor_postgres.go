@@ -122,7 +122,7 @@ func (d *Doctor) enabledApps(ctx context.Context) Finding {
 	}
 	switch {
 	case wanting:
-		return fail("add a shared secret that Apple accepts with 'revalidator secrets add --app BUNDLE_ID'; the app then goes on by itself",
+		return fail("add a shared secret that Apple accepts with 'revalidator secrets add --app BUNDLE_ID'; the app is then resumed by itself",
 			"%d, of them paused: %s", len(apps), phrase.List(paused))
 	case len(paused) > 0:
 		return warn("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), phrase.List(paused))
@@ -192,7 +192,7 @@ func (d *Doctor) oldSecrets(ctx context.Context) Finding {
 		return warn("make a new one in App Store Connect and run 'revalidator secrets add'; REVALIDATOR_SECRET_AGE sets the age",
 			"older than %s: %s", phrase.Days(d.SecretAge), phrase.List(old))
 	case d.SecretAge == 0:
-		return ok("not looked at: REVALIDATOR_SECRET_AGE is 0")
+		return ok("not checked: REVALIDATOR_SECRET_AGE is 0")
 	}
 	return ok("none older than %s", phrase.Days(d.SecretAge))
 }
@@ -256,7 +256,7 @@ func (d *Doctor) appleTimes(ctx context.Context) Finding {
 		texts = append(texts, c.String())
 	}
 	if len(texts) > 0 {
-		return fail("set the clock of the database's machine by NTP: checks are held but for one a minute, and go on by themselves when two of these agree with it",
+		return fail("set the clock of the database's machine by NTP: checks are paused except for one a minute, and resume by themselves when two of these agree with it",
 			"%s", strings.Join(texts, "; "))
 	}
 	return ok("no sign that the clock is wrong")

@@ -125,7 +125,7 @@ func (d *Doctor) workersRunning(ctx context.Context) Finding {
 	for _, lane := range jobs.Queues() {
 		served := slices.ContainsFunc(workers, func(w Worker) bool { return slices.Contains(w.Queues, lane) })
 		if !served {
-			return fail("start 'revalidator worker'", "none serves the queue %s: nobody asks Apple", lane)
+			return fail("start 'revalidator worker'", "no worker serves the queue %s: Apple is not asked", lane)
 		}
 	}
 	return ok("%d running", len(workers))
@@ -155,14 +155,14 @@ func (d *Doctor) appleDistress(ctx context.Context) Finding {
 	}
 	switch {
 	case bySize:
-		return warn("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and go on by themselves",
+		return warn("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and resume by themselves",
 			"calls are held back for %s", phrase.List(held))
 	case len(held) > 0:
-		return warn("nothing, if Apple is failing: it is probed, and goes on by itself; "+
+		return warn("nothing, if Apple is failing: it is probed, and resumes by itself; "+
 			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
 			"calls are held back for %s", phrase.List(held))
 	case len(blocked) > 0:
-		return warn("nothing, if it is not long: calls go on by themselves; lower the rate with 'revalidator apps set' where it comes again",
+		return warn("nothing, if it is not long: calls resume by themselves; lower the rate with 'revalidator apps set' where it comes again",
 			"Apple wants no calls (HTTP 429) for %s", phrase.List(blocked))
 	case len(slowed) > 0:
 		return warn("nothing: the rate creeps back by itself", "Apple is asked less for %s", phrase.List(slowed))

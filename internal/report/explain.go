@@ -99,7 +99,7 @@ func SubjectOf(ctx context.Context, store ExplainStore, id string, kind ledger.M
 	}
 	switch len(candidates) {
 	case 0:
-		return ledger.Match{}, fmt.Errorf("nothing goes by %q: want the id of a receipt, a customer reference, or an original transaction id; see 'revalidator receipts list'", id)
+		return ledger.Match{}, fmt.Errorf("nothing has the id or name %q: give the id of a receipt, a customer reference, or an original transaction id; see 'revalidator receipts list'", id)
 	case 1:
 		return candidates[0], nil
 	}

@@ -23,19 +23,19 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleNew:
 		return "it is new, and Apple has not been asked about it"
 	case iap.RuleRequested:
-		return "a look was asked for with 'revalidator receipts recheck'"
+		return "a check was requested with 'revalidator receipts recheck'"
 	case iap.RuleRetry:
-		return "the last answer was of no use, so it is asked again after a wait that grows"
+		return "the last response failed, so it is checked again after a wait that grows"
 	case iap.RuleWait:
-		return "a rate limit was in force, so it was not asked and waits for its turn"
+		return "a rate limit was in force, so it was not checked and waits"
 	case iap.RuleHeldBack:
-		return "Apple was in trouble, so it was not asked, or the answer does not count; it waits until Apple answers again"
+		return "Apple was failing, so it was not checked, or the response does not count; it waits until Apple answers again"
 	case iap.RuleClockDiffers:
 		return "the last reply was of another time than the clock shows (REVALIDATOR_CLOCK_TOLERANCE), so nothing of it was stored and it is asked again"
 	case iap.RuleConfirm:
 		return "Apple's last answer would be final, so it is confirmed on another day"
 	case iap.RuleSetAside:
-		return "no other answer can come, so it is set aside for a person to decide"
+		return "no other response can come, so it is quarantined for a person to decide"
 	case iap.RuleQuarantineCheck:
 		return "it is quarantined, but shows a subscription that is live, so it is still checked once a week"
 	case iap.RuleRenewal:
@@ -43,7 +43,7 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleExpiry:
 		return "a subscription that is not set to renew expires just before"
 	case iap.RulePriceIncrease:
-		return "a price increase waits for the customer's consent, so it is looked at once a week"
+		return "a price increase waits for the customer's consent, so it is checked once a week"
 	case iap.RuleRefundSweep:
 		return "a subscription runs for long, and a refund or another product can come at any time"
 	case iap.RuleLapse:
@@ -61,7 +61,7 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleRefundReversal:
 		return "a purchase was refunded lately, and a refund can be reversed"
 	case iap.RulePurchaseSweep:
-		return "a one-time purchase can be refunded, so it is looked at about once a month for a while"
+		return "a one-time purchase can be refunded, so it is checked about once a month for a while"
 	case iap.RuleUndated:
 		return "Apple does not say when the newest period of a subscription ends, so it is checked once a week"
 	case iap.RuleCovered:
@@ -69,7 +69,7 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleShowsLess:
 		return "the last reply showed less than is stored, which proves nothing; it is checked again soon, after a wait that grows to a day"
 	case iap.RuleNoPurchases:
-		return "nothing was ever bought, so it is looked at about once a month"
+		return "nothing was ever bought, so it is checked about once a month"
 	case iap.RuleSettled:
 		return "nothing is expected any more: it has ended for long, or cannot change"
 	}
@@ -81,7 +81,7 @@ func ruleText(r iap.Rule) string {
 func failureText(class string) string {
 	switch class {
 	case "receipt_malformed":
-		return "Apple could not read the receipt, or was in trouble: the code means both. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
+		return "Apple could not read the receipt, or was failing: the code means both. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "receipt_not_authenticated":
 		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "account_gone":
@@ -99,9 +99,9 @@ func failureText(class string) string {
 	case "proxy_refused_size":
 		return "Something between here and Apple refused the request for its size (HTTP 413), which is far below Apple's limit: raise the limit of that proxy. It is asked again after a wait, and this does not count against the receipt."
 	case "apple_unavailable", "server_error":
-		return "Apple's server was in trouble. It is asked again after a wait."
+		return "Apple's server failed. It is checked again after a wait."
 	case "apple_internal_error":
-		return "Apple had an internal error and said that asking again soon is of no use. It is asked again the next day."
+		return "Apple had an internal error and said that a retry will not help soon. It is checked again the next day."
 	case "environments_disagree":
 		return "Production and Sandbox each sent the receipt to the other. It is asked again after a wait; check the addresses in the settings."
 	case "request_refused":
@@ -175,9 +175,9 @@ func Obstacles(r ledger.StoredReceipt, now time.Time) []string {
 	}
 	switch {
 	case r.ClaimedUntil != nil && r.ClaimedUntil.After(now):
-		found = append(found, fmt.Sprintf("in hand: %s is asking about it now, and may until %s.", runName(r), phrase.Time(*r.ClaimedUntil)))
+		found = append(found, fmt.Sprintf("claimed: %s checks it now, until %s at the latest.", runName(r), phrase.Time(*r.ClaimedUntil)))
 	case r.ClaimedUntil != nil:
-		found = append(found, fmt.Sprintf("abandoned: %s had it until %s, and any scheduler or run frees it.", runName(r), phrase.Time(*r.ClaimedUntil)))
+		found = append(found, fmt.Sprintf("expired claim: %s had it until %s; the next scheduler or run releases it.", runName(r), phrase.Time(*r.ClaimedUntil)))
 	}
 	return found
 }

@@ -75,16 +75,16 @@ func TestOperations(t *testing.T) {
 		# TYPE revalidator_rate_share gauge
 		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox",size="",source="verify_receipt"} 0.5
 		revalidator_rate_share{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 0.25
-		# HELP revalidator_claimed_receipts Receipts that are with the workers.
+		# HELP revalidator_claimed_receipts Receipts that are claimed for a worker.
 		# TYPE revalidator_claimed_receipts gauge
 		revalidator_claimed_receipts 5
 		# HELP revalidator_due_oldest_seconds For how long the first of the due receipts has been due; 0 where there is none.
 		# TYPE revalidator_due_oldest_seconds gauge
 		revalidator_due_oldest_seconds 3600
-		# HELP revalidator_due_receipts Receipts of apps at work that are due and with nobody, counted up to 100000.
+		# HELP revalidator_due_receipts Receipts of enabled apps that are due and not claimed, counted up to 100000.
 		# TYPE revalidator_due_receipts gauge
 		revalidator_due_receipts 12
-		# HELP revalidator_paused_apps Apps that stand still until somebody resumes them.
+		# HELP revalidator_paused_apps Apps that are paused until they are resumed.
 		# TYPE revalidator_paused_apps gauge
 		revalidator_paused_apps 1
 		# HELP revalidator_quarantine_stopped_apps Apps whose quarantining is stopped, because too many good receipts have the same failure.

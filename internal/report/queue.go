@@ -30,7 +30,7 @@ type QueueStatus struct {
 type Lane struct {
 	Queue    string `json:"queue"`
 	Waiting  int    `json:"waiting"`
-	InHand   int    `json:"in_hand"`
+	Active   int    `json:"active"`
 	Retry    int    `json:"retry"`
 	Archived int    `json:"archived"`
 }
@@ -40,7 +40,7 @@ type Worker struct {
 	Host      string    `json:"host"`
 	PID       int       `json:"pid"`
 	Queues    []string  `json:"queues"`
-	InHand    int       `json:"in_hand"`
+	Active    int       `json:"active"`
 	StartedAt time.Time `json:"started_at"`
 }
 
@@ -170,7 +170,7 @@ func (r QueueReader) workers() ([]Worker, error) {
 			workers[i].Queues = append(workers[i].Queues, name)
 		}
 		slices.Sort(workers[i].Queues)
-		workers[i].InHand += len(server.ActiveWorkers)
+		workers[i].Active += len(server.ActiveWorkers)
 	}
 	return workers, nil
 }

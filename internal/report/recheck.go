@@ -14,9 +14,9 @@ type RecheckResult string
 
 // The results of a recheck.
 const (
-	RecheckDue    RecheckResult = "due"
-	RecheckInHand RecheckResult = "in_hand"
-	RecheckNever  RecheckResult = "never_asked"
+	RecheckDue     RecheckResult = "due"
+	RecheckClaimed RecheckResult = "claimed"
+	RecheckNever   RecheckResult = "never_asked"
 )
 
 // Rechecked is a receipt that was to be made due.
@@ -44,7 +44,7 @@ func NewRechecked(r ledger.StoredReceipt, due bool, now time.Time) Rechecked {
 	case r.State == iap.ReceiptXcode, r.State == iap.ReceiptTooLarge:
 		done.Result = RecheckNever
 	default:
-		done.Result = RecheckInHand
+		done.Result = RecheckClaimed
 	}
 	return done
 }

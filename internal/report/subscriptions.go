@@ -17,7 +17,7 @@ func StatusText(o iap.Subscription, now time.Time) string {
 		}
 		return "entitled"
 	case iap.StatusGracePeriod:
-		return "entitled; a payment failed, and the service goes on while Apple keeps trying"
+		return "entitled; a payment failed, and the service stays on while Apple keeps trying"
 	case iap.StatusBillingRetry:
 		return "not entitled; a payment failed, and Apple keeps trying for up to 60 days"
 	case iap.StatusRevoked:
@@ -117,7 +117,7 @@ func OwnershipText(o iap.OwnershipType) string {
 	case "", iap.OwnershipPurchased:
 		return ""
 	case iap.OwnershipFamilyShared:
-		return "through Family Sharing: somebody else of the family pays"
+		return "through Family Sharing: another member of the family pays"
 	}
 	return string(o)
 }

@@ -307,7 +307,7 @@ CREATE TABLE run_failures (
     answers   bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (run_id, bundle_id, class)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE run_failures IS 'Answers that were no success, by class; a receipt that was asked about again may appear more than once';
+COMMENT ON TABLE run_failures IS 'Failed responses of a run, by failure class; a receipt that was checked again counts each time';
 
 -- The figures that show unusual quarantine, kept for two days.
 CREATE TABLE app_checks (
