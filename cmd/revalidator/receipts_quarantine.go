@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -200,7 +199,6 @@ func releaseText(r report.Release, now time.Time) func(*terminal.Page) {
 		quarantineTable(out, r.Counts)
 		out.Print("\n")
 		s.Row("Released", phrase.Count(r.Released)+":", "due", "now")
-		s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},
-			strings.Fields("or start one now with 'revalidator run'")...)...)
+		s.Row("Next look", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -109,8 +108,7 @@ func recheckText(r report.Recheck, now time.Time) func(*terminal.Page) {
 			due = due || done.Result == report.RecheckDue
 		}
 		if due {
-			s.Row("Next look", append([]string{"nightly run at", phrase.TimeAgo(r.NextRunAt, now) + ";"},
-				strings.Fields("or start one now with 'revalidator run'")...)...)
+			s.Row("Next look", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
 		}
 	}
 }
