@@ -49,7 +49,9 @@ const (
 // the harness; broken promises are in the verdicts.
 func Soak(ctx context.Context, cfg SoakConfig, each func(Night)) (err error) {
 	cfg.Suite.Back = time.Duration(cfg.Nights+1) * week
-	cfg.Suite.LogSize = 5 * cfg.Suite.Receipts
+	// The judge knows the past by what was answered: all of it, with room for what
+	// is asked again.
+	cfg.Suite.LogSize = 3 * (cfg.Nights + 1) * cfg.Suite.Receipts
 	suite, err := NewSuite(ctx, cfg.Suite)
 	if err != nil {
 		return err
