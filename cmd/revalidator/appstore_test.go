@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -35,7 +37,18 @@ func (s *session) pointTo(t *testing.T, sim *applesim.Server) {
 	s.set("REVALIDATOR_APPLE_PRODUCTION_URL", server.URL+"/production/verifyReceipt")
 	s.set("REVALIDATOR_APPLE_SANDBOX_URL", server.URL+"/sandbox/verifyReceipt")
 	s.set("REVALIDATOR_CLOCK_URL", server.URL+"/control/clock")
+	s.set("REVALIDATOR_APPLE_ROOTS", rootsFile(t, sim.Root()))
 	s.set("REVALIDATOR_RETRY_BASE", "1s")
+}
+
+// rootsFile is a PEM file of roots.
+func rootsFile(t *testing.T, roots ...*x509.Certificate) string {
+	t.Helper()
+	var text []byte
+	for _, root := range roots {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.Raw})...)
+	}
+	return writeFile(t, "roots.pem", string(text))
 }
 
 // receiptsFile writes the receipts of every customer to a file.

@@ -30,12 +30,16 @@ func (p *program) checkCommand() *cobra.Command {
 	var environment string
 	c := &cobra.Command{
 		Use:   "check (FILE | - | --receipt ID) [flags]",
-		Short: "Say what one receipt is, and what Apple says about it",
-		Long: `Say what one receipt is, and what Apple says about it. FILE holds a receipt in
-base64, as DER, or in the style of iOS 6; - is standard input; --receipt takes
-one from the database. What the receipt says of itself is read here, then Apple
-is asked once, at the app's rate where the database knows the app. Nothing is
-stored.
+		Short: "Say what a receipt or payload is, who signed it, what Apple says",
+		Long: `Say what one receipt is, who signed it, and what Apple says about it. FILE holds
+a receipt in base64, as DER, or in the style of iOS 6; - is standard input;
+--receipt takes one from the database. What the receipt says of itself is read
+and its signature verified here, then Apple is asked once, at the app's rate
+where the database knows the app. Nothing is stored.
+
+FILE may also hold what Apple signed as a JWS: a transaction, renewal
+information, an app transaction, or an App Store Server Notification V2 (also in
+its JSON body). It is verified and shown without asking Apple.
 
 The shared secret is that of --secret-file, else those in the database where
 DATABASE_URL and REVALIDATOR_KEYS are set, else it is asked for on a terminal.
@@ -44,12 +48,14 @@ Without one, only what the receipt says of itself is shown.
 A saved reply of verifyReceipt is read with --reply, and Apple is not asked.
 
 Exit codes:
-  0  Apple accepted the receipt
+  0  Apple accepted the receipt, or the JWS is verified
   1  it cannot be read, or Apple could not be reached
-  3  Apple refused it, or was not asked; standard error says why`,
+  3  Apple refused it or was not asked, or the JWS is not verified; standard
+     error says why`,
 		Example: `  revalidator check receipt.txt
   revalidator check receipt.der --app com.example.reader --secret-file secret
   revalidator check --receipt 42
+  revalidator check notification.json
   pbpaste | revalidator check -
   revalidator check --reply reply.json --json`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -122,10 +128,16 @@ func (p *program) check(ctx context.Context, o checkOptions) error {
 	}
 	now := parts.clock.AppleTime()
 	var report check.Report
-	if subject.Reply != nil {
+	switch {
+	case subject.Reply != nil:
 		report, err = subject.Reply.Report(o.app, now)
-	} else {
+	case subject.JWS != "":
+		report, err = checkPayload(ctx, parts, o, subject)
+	default:
 		report, err = p.checkReceipt(ctx, parts, o, subject)
+	}
+	if report == (check.Report{}) {
+		return err
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -14,22 +14,48 @@ import (
 )
 
 // verdict asks for the exit code of an error: whether Apple refused the receipt
-// or was not asked is a result, that Apple was not reached is none.
+// or was not asked is a result, and so is a payload that is not verified; that Apple
+// was not reached is none.
 func verdict(err error) error {
 	var status *appstore.StatusError
 	var unasked *check.NotAskedError
+	var unverified *check.UnverifiedError
 	switch {
-	case errors.As(err, &status), errors.As(err, &unasked),
+	case errors.As(err, &status), errors.As(err, &unasked), errors.As(err, &unverified),
 		errors.Is(err, appstore.ErrWrongApp), check.IsUnbelievable(err):
 		return terminal.Failures(err)
 	}
 	return err
 }
 
-// checkReceipt says what a receipt says of itself, and then what Apple says.
+// checkReceipt says what a receipt says of itself and who signed it, and then what
+// Apple says.
 func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions, s check.Subject) (check.Report, error) {
 	answer, err := p.ask(ctx, parts, o, s)
-	return check.NewReport(s, parts.cfg.Apple.MaxRequestBytes, answer, err), err
+	verifiers, failed := parts.verifiers()
+	if failed != nil {
+		return check.Report{}, failed
+	}
+	return check.NewReport(s, verifiers.Receipt(ctx, s.Info), parts.cfg.Apple.MaxRequestBytes, answer, err), err
+}
+
+// checkPayload verifies a payload, for which Apple need not be asked.
+func checkPayload(ctx context.Context, parts *parts, o checkOptions, s check.Subject) (check.Report, error) {
+	verifiers, err := parts.verifiers()
+	if err != nil {
+		return check.Report{}, err
+	}
+	payload, err := verifiers.Payload(ctx, s.JWS, o.app)
+	return check.Report{Payload: &payload}, err
+}
+
+// verifiers verify what Apple signs.
+func (s *parts) verifiers() (*check.Verifiers, error) {
+	v, err := check.NewVerifiers(check.VerifierConfig{RootsFile: s.cfg.Apple.Roots, OCSP: s.cfg.Apple.OCSP, Now: s.clock.AppleTime})
+	if err != nil {
+		return nil, terminal.Usage(err)
+	}
+	return v, nil
 }
 
 // ask asks Apple about a receipt, unless something stands against it.

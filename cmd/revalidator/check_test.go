@@ -144,7 +144,7 @@ func TestCheckRefused(t *testing.T) {
 		{"nothing", terminal.ExitFailure, []string{file("receipt", " \n")}},
 		{"zeros", terminal.ExitFailure, []string{file("receipt", strings.Repeat("\x00", 10<<20))}},
 		{"zeros in base64", terminal.ExitFailure, []string{file("receipt", strings.Repeat("AAAA", 2<<20))}},
-		{"a signed transaction", terminal.ExitFailure, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
+		{"a signed transaction", terminal.ExitFailures, []string{file("receipt", "eyJhbGciOiJFUzI1NiJ9.eyJ0cmFuc2FjdGlvbklkIjoiMSJ9.c2ln")}},
 		{"other JSON", terminal.ExitFailure, []string{file("receipt", `{"hello":"world"}`)}},
 		{"cut off", terminal.ExitFailure, []string{file("receipt", text[:len(text)/2/4*4])}},
 		{"a receipt as a reply", terminal.ExitFailure, []string{good, "--reply"}},

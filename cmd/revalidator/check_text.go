@@ -22,6 +22,9 @@ func checkText(out *terminal.Page, r check.Report, now time.Time) {
 	if r.Receipt != nil {
 		s.receipt(*r.Receipt)
 	}
+	if r.Payload != nil {
+		s.payload(*r.Payload)
+	}
 	if r.Answer != nil {
 		if r.Receipt != nil {
 			out.Print("\n")
@@ -41,6 +44,7 @@ func (s sheet) receipt(r check.Receipt) {
 	s.Sentence("Environment", "%s", strings.TrimSpace(cmp.Or(string(r.Environment), "not named")+" "+receiptTypeText(r)))
 	s.warnings(r.Warnings)
 	s.DateIf("Created", r.CreationDate)
+	s.signature(r.Signature)
 	s.DateIf("App since", r.OriginalPurchaseDate)
 	s.DateIf("Valid until", r.ExpirationDate)
 	fits := "fits verifyReceipt"

@@ -108,10 +108,11 @@ func (a Asker) turn(app ledger.App) (wait func(context.Context, iap.Environment)
 	return wait, heard
 }
 
-// NewReport is what a receipt says of itself, and what Apple answered, or err where
-// it did not.
-func NewReport(s Subject, maxRequest int64, answer appstore.Answer, err error) Report {
+// NewReport is what a receipt says of itself, who signed it, and what Apple
+// answered, or err where it did not.
+func NewReport(s Subject, signature Signature, maxRequest int64, answer appstore.Answer, err error) Report {
 	r := Report{Receipt: newReceipt(s, maxRequest)}
+	r.Receipt.Signature = signature
 	if answer.Calls == 0 {
 		r.NotAsked = new(err.Error())
 		if unasked := new(NotAskedError); errors.As(err, &unasked) {

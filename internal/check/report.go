@@ -16,13 +16,15 @@ import (
 // Report is what check has to say, in JSON.
 type Report struct {
 	// Receipt is nil for a saved reply, Answer where Apple was not asked, and
-	// NotAsked where it was.
+	// NotAsked where it was. Of a Payload there are neither.
 	Receipt  *Receipt `json:"receipt"`
+	Payload  *Payload `json:"payload"`
 	NotAsked *string  `json:"not_asked"`
 	Answer   *Answer  `json:"answer"`
 }
 
-// Receipt is what a receipt says of itself. Nobody has verified it.
+// Receipt is what a receipt says of itself. Only where the signature is verified
+// Apple says so, and as of the creation date.
 type Receipt struct {
 	// ID is that of a stored receipt, nil for a file.
 	ID          *int64          `json:"id"`
@@ -47,6 +49,8 @@ type Receipt struct {
 	Products []Product `json:"products"`
 	Error    string    `json:"error"`
 	Warnings []string  `json:"warnings"`
+	// Signature says who signed it.
+	Signature Signature `json:"signature"`
 }
 
 // Product sums up a product's records in a receipt.

@@ -13,7 +13,7 @@ import (
 	"revalidator/worker"
 )
 
-// Subject is what check was given: a receipt, or a saved reply.
+// Subject is what check was given: a receipt, a saved reply, or a payload.
 type Subject struct {
 	receipt.Info
 	// ID and App are of a stored receipt: under which app it came in.
@@ -21,9 +21,11 @@ type Subject struct {
 	App string
 	// Reply is the saved reply, nil for a receipt.
 	Reply *Reply
+	// JWS is a signed payload, empty for the others.
+	JWS string
 }
 
-// Recognise reads a receipt in any of its forms, or a reply. What begins like
+// Recognise reads a receipt in any of its forms, a signed payload, or a reply. What begins like
 // JSON and is no receipt of iOS 6 is a reply where it has a status.
 func Recognise(data []byte, isReply bool) (Subject, error) {
 	if isReply {
@@ -32,6 +34,9 @@ func Recognise(data []byte, isReply bool) (Subject, error) {
 			err = fmt.Errorf("%w: leave --reply out to check a receipt", err)
 		}
 		return Subject{Reply: reply}, err
+	}
+	if jws := findPayload(data); jws != "" {
+		return Subject{JWS: jws}, nil
 	}
 	info, err := receipt.Parse(data)
 	if err == nil {

@@ -95,6 +95,12 @@ type Apple struct {
 	// ClockURL lets a simulated App Store be at another time than the rest of the
 	// world. Leases, rates and deadlines follow the database's clock all the same.
 	ClockURL string `env:"REVALIDATOR_CLOCK_URL" help:"For development only: the clock of a simulated App Store, such as http://127.0.0.1:8081/control/clock, by which receipts are due and results are dated. Refused unless all addresses of Apple's are loopback addresses."`
+	// Roots lets a simulated App Store sign. Whoever may set it decides what passes
+	// for Apple's, so that it works only where nobody else is asked either.
+	Roots string `env:"REVALIDATOR_APPLE_ROOTS" help:"For development only: a PEM file with the root certificates of a simulated App Store, which take the place of Apple's for every signature. Refused unless all addresses of Apple's are loopback addresses."`
+	// OCSP true notices a stolen or revoked certificate, and makes verification
+	// depend on Apple's responders: without an answer a signature is undetermined.
+	OCSP bool `env:"REVALIDATOR_OCSP" envDefault:"false" help:"Ask Apple's OCSP responders whether a certificate was revoked that signed a receipt or payload: true or false. Replies are kept for an hour."`
 	// MaxRequestBytes is what is still sent. Apple answers larger requests with
 	// 413 or 21002, so a larger value only costs their transfer.
 	MaxRequestBytes int64 `env:"REVALIDATOR_MAX_REQUEST_BYTES" envDefault:"3145728" help:"Largest request to Apple in bytes, with the receipt in base64."`

@@ -85,12 +85,29 @@ func (a Apple) simulatedClock() error {
 	if a.ClockURL == "" {
 		return nil
 	}
-	for _, address := range []struct{ what, url string }{
-		{"the clock", a.ClockURL}, {"REVALIDATOR_APPLE_PRODUCTION_URL", a.ProductionURL}, {"REVALIDATOR_APPLE_SANDBOX_URL", a.SandboxURL},
-	} {
+	return onlyLoopback("a simulated clock is", append(a.addresses(), appleAddress{"the clock", a.ClockURL}))
+}
+
+// simulatedRoots allows roots in the place of Apple's under the same condition.
+func (a Apple) simulatedRoots() error {
+	if a.Roots == "" {
+		return nil
+	}
+	return onlyLoopback("other roots than Apple's are", a.addresses())
+}
+
+// appleAddress is an address at which Apple, or a simulator, is asked.
+type appleAddress struct{ what, url string }
+
+func (a Apple) addresses() []appleAddress {
+	return []appleAddress{{"REVALIDATOR_APPLE_PRODUCTION_URL", a.ProductionURL}, {"REVALIDATOR_APPLE_SANDBOX_URL", a.SandboxURL}}
+}
+
+func onlyLoopback(what string, addresses []appleAddress) error {
+	for _, address := range addresses {
 		u, err := url.Parse(address.url)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || !isLoopback(u.Hostname()) {
-			return fmt.Errorf("a simulated clock is for development: %s must be at a loopback address, such as http://127.0.0.1:8081", address.what)
+			return fmt.Errorf("%s for development: %s must be at a loopback address, such as http://127.0.0.1:8081", what, address.what)
 		}
 	}
 	return nil

@@ -36,6 +36,7 @@ func (c Config) problems() []error {
 		named("REVALIDATOR_APPLE_SANDBOX_URL", appleURL(c.Apple.SandboxURL)),
 		named("REVALIDATOR_MAX_REPLY_TEXT_BYTES", textBytes(c.Apple.MaxReplyTextBytes)),
 		named("REVALIDATOR_CLOCK_URL", c.Apple.simulatedClock()),
+		named("REVALIDATOR_APPLE_ROOTS", c.Apple.simulatedRoots()),
 		named("REVALIDATOR_SCHEDULE", schedule(c.Schedule.Cron)),
 		named("REVALIDATOR_UI_ADDR", address(c.Web.Addr)),
 		c.Web.login(),

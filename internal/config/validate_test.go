@@ -103,6 +103,7 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_QUARANTINE_STOP_PERCENT=101":                          "must not be more than 100",
 		"REVALIDATOR_CLOCK_TOLERANCE=59s":                                  "REVALIDATOR_CLOCK_TOLERANCE must not be shorter",
 		"REVALIDATOR_CLOCK_TOLERANCE=0s":                                   "want at least 1s",
+		"REVALIDATOR_APPLE_ROOTS=roots.pem":                                "REVALIDATOR_APPLE_ROOTS: other roots than Apple's are for development: REVALIDATOR_APPLE_PRODUCTION_URL must be at a loopback address",
 		"REVALIDATOR_CLOCK_URL=http://127.0.0.1:8081/control/clock":        "REVALIDATOR_APPLE_PRODUCTION_URL must be at a loopback address",
 		"REVALIDATOR_CONCURRENCY=-1;REVALIDATOR_UI_PATH=x":                 "REVALIDATOR_UI_PATH: \"x\" does not begin with /\nREVALIDATOR_CONCURRENCY",
 	} {

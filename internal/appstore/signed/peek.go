@@ -20,6 +20,21 @@ const (
 	KindNotification   Kind = "notification"
 )
 
+// Text is the kind in words.
+func (k Kind) Text() string {
+	switch k {
+	case KindTransaction:
+		return "signed transaction"
+	case KindRenewalInfo:
+		return "signed renewal info"
+	case KindAppTransaction:
+		return "signed app transaction"
+	case KindNotification:
+		return "App Store Server Notification V2"
+	}
+	return "JWS of unknown content"
+}
+
 // Claims is what a JWS says of itself before anything is verified. It serves to
 // choose the app that it is verified for, and must not be believed otherwise.
 type Claims struct {
