@@ -40,7 +40,7 @@ func TestQuarantine(t *testing.T) {
 	for i, r := range all {
 		reasons[i] = r.Reason
 	}
-	want := []string{"malformed", "not_authenticated", "wrong_app", "account_gone", "too_large_for_verify_receipt", "panicked"}
+	want := []string{"malformed", "not_authenticated", "forged", "wrong_app", "account_gone", "too_large_for_verify_receipt", "panicked"}
 	if diff := cmp.Diff(want, reasons); diff != "" {
 		t.Errorf("reasons (-want +got)\n%s", diff)
 	}

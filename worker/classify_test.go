@@ -87,6 +87,13 @@ func believedAtOnce(class string, state iap.ReceiptState) ledger.Outcome {
 	return o
 }
 
+// forged is believed at once, without another day.
+func forged(code int) ledger.Outcome {
+	o := retried("forged", code)
+	o.Verdict = &ledger.Verdict{State: iap.ReceiptForged, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+	return o
+}
+
 // verdictTests has at least one row for each line of the tables of the worker and of verifyReceipt.
 func verdictTests() []verdictTest {
 	return []verdictTest{
@@ -125,6 +132,12 @@ func verdictTests() []verdictTest {
 		{name: "no secret", err: fmt.Errorf("%w: %s", errNoSecret, app), notSent: true, want: givenBack("no_shared_secret", 0), paused: ledger.PausedNoSecret},
 		{name: "21004", err: status(21004), want: givenBack("shared_secret_refused", 0), paused: ledger.PausedSecretRefused},
 
+		{
+			name: "21003, and the signature is disproved", err: fmt.Errorf("%w: %w", errForged, status(21003)), alarm: true,
+			want: forged(21003),
+		},
+		{name: "21002, and Apple signed it", err: fmt.Errorf("%w: %w", errRefusedGenuine, status(21002)), want: retried("refused_genuine", 21002)},
+		{name: "21002, and our verifier disagrees", err: fmt.Errorf("%w: %w", errDisagrees, status(21002)), want: retried("receipt_malformed", 21002)},
 		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},
 		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
 		{name: "21010", err: final(21010), want: confirmed("account_gone", 21010)},

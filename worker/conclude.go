@@ -21,6 +21,11 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a Answer, err e
 	if c.Alarm {
 		w.cfg.Logger.Warn("answer needs a look", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "class", c.Name, "error", err)
 	}
+	if errors.Is(err, errDisagrees) {
+		w.metrics.disagreed.Inc()
+		w.cfg.Logger.Error("signature disproved of a receipt that Apple accepted before, a fault of this program: please report it",
+			"receipt_id", r.ID, "bundle_id", r.App.BundleID, "error", err)
+	}
 	switch c.Action {
 	case Fail:
 		return ledger.Outcome{}, err

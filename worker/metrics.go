@@ -18,6 +18,8 @@ type metrics struct {
 	lost     prometheus.Counter
 	unknown  prometheus.Counter
 	paused   *prometheus.CounterVec
+	// disagreed is of receipts that Apple accepted before.
+	disagreed prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -41,11 +43,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		paused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "revalidator_app_paused_total", Help: "Times that this worker stopped an app for want of a shared secret that Apple accepts.",
 		}, []string{"bundle_id"}),
+		disagreed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "revalidator_signature_disagreements_total", Help: "Receipts that Apple accepted before and refused now, whose signature this program disproves: a fault of the program.",
+		}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.outcomes, m.calls, m.duration, m.lost, m.unknown, m.paused} {
+	for _, c := range []prometheus.Collector{m.outcomes, m.calls, m.duration, m.lost, m.unknown, m.paused, m.disagreed} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}

@@ -27,6 +27,7 @@ func repeats(failures, days int) ledger.Repeats {
 
 func quarantineTests() []quarantineTest {
 	return []quarantineTest{
+		{"forged", fmt.Errorf("%w: %w", errForged, status(21003)), iap.ReceiptForged, repeats(1, 1), ledger.Repeats{}, false},
 		{"receipt_malformed", status(21002), iap.ReceiptMalformed, repeats(10, 2), repeats(30, 3), true},
 		{"receipt_not_authenticated", status(21003), iap.ReceiptNotAuthenticated, repeats(10, 2), repeats(30, 3), true},
 		{"account_gone", status(21010), iap.ReceiptAccountGone, repeats(3, 3), repeats(3, 3), false},

@@ -22,6 +22,9 @@ type verifyReceipt struct {
 	*ring
 	client AppStore
 	data   func(id, size int64) appstore.Receipt
+	// signature fails with pki.ErrDisproved for a receipt that Apple did not sign; nil
+	// verifies none.
+	signature func(ctx context.Context, receipt []byte) error
 	// excludeOld asks for the newest period of each subscription only.
 	excludeOld bool
 }
@@ -40,6 +43,9 @@ func (*verifyReceipt) Classes() []Class {
 			Pause: ledger.PausedSecretRefused, Fix: addSecret,
 		},
 
+		// 21002 and 21003, judged with the signature in hand.
+		{Err: errForged, Name: "forged", Action: Accuse, Alarm: true, Signal: answered},
+		{Err: errRefusedGenuine, Name: "refused_genuine", Action: RetryLater, Signal: malformed},
 		{Err: appstore.ErrMalformedReceipt, Name: "receipt_malformed", Action: Accuse, Signal: malformed},                     // 21002
 		{Err: appstore.ErrNotAuthenticated, Name: "receipt_not_authenticated", Action: Accuse, Alarm: true, Signal: answered}, // 21003
 		{Err: appstore.ErrAccountGone, Name: "account_gone", Action: Accuse, Signal: answered},                                // 21010
@@ -126,7 +132,7 @@ func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (An
 			}
 		}
 		if !errors.Is(err, errSecretChanged) && !selection.learn(ctx, secret.id, saidOfSecret(reply, err)) {
-			return answer, err
+			return answer, s.withSignature(ctx, r, g, err)
 		}
 	}
 }

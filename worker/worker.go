@@ -39,6 +39,9 @@ type Config struct {
 	Keys                   Keys
 	Data                   func(id, size int64) appstore.Receipt
 	ExcludeOldTransactions bool
+	// Signature verifies a receipt that Apple refuses. It fails with
+	// pki.ErrDisproved for one that Apple did not sign; nil verifies none.
+	Signature func(ctx context.Context, receipt []byte) error
 	// Sources are others.
 	Sources map[ledger.Source]Source
 	// Queue tells tasks of other installations; nil takes all tasks for its own.
@@ -148,7 +151,7 @@ func New(cfg Config) (*Worker, error) {
 	}
 	maps.Copy(w.sources, cfg.Sources)
 	w.secrets = &verifyReceipt{
-		ring: newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger), client: cfg.AppStore, data: cfg.Data, excludeOld: cfg.ExcludeOldTransactions,
+		ring: newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger), client: cfg.AppStore, data: cfg.Data, signature: cfg.Signature, excludeOld: cfg.ExcludeOldTransactions,
 	}
 	w.sources[ledger.SourceVerifyReceipt] = w.secrets
 	w.batch.beat = func() { w.loops.Beat("save outcomes") }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -9,6 +11,7 @@ import (
 
 	"revalidator/internal/check"
 	"revalidator/internal/dev/applesign"
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/corpustest"
 	"revalidator/internal/terminal"
 )
@@ -210,4 +213,33 @@ func TestCheckCorpusSignatures(t *testing.T) {
 		t.Error("no JWS is verified")
 	}
 	checkWidth(t, results(people.transcript.String()))
+}
+
+// TestForgedReceipts has Apple refuse all receipts. The one that was changed is
+// quarantined at once; of the others Apple's own signature says that Apple is failing.
+func TestForgedReceipts(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.openShop(t, 3)
+	r, err := sim.Receipt(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Clone(r.Data)
+	forged[len(forged)-10] ^= 1 // within the signature
+	s.must(t, "import", writeFile(t, "forged.ndjson", `{"receipt":"`+base64.StdEncoding.EncodeToString(forged)+`","customer_ref":"forger","bundle_id":"`+readerApp+`"}`))
+	if err := sim.SetFaults([]applesim.Rule{{Fault: applesim.FaultCode, Rate: 1, Status: 21003}}); err != nil {
+		t.Fatal(err)
+	}
+	s.set("REVALIDATOR_RETRY_LIMIT", "1")
+	s.run(t, "run", "--worker", "--quiet")
+	if n := s.count(t, `SELECT count(*) FROM receipts WHERE state = 'forged' AND next_check_at IS NULL AND last_error = 'forged'`); n != 1 {
+		t.Errorf("%d receipts are forged, want the one that was changed", n)
+	}
+	if n := s.count(t, `SELECT count(*) FROM receipts WHERE state = 'new' AND next_check_at IS NOT NULL AND last_error = 'refused_genuine'`); n != 3 {
+		t.Errorf("%d receipts are refused and genuine, want all 3 others", n)
+	}
+	if o := s.must(t, "receipts", "quarantined"); !strings.Contains(o.stdout, "forged") {
+		t.Errorf("quarantined: got\n%s", o.stdout)
+	}
 }

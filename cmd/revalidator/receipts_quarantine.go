@@ -22,11 +22,12 @@ func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 		Short: "List the receipts that are quarantined, and why",
 		Long: `List the receipts that are set aside for what they are, with the reason: how
 many of each app first, then each of them. They are not asked about any more, or
-once a week. One reply is never enough, and where Apple accepted the receipt
+once a week. One reply is never enough, unless the receipt is forged: refused by
+Apple, with a signature that is disproved. Where Apple accepted the receipt
 before, it takes three failures or more, on different days. docs/quarantine.md
 has the whole table.
 
-The reasons are malformed, not_authenticated, wrong_app, account_gone,
+The reasons are malformed, not_authenticated, forged, wrong_app, account_gone,
 too_large_for_verify_receipt, panicked and save_refused. 'revalidator explain'
 tells more of each.`,
 		Example: `  revalidator receipts quarantined

@@ -122,11 +122,16 @@ func (s *parts) worker(reg prometheus.Registerer) (*worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	verifiers, err := s.verifiers()
+	if err != nil {
+		return nil, err
+	}
 	return worker.New(worker.Config{
 		Store: s.db, AppStore: client, Limiter: limiter, Keys: s.keys, Redis: s.redis, Clocks: s.db,
 		Queue: s.queue(), Presence: s.presence(jobs.KindWorker, processName()),
-		Data:   func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
-		Policy: policy,
+		Data:      func(id, size int64) appstore.Receipt { return s.db.ReceiptData(id, size) },
+		Signature: verifiers.StoredReceipt,
+		Policy:    policy,
 		Retry: worker.RetryPolicy{
 			Base: s.cfg.Worker.RetryBase, Max: s.cfg.Worker.RetryMax, Limit: s.cfg.Worker.RetryLimit,
 		},

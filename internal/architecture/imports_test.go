@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 
 	// The spine.
 	"scheduler":  {"jobs", "internal/claim", "internal/clock", "internal/iap", "internal/ledger", "internal/pulse"},
-	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
+	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/appstore/pki", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
 	"repository": {"internal/claim", "internal/iap", "internal/ledger", "internal/secret"},
 	"jobs":       {"internal/claim"},
 

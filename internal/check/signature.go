@@ -119,3 +119,13 @@ func (v *Verifiers) Receipt(ctx context.Context, info receipt.Info) Signature {
 	signer, err := v.Receipts.Verify(ctx, info)
 	return newSignature(signer, info.CreationDate, err)
 }
+
+// StoredReceipt verifies the bytes of a receipt, as a worker wants it. Its errors
+// match pki.ErrDisproved where Apple did not sign them.
+func (v *Verifiers) StoredReceipt(ctx context.Context, data []byte) error {
+	info, err := receipt.Read(data)
+	if err == nil {
+		_, err = v.Receipts.Verify(ctx, info)
+	}
+	return err
+}

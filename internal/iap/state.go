@@ -16,6 +16,8 @@ const (
 	ReceiptMalformed ReceiptState = "malformed"
 	// ReceiptNotAuthenticated was refused by Apple as not authentic (21003).
 	ReceiptNotAuthenticated ReceiptState = "not_authenticated"
+	// ReceiptForged was refused by Apple and its signature is disproved.
+	ReceiptForged ReceiptState = "forged"
 	// ReceiptWrongApp belongs to another app than the one it came in for.
 	ReceiptWrongApp ReceiptState = "wrong_app"
 	// ReceiptAccountGone belongs to an account that Apple does not find any
@@ -32,7 +34,7 @@ const (
 // ReceiptStates lists every ReceiptState.
 func ReceiptStates() []ReceiptState {
 	return []ReceiptState{
-		ReceiptNew, ReceiptValid, ReceiptMalformed, ReceiptNotAuthenticated, ReceiptWrongApp,
+		ReceiptNew, ReceiptValid, ReceiptMalformed, ReceiptNotAuthenticated, ReceiptForged, ReceiptWrongApp,
 		ReceiptAccountGone, ReceiptTooLarge, ReceiptXcode, ReceiptQuarantined,
 	}
 }
@@ -43,14 +45,14 @@ func ReceiptStates() []ReceiptState {
 // all the same, so that a person can release it.
 func QuarantineStates() []ReceiptState {
 	return []ReceiptState{
-		ReceiptMalformed, ReceiptNotAuthenticated, ReceiptWrongApp, ReceiptAccountGone, ReceiptTooLarge, ReceiptQuarantined,
+		ReceiptMalformed, ReceiptNotAuthenticated, ReceiptForged, ReceiptWrongApp, ReceiptAccountGone, ReceiptTooLarge, ReceiptQuarantined,
 	}
 }
 
 // Quarantined reports whether the state is one of QuarantineStates.
 func (s ReceiptState) Quarantined() bool {
 	switch s {
-	case ReceiptMalformed, ReceiptNotAuthenticated, ReceiptWrongApp, ReceiptAccountGone, ReceiptTooLarge, ReceiptQuarantined:
+	case ReceiptMalformed, ReceiptNotAuthenticated, ReceiptForged, ReceiptWrongApp, ReceiptAccountGone, ReceiptTooLarge, ReceiptQuarantined:
 		return true
 	}
 	return false

@@ -53,6 +53,8 @@ func QuarantineRules() []QuarantineRule {
 	const malformed, notAuthenticated, tooLarge = iap.ReceiptMalformed, iap.ReceiptNotAuthenticated, iap.ReceiptTooLarge
 	never := Repeats{}
 	return []QuarantineRule{
+		// Two say so who do not know of each other: Apple, and the signature.
+		{"forged", "21002 or 21003, and the signature is disproved", iap.ReceiptForged, Repeats{1, 1}, never, false, false},
 		{"receipt_malformed", "21002", malformed, Repeats{10, 2}, Repeats{30, 3}, false, true},
 		{"receipt_not_authenticated", "21003", notAuthenticated, Repeats{10, 2}, Repeats{30, 3}, false, true},
 		{"account_gone", "21010", iap.ReceiptAccountGone, Repeats{3, 3}, Repeats{3, 3}, true, false},

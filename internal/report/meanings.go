@@ -84,6 +84,10 @@ func failureText(class string) string {
 		return "Apple could not read the receipt, or was failing: the code means both. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "receipt_not_authenticated":
 		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
+	case "forged":
+		return "Apple refused the receipt, its signature is disproved, and Apple never accepted it: it is quarantined at once. 'revalidator check --receipt ID' says what is wrong with the signature."
+	case "refused_genuine":
+		return "Apple refused a receipt that carries Apple's own valid signature, so that Apple is failing. It is checked again after a wait, and this does not count against the receipt."
 	case "account_gone":
 		return "Apple does not find the customer's account. That is confirmed on two other days, then the receipt is quarantined."
 	case "wrong_app":
@@ -146,6 +150,8 @@ func stateText(s iap.ReceiptState) string {
 		return "Apple could not read the receipt, again and again: have the app send a fresh one. It is still asked about once a week."
 	case iap.ReceiptNotAuthenticated:
 		return "Apple refused the receipt as not authentic, again and again: look into where it came from. It is still asked about once a week."
+	case iap.ReceiptForged:
+		return "Apple refused the receipt and did not sign it: look into who handed it in. It is not asked about any more; if it is genuine after all, 'revalidator receipts release' and report it."
 	case iap.ReceiptWrongApp:
 		return "the receipt belongs to another app: import it for that one, and forget it here."
 	case iap.ReceiptAccountGone:
