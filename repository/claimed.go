@@ -27,7 +27,7 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 	const query = `
 		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
-		       r.state, coalesce(r.environment, '') AS environment, r.consecutive_failures,
+		       r.state, r.kind, coalesce(r.environment, '') AS environment, r.consecutive_failures,
 		       coalesce(r.last_error, '') AS last_failure, r.failures_alike, r.alike_days,
 		       r.last_checked_at, r.accepted_at, r.stale_replies, r.next_check_rule,
 		       r.covered_by IS NOT NULL AND r.next_check_rule = 'covered' AS covered,
@@ -102,6 +102,7 @@ type claimedRow struct {
 	ImportedAt          time.Time        `db:"imported_at"`
 	Data                []byte           `db:"data"`
 	State               iap.ReceiptState `db:"state"`
+	Kind                iap.ReceiptKind  `db:"kind"`
 	Environment         iap.Environment  `db:"environment"`
 	ConsecutiveFailures int              `db:"consecutive_failures"`
 	LastFailure         string           `db:"last_failure"`
@@ -119,7 +120,7 @@ type claimedRow struct {
 func (row claimedRow) receipt() ledger.Receipt {
 	return ledger.Receipt{
 		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
-		ImportedAt: row.ImportedAt, Data: row.Data, State: row.State, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
+		ImportedAt: row.ImportedAt, Data: row.Data, State: row.State, Kind: row.Kind, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
 		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, AlikeDays: row.AlikeDays,
 		LastCheckedAt: timeOrZero(row.LastCheckedAt), AcceptedAt: timeOrZero(row.AcceptedAt),
 		StaleReplies: row.StaleReplies, Rests: row.Rests, Rule: row.Rule, App: row.App,

@@ -255,6 +255,23 @@ func (db *DB) ResumeQuarantine(ctx context.Context, bundleID string, now time.Ti
 	return db.changed(ctx, fmt.Sprintf("resume quarantining of app %s", bundleID), query, bundleID, now)
 }
 
+// WithoutSource counts the receipts of each app about which no source can ask.
+func (db *DB) WithoutSource(ctx context.Context) (map[string]int64, error) {
+	const query = `SELECT bundle_id, count(*) AS receipts FROM receipts WHERE last_error = 'no_source' GROUP BY bundle_id`
+	var rows []struct {
+		BundleID string `db:"bundle_id"`
+		Receipts int64  `db:"receipts"`
+	}
+	if err := db.db.SelectContext(ctx, &rows, query); err != nil {
+		return nil, fmt.Errorf("count receipts without a source: %w", err)
+	}
+	counts := make(map[string]int64, len(rows))
+	for _, r := range rows {
+		counts[r.BundleID] = r.Receipts
+	}
+	return counts, nil
+}
+
 // QuarantineStops lists the apps whose quarantining is stopped, by bundle id.
 func (db *DB) QuarantineStops(ctx context.Context, now time.Time) ([]ledger.QuarantineStop, error) {
 	const query = `

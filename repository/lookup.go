@@ -16,7 +16,7 @@ import (
 const storedReceipts = `
 	SELECT r.id, r.bundle_id, r.customer_ref, r.kind, coalesce(r.environment, '') AS environment,
 	       encode(r.sha256, 'hex') AS sha256, r.byte_size, r.state, r.created_at, r.next_check_at, r.next_check_rule,
-	       r.last_checked_at, r.last_code, r.last_error, r.consecutive_failures, r.failures_alike, r.alike_days,
+	       r.last_checked_at, r.last_code, r.last_error, r.signature, r.consecutive_failures, r.failures_alike, r.alike_days,
 	       r.accepted_at, r.quarantined_at, r.covered_by, r.claimed_until, r.run_id, a.paused_at, a.paused_code, a.paused_text,
 	       CASE WHEN a.quarantine_resumed_at IS NULL THEN a.quarantine_stopped_at END AS quarantine_stopped_at
 	FROM receipts r JOIN apps a USING (bundle_id)

@@ -11,6 +11,7 @@ import (
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/ledger"
 )
 
 // newReceipt is a receipt on its way into the table. Its bytes travel beside
@@ -25,20 +26,23 @@ type newReceipt struct {
 	State         iap.ReceiptState `json:"state"`
 	NextCheckAt   *time.Time       `json:"next_check_at"`
 	NextCheckRule iap.Rule         `json:"next_check_rule"`
+	LastError     string           `json:"last_error,omitempty"`
+	Signature     string           `json:"signature,omitempty"`
 }
 
 // AddReceipts stores a batch of receipts that are due at once, in one
-// transaction. added[i] is false where the same receipt of the same customer
+// transaction, with the facts of those that have some. added[i] is false where the same receipt of the same customer
 // was there already, also earlier in the batch. An unknown bundle id fails the
 // batch with ErrNotFound.
 func (db *DB) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Time) (added []bool, err error) {
 	const insert = `
 		INSERT INTO receipts (bundle_id, customer_ref, kind, environment, sha256, byte_size,
-		                      state, next_check_at, next_check_rule, created_at)
+		                      state, next_check_at, next_check_rule, last_error, signature, created_at)
 		SELECT n.bundle_id, n.customer_ref, n.kind, n.environment, decode(n.sha256, 'hex'), n.byte_size,
-		       n.state, n.next_check_at, n.next_check_rule, $2
+		       n.state, n.next_check_at, n.next_check_rule, n.last_error, n.signature, $2
 		FROM json_to_recordset($1) AS n(bundle_id text, customer_ref text, kind text, environment text,
-		     sha256 text, byte_size integer, state text, next_check_at timestamptz, next_check_rule text)
+		     sha256 text, byte_size integer, state text, next_check_at timestamptz, next_check_rule text,
+		     last_error text, signature text)
 		ORDER BY n.sha256
 		ON CONFLICT DO NOTHING
 		RETURNING id, bundle_id, customer_ref, encode(sha256, 'hex') AS sha256`
@@ -72,8 +76,16 @@ func (db *DB) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Tim
 			ids, firsts, sizes = append(ids, r.ID), append(firsts, int64(len(data)+1)), append(sizes, int64(len(batch[i].Data)))
 			data = append(data, batch[i].Data...)
 		}
-		_, err := tx.ExecContext(ctx, insertData, pq.Array(ids), pq.Array(firsts), pq.Array(sizes), data)
-		return err
+		if _, err := tx.ExecContext(ctx, insertData, pq.Array(ids), pq.Array(firsts), pq.Array(sizes), data); err != nil {
+			return err
+		}
+		var told []ledger.Outcome
+		for _, r := range inserted {
+			if i := byKey[receiptKey{r.BundleID, r.CustomerRef, r.SHA256}]; batch[i].Facts != nil {
+				told = append(told, toldOnArrival(r.ID, batch[i], now))
+			}
+		}
+		return saveArrivals(ctx, tx, told, now)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("add %d receipts: %w", len(batch), err)
@@ -89,6 +101,36 @@ func total(batch []iap.Receipt) (n int) {
 	return n
 }
 
+// noSourceEvery is when a signed transaction is planned again.
+const noSourceEvery = 24 * time.Hour
+
+// toldOnArrival is what a new receipt tells by itself. Its own plan is left alone.
+func toldOnArrival(id int64, r iap.Receipt, now time.Time) ledger.Outcome {
+	conclusion, policy := iap.Derive(r.Facts), iap.DefaultPolicy()
+	return ledger.Outcome{
+		ReceiptID: id, BundleID: r.BundleID, Environment: r.Facts.Environment, At: now, ImportedAt: now,
+		Conclusion: &conclusion, Policy: &policy,
+	}
+}
+
+// saveArrivals merges what new receipts tell with what is stored, by Apple's time as
+// the results of checks are. A transaction shows itself alone, so that what it does not
+// show says nothing.
+func saveArrivals(ctx context.Context, tx *sqlx.Tx, told []ledger.Outcome, now time.Time) error {
+	if len(told) == 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
+		return err
+	}
+	events, err := mergeConclusions(ctx, tx, told)
+	if err != nil {
+		return err
+	}
+	_, err = saveEvents(ctx, tx, events, now)
+	return err
+}
+
 type receiptKey struct{ bundleID, customerRef, sha256 string }
 
 func newReceipts(batch []iap.Receipt, now time.Time) ([]newReceipt, map[receiptKey]int) {
@@ -98,11 +140,15 @@ func newReceipts(batch []iap.Receipt, now time.Time) ([]newReceipt, map[receiptK
 		sum := r.SHA256()
 		row := newReceipt{
 			BundleID: r.BundleID, CustomerRef: r.CustomerRef, Kind: r.Kind, Environment: r.Environment,
-			SHA256: hex.EncodeToString(sum[:]), ByteSize: len(r.Data),
+			SHA256: hex.EncodeToString(sum[:]), ByteSize: len(r.Data), Signature: r.Signature,
 			State: iap.ReceiptNew, NextCheckAt: &now, NextCheckRule: iap.RuleNew,
 		}
 		if r.Kind == iap.KindXcode {
 			row.State, row.NextCheckAt, row.NextCheckRule = iap.ReceiptXcode, nil, iap.RuleSettled
+		}
+		if r.Kind == iap.KindSignedTransaction {
+			tomorrow := now.Add(noSourceEvery)
+			row.NextCheckAt, row.NextCheckRule, row.LastError = &tomorrow, iap.RuleRetry, ledger.ClassNoSource
 		}
 		key := receiptKey{row.BundleID, row.CustomerRef, row.SHA256}
 		if _, twice := byKey[key]; !twice {

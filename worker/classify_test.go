@@ -136,6 +136,7 @@ func verdictTests() []verdictTest {
 			name: "21003, and the signature is disproved", err: fmt.Errorf("%w: %w", errForged, status(21003)), alarm: true,
 			want: forged(21003),
 		},
+		{name: "a signed transaction", err: errNoSource, notSent: true, want: failed("no_source", 24*time.Hour, iap.RuleRetry, false)},
 		{name: "21002, and Apple signed it", err: fmt.Errorf("%w: %w", errRefusedGenuine, status(21002)), want: retried("refused_genuine", 21002)},
 		{name: "21002, and our verifier disagrees", err: fmt.Errorf("%w: %w", errDisagrees, status(21002)), want: retried("receipt_malformed", 21002)},
 		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},

@@ -29,6 +29,9 @@ type verifyReceipt struct {
 	excludeOld bool
 }
 
+// errNoSource is a signed transaction, which verifyReceipt does not take.
+var errNoSource = errors.New("no source can ask about a signed transaction")
+
 // Classes implements Source.
 func (*verifyReceipt) Classes() []Class {
 	return []Class{
@@ -42,6 +45,8 @@ func (*verifyReceipt) Classes() []Class {
 			Err: appstore.ErrSharedSecret, Name: "shared_secret_refused", Action: PauseApp, Signal: answered,
 			Pause: ledger.PausedSecretRefused, Fix: addSecret,
 		},
+
+		{Err: errNoSource, Name: ledger.ClassNoSource, Action: RetryDaily},
 
 		// 21002 and 21003, judged with the signature in hand.
 		{Err: errForged, Name: "forged", Action: Accuse, Alarm: true, Signal: answered},
@@ -96,6 +101,9 @@ func (s *verifyReceipt) Paused(bundleID string) { s.pausing(bundleID) }
 // Check asks Apple with one secret of the ring after the other, until one is not
 // refused, each at most once.
 func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (Answer, error) {
+	if r.Kind == iap.KindSignedTransaction {
+		return Answer{Environment: r.Environment}, errNoSource
+	}
 	var answer Answer
 	selection := s.selection(r.App.BundleID)
 	defer selection.end()

@@ -55,7 +55,7 @@ func TestBackfillUsage(t *testing.T) {
 		{"all of a filter", "--all is for every receipt", []string{"--all", "--app", readerApp}},
 		{"status", `no "lapsed", but active, expired, billing_retry, billing_grace_period, revoked`, []string{"--status", "active,lapsed"}},
 		{"state that is never asked about", `no "xcode", but new, valid,`, []string{"--state", "xcode"}},
-		{"class", `no "bored", but ok, receipt_malformed,`, []string{"--last-result", "bored"}},
+		{"class", `no "bored", but ok, no_source, forged,`, []string{"--last-result", "bored"}},
 		{"time", "a date, or how long ago", []string{"--checked-before", "yesterday"}},
 		{"time ahead", "a date, or how long ago", []string{"--checked-before", "-7d"}},
 		{"no range", "want FROM..UNTIL", []string{"--expiring", "2026-01-01"}},

@@ -8,6 +8,7 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/check"
+	"revalidator/internal/iap"
 	"revalidator/internal/ledger"
 	"revalidator/internal/receipt"
 	"revalidator/internal/terminal"
@@ -145,6 +146,9 @@ func (s *parts) storedSubject(ctx context.Context, id int64) (check.Subject, err
 	data, err := io.ReadAll(stream)
 	if err != nil {
 		return check.Subject{}, err
+	}
+	if stored.Kind == iap.KindSignedTransaction {
+		return check.Subject{JWS: string(data), ID: id, App: stored.BundleID}, nil
 	}
 	info, err := receipt.Read(data)
 	if err != nil {

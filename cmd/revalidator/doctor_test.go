@@ -130,12 +130,12 @@ func TestDoctorFinds(t *testing.T) {
 		}, terminal.ExitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
 			"schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped", "no_source": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
 		}, terminal.ExitFailure},
 		{"another encoding", func(t *testing.T, s *session) { s.set("DATABASE_URL", pgtest.Encoded(t, "LATIN1")) }, map[string]string{
 			"postgres_encoding": "failure", "schema": "failure", "apps": "skipped", "keys": "skipped", "secrets": "skipped", "secret_age": "skipped",
-			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped",
+			"overdue": "skipped", "next_checks": "skipped", "runs": "skipped", "apple_time": "skipped", "last_run": "skipped", "quarantine": "skipped", "no_source": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
 		}, terminal.ExitFailure},
 		{"the clock is wrong", func(t *testing.T, s *session) { s.clockWrong(t, time.Hour) }, map[string]string{"apple_time": "failure"}, terminal.ExitFailure},
@@ -283,7 +283,7 @@ func TestDoctorTellsOfQuarantine(t *testing.T) {
 func withPostgres(state string) map[string]string {
 	want := map[string]string{"postgres": state}
 	for _, check := range []string{
-		"postgres_version", "postgres_encoding", "postgres_clock", "postgres_writes", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "runs", "apple_time",
+		"postgres_version", "postgres_encoding", "postgres_clock", "postgres_writes", "schema", "apps", "keys", "secrets", "secret_age", "overdue", "next_checks", "no_source", "runs", "apple_time",
 		"last_run", "quarantine", "queue_owner", "queue_servers", "schedulers", "claims",
 	} {
 		want[check] = "skipped"

@@ -29,11 +29,17 @@ func (p *program) importCommand() *cobra.Command {
 
 The receipt is base64, as the app hands it over. What transports do to it is
 undone: line breaks, the URL alphabet, wrong padding, spaces in the place of +,
-PEM, UTF-16, URL encoding, escapes, a JSON body, Postgres' \x of a bytea. The
-same receipt again is known already and changes nothing, so an import that was
-interrupted is simply started again. A line that cannot be imported goes to the
-rejects file with its number, the reason and what it held, and the import goes
-on. Correct the rejects file and import it.
+PEM, UTF-16, URL encoding, escapes, a JSON body, Postgres' \x of a bytea.
+
+A line may have signed_transaction, a JWS of StoreKit 2, in the place of
+receipt. It is verified at once. The signatures of receipts are verified, too:
+those that do not verify are marked, or refused with
+REVALIDATOR_REFUSE_UNVERIFIED.
+
+The same receipt again is known already and changes nothing, so an import that
+was interrupted is simply started again. A line that cannot be imported goes to
+the rejects file with its number, the reason and what it held, and the import
+goes on. Correct the rejects file and import it.
 
 Exit code 3 says that it is done and some lines were rejected.`,
 		Example: "  revalidator import receipts.ndjson\n  psql -c \"COPY (...) TO STDOUT CSV HEADER\" | revalidator import -",
@@ -70,10 +76,14 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 		if err != nil {
 			return err
 		}
+		verifiers, err := parts.verifiers()
+		if err != nil {
+			return err
+		}
 		progress, endProgress := p.importProgress(parts.log, size, time.Now)
 		result, err := intake.Run(ctx, input, format, intake.Config{
 			Store: parts.db, HasApp: hasApp, Rejects: rejects, Now: parts.clock.AppleTime,
-			Progress: progress,
+			Progress: progress, Verifier: verifiers, RefuseUnverified: parts.cfg.Apple.RefuseUnverified,
 		})
 		endProgress()
 		err = errors.Join(err, rejects.Close())
@@ -114,6 +124,12 @@ func importText(out *terminal.Page, r intake.Summary) {
 	row(r.Added, "receipts added, due at once")
 	row(r.Known, "known already")
 	row(r.Rejected, "rejected")
+	if r.Unverified > 0 {
+		row(r.Unverified, "taken in without a verified signature: 'revalidator check --receipt ID' says why")
+	}
+	if r.Xcode > 0 {
+		row(r.Xcode, "of Xcode's StoreKit testing, which are never checked")
+	}
 	table.End()
 	for _, reason := range slices.Sorted(maps.Keys(r.RejectedByReason)) {
 		out.Printf("      %d %s\n", r.RejectedByReason[reason], phrase.Words(string(reason)))

@@ -53,7 +53,7 @@ var allowed = map[string][]string{
 	"internal/clock":           {},
 	"internal/config":          {"internal/secret"},
 	"internal/forecast":        {"internal/iap"},
-	"internal/intake":          {"internal/iap", "internal/ledger", "internal/receipt"},
+	"internal/intake":          {"internal/appstore/pki", "internal/iap", "internal/ledger", "internal/receipt"},
 	"internal/keyring":         {"internal/secret"},
 	"internal/ledger":          {"internal/iap"},
 	"internal/phrase":          {},

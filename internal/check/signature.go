@@ -12,6 +12,7 @@ import (
 
 	"revalidator/internal/appstore/pki"
 	"revalidator/internal/appstore/signed"
+	"revalidator/internal/iap"
 	"revalidator/internal/receipt"
 )
 
@@ -128,4 +129,23 @@ func (v *Verifiers) StoredReceipt(ctx context.Context, data []byte) error {
 		_, err = v.Receipts.Verify(ctx, info)
 	}
 	return err
+}
+
+// ReceiptInfo verifies a receipt that was read.
+func (v *Verifiers) ReceiptInfo(ctx context.Context, info receipt.Info) error {
+	_, err := v.Receipts.Verify(ctx, info)
+	return err
+}
+
+// SignedTransaction verifies a signed transaction of an app, and returns its facts as
+// of its signing date.
+func (v *Verifiers) SignedTransaction(ctx context.Context, jws, bundleID string) (iap.Facts, error) {
+	t, err := v.Payloads.Transaction(ctx, jws, signed.App{BundleID: bundleID})
+	if err != nil {
+		return iap.Facts{}, err
+	}
+	if t.TransactionID == "" || t.OriginalTransactionID == "" {
+		return iap.Facts{}, pki.Errorf(pki.ReasonUnsupportedKind, "not a transaction")
+	}
+	return signed.Facts(t, nil), nil
 }

@@ -101,6 +101,9 @@ type Apple struct {
 	// OCSP true notices a stolen or revoked certificate, and makes verification
 	// depend on Apple's responders: without an answer a signature is undetermined.
 	OCSP bool `env:"REVALIDATOR_OCSP" envDefault:"false" help:"Ask Apple's OCSP responders whether a certificate was revoked that signed a receipt or payload: true or false. Replies are kept for an hour."`
+	// RefuseUnverified true keeps forgeries out, and with them what is genuine and
+	// cannot be verified here, such as receipts in the style of iOS 6.
+	RefuseUnverified bool `env:"REVALIDATOR_REFUSE_UNVERIFIED" envDefault:"false" help:"Refuse receipts on import whose signature is not verified, instead of marking them: true or false. What may be verified later is marked all the same."`
 	// MaxRequestBytes is what is still sent. Apple answers larger requests with
 	// 413 or 21002, so a larger value only costs their transfer.
 	MaxRequestBytes int64 `env:"REVALIDATOR_MAX_REQUEST_BYTES" envDefault:"3145728" help:"Largest request to Apple in bytes, with the receipt in base64."`

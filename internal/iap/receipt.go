@@ -15,7 +15,13 @@ const (
 	// KindXcode is a PKCS#7 container signed by Xcode's StoreKit testing. The
 	// App Store never accepts one (it answers 21002), so it is never sent.
 	KindXcode ReceiptKind = "xcode"
+	// KindSignedTransaction is a transaction that Apple signed as a JWS.
+	KindSignedTransaction ReceiptKind = "signed_transaction"
 )
+
+// SignatureVerified is the mark of a receipt whose signature was verified when it
+// came in. Any other is the reason why not.
+const SignatureVerified = "verified"
 
 // EnvironmentOf is the environment that a receipt_type is of: Production,
 // ProductionVPP, ProductionSandbox or ProductionVPPSandbox. It is empty for any
@@ -45,6 +51,12 @@ type Receipt struct {
 	// Data is the receipt itself, decoded from base64 and cut at the end of
 	// its container. It never leaves the database but on its way to Apple.
 	Data []byte
+	// Signature is SignatureVerified or the reason why it is not, empty where
+	// nobody looked.
+	Signature string
+	// Facts are those of a signed transaction that is verified, as of its signing
+	// date; nil for all others.
+	Facts *Facts
 }
 
 // SHA256 is the hash of Data, by which the same receipt is recognised.

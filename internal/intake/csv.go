@@ -35,7 +35,7 @@ func openCSV(l *lines) (*csvRecords, error) {
 	for i, name := range c.columns {
 		c.columns[i] = strings.ToLower(strings.TrimSpace(name))
 	}
-	for _, names := range [][]string{{"bundle_id"}, {"customer_ref"}, receiptNames} {
+	for _, names := range [][]string{{"bundle_id"}, {"customer_ref"}, append(receiptNames[:len(receiptNames):len(receiptNames)], signedName)} {
 		if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.columns, name) }) {
 			return nil, fmt.Errorf("csv header: no column %s: the first line must name bundle_id, customer_ref and receipt, separated by commas", names[0])
 		}
@@ -136,7 +136,9 @@ func rowOf(columns, values []string) row {
 		case name == "customer_ref":
 			r.customerRef = &values[i]
 		case slices.Contains(receiptNames, name) && len(r.receipt) == 0:
-			r.receipt = []byte(value)
+			r.receipt, r.isSigned = []byte(value), false
+		case name == signedName && len(r.receipt) == 0 && value != "":
+			r.receipt, r.isSigned = []byte(value), true
 		}
 	}
 	return r

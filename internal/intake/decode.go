@@ -20,6 +20,9 @@ const (
 // receiptNames are the names that the receipt may go by; the last is Apple's.
 var receiptNames = []string{"receipt", "receipt_data", "receipt-data"}
 
+// signedName is that of a signed transaction in the place of a receipt.
+const signedName = "signed_transaction"
+
 // A row is a record split into its fields. A nil text is one that is missing,
 // which for the customer reference is another thing than an empty one.
 type row struct {
@@ -27,6 +30,7 @@ type row struct {
 	customerRef *string
 	receipt     []byte
 	isJSON      bool // of the receipt: a JSON value as it was written
+	isSigned    bool // the receipt is a signed transaction
 	// line is the original of what is not all in these values, with the columns
 	// of CSV.
 	line    []byte
@@ -77,6 +81,9 @@ func (c Config) read(r row) (iap.Receipt, *rejection) {
 		return iap.Receipt{}, refuse(ReasonUnknownApp,
 			"no app has this bundle id: add it with `revalidator apps add %s` and import again", bundleID)
 	}
+	if r.isSigned {
+		return c.readSigned(r)
+	}
 	info, err := receipt.Parse(r.receipt)
 	if err != nil {
 		return iap.Receipt{}, refuse(reasonOf(err), "%v", err)
@@ -86,13 +93,15 @@ func (c Config) read(r row) (iap.Receipt, *rejection) {
 	if info.BundleID != "" && info.BundleID != bundleID {
 		return iap.Receipt{}, refuse(ReasonWrongApp, "the receipt is of the app %.255s: correct bundle_id", info.BundleID)
 	}
+	mark, refused := c.markReceipt(info)
 	return iap.Receipt{
 		BundleID:    bundleID,
 		CustomerRef: *r.customerRef,
 		Kind:        info.Kind,
 		Environment: info.Environment,
 		Data:        info.Data,
-	}, nil
+		Signature:   mark,
+	}, refused
 }
 
 // check looks at what can be told of the fields by themselves.
@@ -103,7 +112,7 @@ func (r row) check() *rejection {
 	case r.customerRef == nil:
 		return refuse(ReasonMissingField, `customer_ref is missing: it may be "", but it must be there`)
 	case len(r.receipt) == 0:
-		return refuse(ReasonMissingField, "receipt is missing: it holds the receipt in base64")
+		return refuse(ReasonMissingField, "receipt is missing: it holds the receipt in base64; or give signed_transaction, a JWS of StoreKit 2")
 	case !storable(*r.bundleID, maxBundleID):
 		return refuse(ReasonBadField, "bundle_id must be UTF-8 of at most %d bytes without a zero byte", maxBundleID)
 	case !storable(*r.customerRef, maxCustomerRef):
@@ -140,6 +149,8 @@ type object struct {
 	Receipt     json.RawMessage `json:"receipt"`
 	ReceiptData json.RawMessage `json:"receipt_data"`
 	AppleName   json.RawMessage `json:"receipt-data"`
+	// Signed is a signed transaction in the place of a receipt.
+	Signed json.RawMessage `json:"signed_transaction"`
 }
 
 // reference is a text, or a number as backends with numeric customer ids write
@@ -198,6 +209,9 @@ func readObject(line []byte) (row, *rejection) {
 		if len(r.receipt) == 0 && string(text) != "null" {
 			r.receipt = text
 		}
+	}
+	if len(r.receipt) == 0 && len(o.Signed) > 0 && string(o.Signed) != "null" {
+		r.receipt, r.isSigned = o.Signed, true
 	}
 	if len(r.receipt) > 0 {
 		r.line = nil // its values are all there is to it

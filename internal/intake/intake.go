@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"revalidator/internal/iap"
+	"revalidator/internal/receipt"
 )
 
 // Store is where receipts are kept.
@@ -28,6 +29,13 @@ type Store interface {
 	AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Time) (added []bool, err error)
 }
 
+// Verifier tells whether Apple signed what is imported. Its errors are *pki.Error.
+type Verifier interface {
+	ReceiptInfo(ctx context.Context, info receipt.Info) error
+	// SignedTransaction returns the facts of a JWS, which must be of the app.
+	SignedTransaction(ctx context.Context, jws, bundleID string) (iap.Facts, error)
+}
+
 // Config says how to import. Store, HasApp and Rejects must be set; every
 // other zero value stands for the default.
 type Config struct {
@@ -35,6 +43,11 @@ type Config struct {
 	// HasApp tells whether a bundle id is among the apps. It is called by
 	// several goroutines at once, for every line.
 	HasApp func(bundleID string) bool
+	// Verifier verifies signatures; nil marks nothing and takes no signed
+	// transaction. RefuseUnverified refuses what is not verified, unless it may be
+	// verified later; otherwise it is marked.
+	Verifier         Verifier
+	RefuseUnverified bool
 	// Rejects gets one JSON object a line for each refused line of the input:
 	// line, bundle_id, customer_ref, reason and error, with the receipt or the
 	// original line, so that it can be corrected and imported. It must be kept
@@ -78,6 +91,8 @@ type Result struct {
 	Counts
 	ByReason map[Reason]int64          // of the rejected
 	ByKind   map[iap.ReceiptKind]int64 // of the added and the known
+	// Unverified are those of them whose signature is not verified.
+	Unverified int64
 }
 
 // Run imports receipts from r until its end. A line that cannot be imported is

@@ -247,6 +247,9 @@ func (c *collector) count(b *batch) {
 			c.result.Known++
 		}
 		c.result.ByKind[b.receipts[i].Kind]++
+		if mark := b.receipts[i].Signature; mark != "" && mark != iap.SignatureVerified {
+			c.result.Unverified++
+		}
 	}
 	var weight int64
 	for _, it := range b.items {

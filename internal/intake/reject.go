@@ -20,8 +20,9 @@ const (
 	ReasonNotAReceipt  Reason = "not_a_receipt"
 	ReasonTruncated    Reason = "truncated"
 	ReasonMalformed    Reason = "malformed"
-	ReasonWrongApp     Reason = "wrong_app"  // the receipt is of another app than the line says
-	ReasonNotStored    Reason = "not_stored" // Postgres will never take it, such as a character that the database does not have
+	ReasonWrongApp     Reason = "wrong_app"    // the receipt is of another app than the line says
+	ReasonNotVerified  Reason = "not_verified" // the signature is disproved, or is not verified and only verified ones are wanted
+	ReasonNotStored    Reason = "not_stored"   // Postgres will never take it, such as a character that the database does not have
 )
 
 // A rejection is one line of the rejects, which is a line to import again once it
@@ -35,6 +36,7 @@ type rejection struct {
 	Error       string  `json:"error"`
 
 	Receipt json.RawMessage `json:"receipt,omitempty"`
+	Signed  json.RawMessage `json:"signed_transaction,omitempty"`
 	original
 }
 
@@ -67,7 +69,11 @@ func (o original) line() []byte {
 func (r *rejection) carry(from row) {
 	r.BundleID, r.CustomerRef = from.bundleID, from.customerRef
 	if len(from.receipt) > 0 && from.isUTF8() {
-		r.Receipt = from.receiptJSON()
+		if from.isSigned {
+			r.Signed = from.receiptJSON()
+		} else {
+			r.Receipt = from.receiptJSON()
+		}
 		return
 	}
 	r.BundleID, r.CustomerRef = validOrNil(r.BundleID), validOrNil(r.CustomerRef)

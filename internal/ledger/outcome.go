@@ -21,6 +21,7 @@ type Receipt struct {
 	ImportedAt time.Time
 	// State is what Apple's last good answer, or many bad ones, made of it.
 	State iap.ReceiptState
+	Kind  iap.ReceiptKind
 	// Data is the receipt's bytes where it is small, nil where they are to be
 	// read in slices.
 	Data []byte
@@ -114,6 +115,10 @@ type Outcome struct {
 // ClassShowsLess is the failure class of a reply that shows less than is stored,
 // which only shows when it is merged.
 const ClassShowsLess = "shows_less"
+
+// ClassNoSource is the failure class of a signed transaction about which no source
+// can ask.
+const ClassNoSource = "no_source"
 
 // Saved is what was stored of an outcome.
 type Saved struct {

@@ -16,8 +16,11 @@ type StoredReceipt struct {
 	// Environment is empty until Apple taught it or the receipt claimed it.
 	Environment iap.Environment `db:"environment" json:"environment"`
 	// SHA256 is the hash of the bytes in hex, ByteSize their number.
-	SHA256    string           `db:"sha256" json:"sha256"`
-	ByteSize  int64            `db:"byte_size" json:"byte_size"`
+	SHA256   string `db:"sha256" json:"sha256"`
+	ByteSize int64  `db:"byte_size" json:"byte_size"`
+	// Signature is iap.SignatureVerified or the reason why it is not; nil where
+	// nobody looked.
+	Signature *string          `db:"signature" json:"signature"`
 	State     iap.ReceiptState `db:"state" json:"state"`
 	CreatedAt time.Time        `db:"created_at" json:"created_at"`
 	// NextCheckAt is nil where the receipt is never looked at again.

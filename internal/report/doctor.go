@@ -28,6 +28,8 @@ type PostgresDoctorStore interface {
 	SchemaVersion(ctx context.Context) (current, known int64, err error)
 	StoredSecrets(ctx context.Context) ([]ledger.SharedSecret, error)
 	UnscheduledSubscriptions(ctx context.Context, now time.Time, limit int) ([]iap.SubscriptionKey, error)
+	// WithoutSource counts, by app, the receipts about which no source can ask.
+	WithoutSource(ctx context.Context) (map[string]int64, error)
 	LastFinished(ctx context.Context) (ledger.RunTotals, error)
 	RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error)
 }

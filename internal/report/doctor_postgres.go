@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,6 +37,7 @@ func (d *Doctor) postgresChecks() []doctorCheck {
 		{"apple_time", d.appleTimes, false},
 		{"last_run", d.lastRun, false},
 		{"quarantine", d.stoppedQuarantine, false},
+		{"no_source", d.withoutSource, false},
 	}
 }
 
@@ -314,6 +317,24 @@ func (d *Doctor) lastRun(ctx context.Context) Finding {
 	}
 	return warn("see 'revalidator explain' of one of them ('revalidator receipts list') for what each failure means",
 		"%s of %s receipts of run %d failed, with %s", phrase.Count(run.Failed), phrase.Count(run.Done), run.ID, phrase.List(classes))
+}
+
+// withoutSource is a failure where there are receipts about which nobody can be
+// asked: what they show grows old.
+func (d *Doctor) withoutSource(ctx context.Context) Finding {
+	counts, err := d.db.WithoutSource(ctx)
+	if err != nil {
+		return failBy(err)
+	}
+	if len(counts) == 0 {
+		return ok("every receipt has a source that can be asked about it")
+	}
+	var texts []string
+	for _, app := range slices.Sorted(maps.Keys(counts)) {
+		texts = append(texts, fmt.Sprintf("%s of %s", phrase.Count(counts[app]), app))
+	}
+	return fail("import the app receipts of these customers as well; what a signed transaction says is of its signing date, and nobody notices renewals and refunds after it",
+		"no source can ask about signed transactions: %s", strings.Join(texts, ", "))
 }
 
 // stoppedQuarantine is a failure where the quarantining of an app is stopped: a

@@ -84,6 +84,8 @@ func failureText(class string) string {
 		return "Apple could not read the receipt, or was failing: the code means both. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
 	case "receipt_not_authenticated":
 		return "Apple could not authenticate the receipt. It is asked again, and only after many such answers in a row, on different days, is the receipt quarantined."
+	case "no_source":
+		return "No source can ask about a signed transaction yet: what it says is of its signing date. It is planned again every day."
 	case "forged":
 		return "Apple refused the receipt, its signature is disproved, and Apple never accepted it: it is quarantined at once. 'revalidator check --receipt ID' says what is wrong with the signature."
 	case "refused_genuine":

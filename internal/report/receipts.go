@@ -133,6 +133,8 @@ func KindText(k iap.ReceiptKind) string {
 		return "transaction receipt of iOS 6"
 	case iap.KindXcode:
 		return "receipt of Xcode's StoreKit testing"
+	case iap.KindSignedTransaction:
+		return "signed transaction (JWS)"
 	}
 	return phrase.Words(string(k))
 }

@@ -53,7 +53,7 @@ CREATE TABLE receipts (
     id                   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     bundle_id            text NOT NULL REFERENCES apps,
     customer_ref         text NOT NULL,
-    kind                 text NOT NULL CHECK (kind IN ('app_receipt', 'transaction_receipt', 'xcode')),
+    kind                 text NOT NULL CHECK (kind IN ('app_receipt', 'transaction_receipt', 'xcode', 'signed_transaction')),
     environment          text CHECK (environment IN ('Production', 'Sandbox')),
     sha256               bytea NOT NULL CHECK (length(sha256) = 32),
     byte_size            integer NOT NULL CHECK (byte_size > 0),
@@ -74,8 +74,10 @@ CREATE TABLE receipts (
     stale_replies        integer NOT NULL DEFAULT 0,
     shows                integer NOT NULL DEFAULT 0,
     covered_by           bigint,
+    signature            text,
     created_at           timestamptz NOT NULL
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05);
+COMMENT ON COLUMN receipts.signature IS 'verified, or the reason why the signature was not when the receipt came in; NULL where nobody looked';
 COMMENT ON COLUMN receipts.environment IS 'NULL until Apple taught it; tried first from then on';
 COMMENT ON COLUMN receipts.generation IS 'Raised by each claim; a result of an older generation is refused';
 COMMENT ON COLUMN receipts.run_id IS 'The run that holds the claim, or waits to ask about the receipt again';
@@ -102,6 +104,7 @@ CREATE INDEX receipts_claimed ON receipts (bundle_id, claimed_until, run_id) WHE
 CREATE INDEX receipts_run ON receipts (run_id, next_check_at) WHERE run_id IS NOT NULL AND claimed_until IS NULL;
 CREATE INDEX receipts_covered ON receipts (covered_by) WHERE covered_by IS NOT NULL;
 CREATE INDEX receipts_clock_differs ON receipts (next_check_at) WHERE next_check_rule = 'clock_differs';
+CREATE INDEX receipts_no_source ON receipts (bundle_id) WHERE last_error = 'no_source';
 CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
 
 CREATE TABLE receipt_data (
