@@ -64,6 +64,7 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	pages, err := web.New(web.Config{
 		Addr: settings.Addr, Path: settings.Path, Redis: s.redis,
 		User: settings.User, Password: settings.Password, Hosts: settings.Hosts, ReadWrite: settings.ReadWrite,
+		Proxies:  config.Prefixes(settings.Proxies),
 		Describe: describeTask, Checks: s.checks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Database   Database
 	Redis      Redis
+	Network    Network
 	Start      Start
 	Keys       Keys
 	Log        Log
@@ -49,6 +50,13 @@ type Redis struct {
 	// its own: asynq's keys must not be evicted or edited by others. See
 	// Topology for the three forms.
 	URL secret.Value `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" help:"Redis 6.2 or newer: redis:// or rediss:// (TLS). With ?master_name= it is a Sentinel, whose own user and password stand before the host, and those of the servers behind it in ?username=&password=; with ?addr= one more node of a Cluster. skip_verify=true trusts any certificate. Keys begin with asynq: and revalidator:, and an ACL must allow both, the channels asynq:* and EVAL."`
+}
+
+// Network is what is known of the connections to Postgres and Redis.
+type Network struct {
+	// PrivateHosts keep warnings for what a person can act on. A host that is named
+	// here without need hides that passwords and tasks can be read on the way to it.
+	PrivateHosts []string `env:"REVALIDATOR_PRIVATE_HOSTS" help:"Hosts of DATABASE_URL and REDIS_URL, separated by commas, to which no one else can listen, such as those of the network of docker-compose.yml: doctor and the services do not warn that connections to them are not encrypted."`
 }
 
 // Start is how a service starts.
@@ -236,6 +244,9 @@ type Web struct {
 	// refused, so that no web site can have a browser here read the pages under
 	// a name of its own.
 	Hosts []string `env:"REVALIDATOR_UI_HOSTS" help:"Further host names by which a proxy on this machine asks for the web pages, separated by commas."`
+	// Proxies are believed about who asks: a network of theirs that others can send
+	// from lets those have as many tries as they make up addresses.
+	Proxies []Prefix `env:"REVALIDATOR_UI_PROXIES" help:"Addresses or networks of proxies before the web pages, separated by commas, such as 127.0.0.1,10.0.0.0/8: the delay after failed log-ins is then for each address that they name last in X-Forwarded-For, and not for the proxy as one."`
 	// Path is for a proxy that serves more than this program.
 	Path string `env:"REVALIDATOR_UI_PATH" envDefault:"/" help:"Path under which the queue is shown."`
 	// Retention costs Redis some 0.6 KB for each task that ended well within it:

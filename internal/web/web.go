@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -49,6 +50,8 @@ type Config struct {
 	// Hosts are names by which a loopback Addr may be asked for beside its own
 	// and localhost, such as that of a proxy.
 	Hosts []string
+	// Proxies are networks of proxies that are believed when they say who asks.
+	Proxies []netip.Prefix
 	// ReadWrite offers and allows what changes the queue.
 	ReadWrite bool
 	// Describe says in words what a task of a type is about; where it is nil or
