@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // metrics are what a worker counts. Labels are bounded: classes are those of
@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) observe(o ledger.Outcome, elapsed time.Duration, saved bool) {
+func (m *metrics) observe(o claim.Outcome, elapsed time.Duration, saved bool) {
 	class := o.Failure
 	switch {
 	case class != "":

@@ -7,8 +7,8 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // lostClaim is the result of a task that came too late. It may have stored its
@@ -36,13 +36,13 @@ func (f failedCheck) Error() string { return string(f) }
 // Unwrap has asynq archive the task at once.
 func (failedCheck) Unwrap() error { return asynq.SkipRetry }
 
-// inVain is a check that Apple was asked for in vain.
-func inVain(o ledger.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
+// inVain is a check with calls to Apple, and without a usable response.
+func inVain(o claim.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
 
 // describe says what became of a receipt, and when it is looked at next and by
 // which rule. It stays below 200 bytes, and names nothing that a customer
 // bought or sent.
-func describe(o ledger.Outcome, saved bool) string {
+func describe(o claim.Outcome, saved bool) string {
 	if !saved {
 		return lostClaim
 	}
@@ -52,7 +52,7 @@ func describe(o ledger.Outcome, saved bool) string {
 	return found(o) + "; " + next(o)
 }
 
-func found(o ledger.Outcome) string {
+func found(o claim.Outcome) string {
 	text := words(o.Failure)
 	switch {
 	case o.Conclusion != nil:
@@ -104,7 +104,7 @@ func standing(s iap.Subscription) string {
 // soon is how near a time must be for a wait to say more than a date.
 const soon = time.Hour
 
-func next(o ledger.Outcome) string {
+func next(o claim.Outcome) string {
 	wait := o.NextCheck.At.Sub(o.At)
 	switch {
 	case o.NextCheck.At.IsZero() && !o.Asked && !o.Rests:

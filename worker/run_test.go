@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
 	"revalidator/jobs"
 	"revalidator/worker"
 )
@@ -276,10 +276,10 @@ func TestRunPausesTheApp(t *testing.T) {
 	stop := s.start(s.worker())
 	s.await("an empty queue", s.idle)
 	stop()
-	apps, err := s.db.Apps(t.Context())
+	allApps, err := s.db.Apps(t.Context())
 	must(t, err)
-	if apps[0].PausedCode == nil || *apps[0].PausedCode != ledger.PausedSecretRefused {
-		t.Errorf("app: %+v, want it paused for its secret", apps[0])
+	if allApps[0].PausedCode == nil || *allApps[0].PausedCode != apps.PausedSecretRefused {
+		t.Errorf("app: %+v, want it paused for its secret", allApps[0])
 	}
 	if got := s.count(`SELECT count(*) FROM shared_secrets WHERE state = 'refused'`); got != 1 {
 		t.Errorf("%d secrets are marked as refused, want one", got)

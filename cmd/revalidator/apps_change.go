@@ -8,17 +8,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
 // changeApp changes an app in the database, and prints what came of it.
-func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (ledger.App, string, error)) error {
+func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (apps.App, string, error)) error {
 	return p.with(ctx, func(parts *parts) error {
 		app, text, err := change(parts.db)
-		if errors.Is(err, ledger.ErrNotFound) {
+		if errors.Is(err, database.ErrNotFound) {
 			return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
 		}
 		if err != nil {
@@ -48,7 +49,7 @@ when a receipt is looked at next from its next look on.`,
 			if change == (repository.AppChange{}) {
 				return terminal.Usage(errors.New("nothing to change: give --rate, --burst, --name, --grace-days, --resubscribe-days or --sweep-days"))
 			}
-			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				app, err := db.ChangeApp(c.Context(), args[0], change)
 				return app, fmt.Sprintf("app %s: rate %g/s, burst %d, name %q%s", app.BundleID, app.RatePerSecond, app.Burst, app.Name, looksText(app)), err
 			})
@@ -94,10 +95,10 @@ when Apple refuses every secret of an app, ends with a new secret too.`,
 			if reason = strings.Join(strings.Fields(reason), " "); reason == "" {
 				return terminal.Usage(errors.New("--reason is missing: whoever finds the app paused will want to know"))
 			}
-			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				now, err := db.Time(c.Context())
 				if err != nil {
-					return ledger.App{}, "", err
+					return apps.App{}, "", err
 				}
 				app, err := db.HoldApp(c.Context(), args[0], reason, now)
 				return app, "paused app " + app.BundleID, err
@@ -125,7 +126,7 @@ few have it that nothing is unusual for a day. See docs/quarantine.md.`,
   revalidator apps resume com.example.reader --quarantine`,
 		Args: terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				if quarantine {
 					return resumeQuarantine(c.Context(), db, args[0])
 				}
@@ -138,10 +139,10 @@ few have it that nothing is unusual for a day. See docs/quarantine.md.`,
 	return c
 }
 
-func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.App, string, error) {
+func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (apps.App, string, error) {
 	resumed, err := db.ResumeApp(ctx, bundleID)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	text := fmt.Sprintf("app %s resumed", bundleID)
 	if !resumed {
@@ -151,18 +152,18 @@ func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.
 	return app, text, err
 }
 
-func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (ledger.App, string, error) {
+func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (apps.App, string, error) {
 	before, err := db.App(ctx, bundleID)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	now, err := db.Time(ctx)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	resumed, err := db.ResumeQuarantine(ctx, bundleID, now)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	text := fmt.Sprintf("quarantining of app %s is not stopped", bundleID)
 	if resumed && before.QuarantineStoppedFor != nil {

@@ -6,14 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
 // estimate prints what a backfill would do, and opens none.
-func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filter, share float64) error {
+func (p *program) estimate(ctx context.Context, parts *parts, filter runs.Filter, share float64) error {
 	e, err := report.ReadEstimate(ctx, parts.db, filter, share)
 	if err != nil {
 		return err

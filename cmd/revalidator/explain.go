@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) explainCommand() *cobra.Command {
@@ -28,9 +28,9 @@ An argument that is the id of several things lists them; --as and --app choose.`
   revalidator explain 400000000000000 --as transaction`,
 		Args: terminal.OneArgument("RECEIPT_ID, CUSTOMER_REF or TRANSACTION_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			kind := ledger.MatchKind(as)
+			kind := repository.MatchKind(as)
 			switch kind {
-			case "", ledger.MatchReceipt, ledger.MatchCustomer, ledger.MatchTransaction:
+			case "", repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction:
 			default:
 				return terminal.Usage(fmt.Errorf("--as %q: want receipt, customer or transaction", as))
 			}
@@ -46,7 +46,7 @@ An argument that is the id of several things lists them; --as and --app choose.`
 // budgetsTimeout bounds a look that an explanation can do without.
 const budgetsTimeout = 2 * time.Second
 
-func (p *program) explain(ctx context.Context, id string, kind ledger.MatchKind, app string) error {
+func (p *program) explain(ctx context.Context, id string, kind repository.MatchKind, app string) error {
 	return p.with(ctx, func(parts *parts) error {
 		subject, err := report.SubjectOf(ctx, parts.db, id, kind, app)
 		if ambiguous := new(report.AmbiguousError); errors.As(err, &ambiguous) {

@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // explanationText prints an explanation for people: the receipts first, because they are
@@ -87,7 +87,7 @@ func (s sheet) nextLook(r report.ReceiptExplanation) {
 	s.Sentence("Because", "%s (%s)", r.NextCheckMeaning, r.NextCheckRule)
 }
 
-func eventsText(out *terminal.Page, events []ledger.Event) {
+func eventsText(out *terminal.Page, events []repository.Event) {
 	if len(events) == 0 {
 		return
 	}

@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
 )
@@ -71,7 +71,7 @@ func (s *parts) keysFitAll(ctx context.Context) error {
 	var opened int
 	var closed []int64
 	for _, row := range rows {
-		if row.State == ledger.SecretRetired {
+		if row.State == apps.SecretRetired {
 			continue
 		}
 		if _, err := s.keys.Open(row.Ciphertext, row.Row()); err != nil {

@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) receiptsQuarantinedCommand() *cobra.Command {
-	var query ledger.QuarantineQuery
+	var query repository.QuarantineQuery
 	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
@@ -53,7 +53,7 @@ tells more of each.`,
 	return c
 }
 
-func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) error {
+func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err
@@ -89,7 +89,7 @@ func quarantineText(out *terminal.Page, l report.QuarantinePage) {
 	table.End()
 }
 
-func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
+func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
 	table := out.Table()
 	table.Row("APP\tREASON\tRECEIPTS")
 	for _, c := range counts {
@@ -99,7 +99,7 @@ func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
 }
 
 func (p *program) receiptsReleaseCommand() *cobra.Command {
-	var query ledger.QuarantineQuery
+	var query repository.QuarantineQuery
 	var all bool
 	var since string
 	c := &cobra.Command{
@@ -149,13 +149,13 @@ A receipt that a worker checks now is not changed.`,
 	return c
 }
 
-func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
+func (p *program) release(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err
 		}
 		if len(q.IDs) > 0 {
-			chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+			chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
 			found, err := parts.db.StoredReceipts(ctx, chosen)
 			if err == nil {
 				err = report.AllThere(chosen, found)
@@ -165,7 +165,7 @@ func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
 			}
 		}
 		now := parts.clock.Now()
-		result := report.Release{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+		result := report.Release{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
 		schedule, err := parts.schedule()
 		if err != nil {
 			return err

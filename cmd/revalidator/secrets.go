@@ -11,7 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/report"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
@@ -82,16 +83,16 @@ func (p *program) addSecret(ctx context.Context, app, file string) error {
 		if err != nil {
 			return err
 		}
-		row := ledger.SharedSecret{
+		row := apps.SharedSecret{
 			BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
-			State: ledger.SecretNew, CreatedAt: parts.clock.Now(),
+			State: apps.SecretNew, CreatedAt: parts.clock.Now(),
 		}
 		id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
 			row.ID = id
 			return parts.keys.Seal(value, row.Row())
 		})
 		switch {
-		case errors.Is(err, ledger.ErrConflict):
+		case errors.Is(err, database.ErrConflict):
 			return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
 		case err != nil:
 			return err

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 )
 
@@ -15,7 +15,7 @@ import (
 type Budget struct {
 	// BundleID is empty where calls are held back for all apps.
 	BundleID    string          `json:"bundle_id"`
-	Source      ledger.Source   `json:"source"`
+	Source      apps.Source     `json:"source"`
 	Environment iap.Environment `json:"environment"`
 	// Size is of which requests the budget is, where it is not for all.
 	Size string `json:"size"`
@@ -42,7 +42,7 @@ func ReadBudgets(ctx context.Context, limiter Limiter) ([]Budget, error) {
 	budgets := make([]Budget, len(impaired))
 	for i, s := range impaired {
 		b := Budget{RateShare: s.Share, HeldBackFor: s.Why}
-		budget := ledger.ParseBudget(s.Key)
+		budget := apps.ParseBudget(s.Key)
 		b.BundleID, b.Source, b.Environment, b.Size = budget.BundleID, budget.Source, budget.Environment, budget.Size
 		if s.Open {
 			b.HeldBackSince, b.ProbedAt = &s.Since, &s.Until

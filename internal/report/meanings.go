@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/quarantine"
+	"revalidator/repository"
 )
 
 // nextCheckText says why the next check of a receipt is when it is.
-func nextCheckText(r ledger.StoredReceipt) string {
+func nextCheckText(r repository.StoredReceipt) string {
 	if r.CoveredBy != nil {
 		return fmt.Sprintf("receipt %d shows everything that this one shows, and is checked instead", *r.CoveredBy)
 	}
@@ -114,7 +117,7 @@ func failureText(class string) string {
 		return "Apple could not be reached. It is asked again after a wait; check the network and the addresses in the settings."
 	case "http_status", "reply_empty", "reply_not_json", "reply_cut", "reply_malformed":
 		return "What came back was no whole reply of verifyReceipt. It is asked again after a wait; check for a proxy on the way."
-	case ledger.ClassShowsLess:
+	case claim.ClassShowsLess:
 		return "The reply shows neither the newest period that is stored nor a later one. That proves nothing, and what is stored stays. Once three replies on three days after the end of a subscription do not show it, it counts as expired."
 	case "reply_too_large":
 		return "The reply was larger than is read (REVALIDATOR_MAX_REPLY_BYTES, _DEPTH or _RECORDS, or REVALIDATOR_MEMORY_BYTES). It is asked again after a wait."
@@ -124,12 +127,12 @@ func failureText(class string) string {
 
 // HeldAgainst says how often a failure was said that leads to quarantine, and how
 // often that takes; it is empty for other failures, and in quarantine.
-func HeldAgainst(r ledger.StoredReceipt) string {
-	for _, rule := range ledger.QuarantineRules() {
+func HeldAgainst(r repository.StoredReceipt) string {
+	for _, rule := range quarantine.Rules() {
 		if r.LastError == nil || *r.LastError != rule.Class || r.State.Quarantined() {
 			continue
 		}
-		said := ledger.Repeats{Failures: r.FailuresAlike, Days: r.AlikeDays}
+		said := quarantine.Repeats{Failures: r.FailuresAlike, Days: r.AlikeDays}
 		if r.AcceptedAt == nil {
 			return fmt.Sprintf("So far: %s, of a receipt that Apple never accepted. Quarantined: %s.", said, rule.New)
 		}
@@ -161,7 +164,7 @@ func stateText(s iap.ReceiptState) string {
 }
 
 // Obstacles are what stands between a receipt and its next look.
-func Obstacles(r ledger.StoredReceipt, now time.Time) []string {
+func Obstacles(r repository.StoredReceipt, now time.Time) []string {
 	found := []string{}
 	if r.AppPausedAt != nil && r.AppPausedCode != nil {
 		found = append(found, pausedObstacle(r))
@@ -182,16 +185,16 @@ func Obstacles(r ledger.StoredReceipt, now time.Time) []string {
 	return found
 }
 
-func pausedObstacle(r ledger.StoredReceipt) string {
-	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, phrase.Time(*r.AppPausedAt), ledger.PauseReason(r.AppPausedCode, r.AppPausedText))
+func pausedObstacle(r repository.StoredReceipt) string {
+	text := fmt.Sprintf("paused: %s is paused since %s: %s.", r.BundleID, phrase.Time(*r.AppPausedAt), apps.PauseReason(r.AppPausedCode, r.AppPausedText))
 	switch *r.AppPausedCode {
-	case ledger.PausedNoSecret, ledger.PausedSecretRefused:
+	case apps.PausedNoSecret, apps.PausedSecretRefused:
 		text += " Add a shared secret that Apple accepts: 'revalidator secrets add --app " + r.BundleID + "'."
 	}
 	return text
 }
 
-func runName(r ledger.StoredReceipt) string {
+func runName(r repository.StoredReceipt) string {
 	if r.RunID == nil {
 		return "a worker"
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 	"revalidator/internal/phrase"
 	"revalidator/internal/ratelimit"
 	"revalidator/jobs"
@@ -98,7 +98,7 @@ type QueueReader struct {
 	Limiter      Limiter
 	// SilentClaims lists the oldest claims that have no task. Where the queue is
 	// another installation's, none has.
-	SilentClaims func(ctx context.Context) ([]ledger.Claim, error)
+	SilentClaims func(ctx context.Context) ([]claim.Claim, error)
 }
 
 // Read reads all of it, or nothing.
