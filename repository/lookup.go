@@ -9,7 +9,6 @@ import (
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // storedReceipts reads receipts r with their apps.
@@ -23,12 +22,12 @@ const storedReceipts = `
 `
 
 // StoredReceipts is a page of receipts, without their bytes.
-func (db *DB) StoredReceipts(ctx context.Context, q ledger.ReceiptQuery) ([]ledger.StoredReceipt, error) {
+func (db *DB) StoredReceipts(ctx context.Context, q ReceiptQuery) ([]StoredReceipt, error) {
 	const query = storedReceipts + `
 		WHERE r.id > $1 AND ($2 = '' OR r.bundle_id = $2) AND ($3::text IS NULL OR r.customer_ref = $3)
 		  AND ($4 = '' OR r.state = $4) AND ($5::bigint[] IS NULL OR r.id = ANY($5))
 		ORDER BY r.id LIMIT $6`
-	var receipts []ledger.StoredReceipt
+	var receipts []StoredReceipt
 	err := db.db.SelectContext(ctx, &receipts, query, q.After, q.BundleID, q.CustomerRef, q.State, pq.Array(q.IDs), q.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list receipts: %w", err)
@@ -38,11 +37,11 @@ func (db *DB) StoredReceipts(ctx context.Context, q ledger.ReceiptQuery) ([]ledg
 
 // StoredReceipt is one receipt, without its bytes. Its error is ErrNotFound
 // where there is none with the id.
-func (db *DB) StoredReceipt(ctx context.Context, id int64) (ledger.StoredReceipt, error) {
+func (db *DB) StoredReceipt(ctx context.Context, id int64) (StoredReceipt, error) {
 	const query = storedReceipts + `WHERE r.id = $1`
-	var r ledger.StoredReceipt
+	var r StoredReceipt
 	if err := db.db.GetContext(ctx, &r, query, id); err != nil {
-		return ledger.StoredReceipt{}, fmt.Errorf("look up receipt %d: %w", id, named(err))
+		return StoredReceipt{}, fmt.Errorf("find receipt %d: %w", id, named(err))
 	}
 	return r, nil
 }
@@ -61,4 +60,24 @@ func (db *DB) Recheck(ctx context.Context, ids []int64, now time.Time) ([]int64,
 	}
 	slices.Sort(due)
 	return due, nil
+}
+
+// MatchKind is what an id may be the id of.
+type MatchKind string
+
+// The kinds of things that an operator asks about.
+const (
+	MatchReceipt     MatchKind = "receipt"
+	MatchCustomer    MatchKind = "customer"
+	MatchTransaction MatchKind = "transaction"
+)
+
+// Match is one thing that goes by an id: a receipt, the receipts of a customer
+// of one app, or a subscription or purchase.
+type Match struct {
+	Kind        MatchKind       `db:"kind" json:"kind"`
+	BundleID    string          `db:"bundle_id" json:"bundle_id"`
+	Environment iap.Environment `db:"environment" json:"environment,omitempty"`
+	// Receipts is how many receipts there are of it.
+	Receipts int `db:"receipts" json:"receipts"`
 }

@@ -7,8 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 func TestStoredReceipts(t *testing.T) {
@@ -19,16 +20,16 @@ func TestStoredReceipts(t *testing.T) {
 	first, nobody := "customer-0", ""
 	tests := []struct {
 		name  string
-		query ledger.ReceiptQuery
+		query repository.ReceiptQuery
 		want  []int64
 	}{
-		{"all", ledger.ReceiptQuery{}, []int64{1, 2, 3, 4}},
-		{"page", ledger.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
-		{"app", ledger.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
-		{"customer", ledger.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
-		{"empty customer", ledger.ReceiptQuery{CustomerRef: &nobody}, nil},
-		{"state", ledger.ReceiptQuery{State: iap.ReceiptValid}, nil},
-		{"ids", ledger.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
+		{"all", repository.ReceiptQuery{}, []int64{1, 2, 3, 4}},
+		{"page", repository.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
+		{"app", repository.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
+		{"customer", repository.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
+		{"empty customer", repository.ReceiptQuery{CustomerRef: &nobody}, nil},
+		{"state", repository.ReceiptQuery{State: iap.ReceiptValid}, nil},
+		{"ids", repository.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
 	}
 	for _, test := range tests {
 		if test.query.Limit == 0 {
@@ -44,8 +45,8 @@ func TestStoredReceipts(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
-	if _, err := f.StoredReceipt(t.Context(), 99); !errors.Is(err, ledger.ErrNotFound) {
-		t.Errorf("receipt 99: got %v, want %v", err, ledger.ErrNotFound)
+	if _, err := f.StoredReceipt(t.Context(), 99); !errors.Is(err, database.ErrNotFound) {
+		t.Errorf("receipt 99: got %v, want %v", err, database.ErrNotFound)
 	}
 }
 
@@ -66,7 +67,7 @@ func TestRecheck(t *testing.T) {
 	r, err := f.StoredReceipt(t.Context(), 1)
 	f.must(err)
 	if !r.NextCheckAt.Equal(later) || r.NextCheckRule != iap.RuleRequested {
-		t.Errorf("next look: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
+		t.Errorf("next check: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
 	}
 	r, err = f.StoredReceipt(t.Context(), 3)
 	f.must(err)

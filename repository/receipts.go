@@ -10,8 +10,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // newReceipt is a receipt on its way into the table. Its bytes travel beside
@@ -79,7 +79,7 @@ func (db *DB) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Tim
 		if _, err := tx.ExecContext(ctx, insertData, pq.Array(ids), pq.Array(firsts), pq.Array(sizes), data); err != nil {
 			return err
 		}
-		var told []ledger.Outcome
+		var told []claim.Outcome
 		for _, r := range inserted {
 			if i := byKey[receiptKey{r.BundleID, r.CustomerRef, r.SHA256}]; batch[i].Facts != nil {
 				told = append(told, toldOnArrival(r.ID, batch[i], now))
@@ -105,9 +105,9 @@ func total(batch []iap.Receipt) (n int) {
 const noSourceEvery = 24 * time.Hour
 
 // toldOnArrival is what a new receipt tells by itself. Its own plan is left alone.
-func toldOnArrival(id int64, r iap.Receipt, now time.Time) ledger.Outcome {
+func toldOnArrival(id int64, r iap.Receipt, now time.Time) claim.Outcome {
 	conclusion, policy := iap.Derive(r.Facts), iap.DefaultPolicy()
-	return ledger.Outcome{
+	return claim.Outcome{
 		ReceiptID: id, BundleID: r.BundleID, Environment: r.Facts.Environment, At: now, ImportedAt: now,
 		Conclusion: &conclusion, Policy: &policy,
 	}
@@ -116,7 +116,7 @@ func toldOnArrival(id int64, r iap.Receipt, now time.Time) ledger.Outcome {
 // saveArrivals merges what new receipts tell with what is stored, by Apple's time as
 // the results of checks are. A transaction shows itself alone, so that what it does not
 // show says nothing.
-func saveArrivals(ctx context.Context, tx *sqlx.Tx, told []ledger.Outcome, now time.Time) error {
+func saveArrivals(ctx context.Context, tx *sqlx.Tx, told []claim.Outcome, now time.Time) error {
 	if len(told) == 0 {
 		return nil
 	}
@@ -148,7 +148,7 @@ func newReceipts(batch []iap.Receipt, now time.Time) ([]newReceipt, map[receiptK
 		}
 		if r.Kind == iap.KindSignedTransaction {
 			tomorrow := now.Add(noSourceEvery)
-			row.NextCheckAt, row.NextCheckRule, row.LastError = &tomorrow, iap.RuleRetry, ledger.ClassNoSource
+			row.NextCheckAt, row.NextCheckRule, row.LastError = &tomorrow, iap.RuleRetry, claim.ClassNoSource
 		}
 		key := receiptKey{row.BundleID, row.CustomerRef, row.SHA256}
 		if _, twice := byKey[key]; !twice {

@@ -8,7 +8,7 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/appstore/pki"
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 var (
@@ -27,7 +27,7 @@ const verifyBytes = 128 << 10
 
 // withSignature judges 21002 and 21003, which Apple also answers while it is failing,
 // with the signature in hand. A signature that is undetermined changes nothing.
-func (s *verifyReceipt) withSignature(ctx context.Context, r ledger.Receipt, g Gate, refused error) error {
+func (s *verifyReceipt) withSignature(ctx context.Context, r claim.Receipt, g Gate, refused error) error {
 	if s.signature == nil || !errors.Is(refused, appstore.ErrMalformedReceipt) && !errors.Is(refused, appstore.ErrNotAuthenticated) {
 		return refused
 	}
@@ -45,7 +45,7 @@ func (s *verifyReceipt) withSignature(ctx context.Context, r ledger.Receipt, g G
 
 // verify verifies the signature of a receipt, which is read for it whole: within the
 // budget of memory, or not at all.
-func (s *verifyReceipt) verify(ctx context.Context, r ledger.Receipt, g Gate) error {
+func (s *verifyReceipt) verify(ctx context.Context, r claim.Receipt, g Gate) error {
 	if err := g.Grow(ctx, r.ByteSize+verifyBytes); err != nil {
 		return err
 	}

@@ -6,14 +6,14 @@ import (
 	"slices"
 	"time"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
 // estimate prints what a backfill would do, and opens none.
-func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filter, share float64) error {
+func (p *program) estimate(ctx context.Context, parts *parts, filter runs.Filter, share float64) error {
 	e, err := report.ReadEstimate(ctx, parts.db, filter, share)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filt
 
 func estimateText(out *terminal.Page, e report.Estimate) {
 	if e.Receipts == 0 {
-		out.Print("No receipt that Apple can be asked about meets the filters.\n")
+		out.Print("No receipt that can be checked meets the filters.\n")
 		return
 	}
 	table := out.Table()

@@ -4,21 +4,22 @@ import (
 	"context"
 	"errors"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 )
 
 // startBackfill opens a backfill and feeds it, or leaves it to a scheduler.
-func (p *program) startBackfill(ctx context.Context, parts *parts, filter ledger.Filter, o backfillOptions) error {
+func (p *program) startBackfill(ctx context.Context, parts *parts, filter runs.Filter, o backfillOptions) error {
 	s, work, err := p.services(ctx, parts, o.worker)
 	if err != nil {
 		return err
 	}
 	run, err := s.OpenBackfill(ctx, filter, float64(o.share), o.detach)
 	switch {
-	case errors.Is(err, ledger.ErrNotFound):
-		return errors.New("no receipt that Apple can be asked about meets the filters: nothing was opened")
+	case errors.Is(err, database.ErrNotFound):
+		return errors.New("no receipt that can be checked meets the filters: no backfill was opened")
 	case err != nil && run.ID != 0:
 		return interrupted(ctx, s, run, err)
 	case err != nil:
@@ -39,7 +40,7 @@ func (p *program) noteMissingIDs(ctx context.Context, parts *parts, id int64, gi
 	}
 	totals, err := parts.db.RunTotals(ctx, id)
 	if missing := int64(ids) - totals.Counted(); err == nil && missing > 0 {
-		p.Note("%d of %d ids are no receipts that Apple can be asked about", missing, ids)
+		p.Note("%d of %d ids are not ids of receipts that can be checked", missing, ids)
 	}
 	return err
 }

@@ -11,8 +11,8 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // openTold has customers whose changes were told, in the order of their ids.
@@ -63,7 +63,7 @@ func TestEventsTailPages(t *testing.T) {
 	}
 	last := int64(0)
 	for _, line := range all {
-		var e ledger.EventDetails
+		var e repository.EventDetails
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}

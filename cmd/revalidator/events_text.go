@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // eventPrinter prints events as they come, each on a line of its own.
@@ -21,7 +21,7 @@ type eventPrinter struct {
 // eventLine has the columns of a terminal: id, time, event, product, subscription.
 const eventLine = "%-7s %-11s %-24s %-16s %s\n"
 
-func (o *eventPrinter) print(events []ledger.EventDetails) error {
+func (o *eventPrinter) print(events []repository.EventDetails) error {
 	for _, e := range events {
 		if err := o.one(e); err != nil {
 			return fmt.Errorf("print event %d: %w", e.ID, err)
@@ -30,7 +30,7 @@ func (o *eventPrinter) print(events []ledger.EventDetails) error {
 	return nil
 }
 
-func (o *eventPrinter) one(e ledger.EventDetails) error {
+func (o *eventPrinter) one(e repository.EventDetails) error {
 	if o.terminal.JSON {
 		encoder := json.NewEncoder(o.terminal.Out)
 		encoder.SetEscapeHTML(false)
@@ -49,7 +49,7 @@ func (o *eventPrinter) one(e ledger.EventDetails) error {
 
 // eventText is the type in words, and why a subscription expired where Apple
 // says so.
-func eventText(e ledger.EventDetails) string {
+func eventText(e repository.EventDetails) string {
 	text := phrase.Words(string(e.Type))
 	if e.Type != iap.EventExpired {
 		return text

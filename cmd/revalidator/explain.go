@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) explainCommand() *cobra.Command {
@@ -19,7 +19,7 @@ func (p *program) explainCommand() *cobra.Command {
 		Use:   "explain (RECEIPT_ID | CUSTOMER_REF | TRANSACTION_ID) [flags]",
 		Short: "Say why a receipt, customer or subscription is as it is",
 		Long: `Say why a receipt, a customer or a subscription is as it is: what was asked and
-answered last, when it is looked at next and by which rule, which events led
+answered last, when it is checked next and by which rule, which events led
 here, and what stands in the way. Apple is not asked; 'revalidator check' does.
 
 An argument that is the id of several things lists them; --as and --app choose.`,
@@ -28,9 +28,9 @@ An argument that is the id of several things lists them; --as and --app choose.`
   revalidator explain 400000000000000 --as transaction`,
 		Args: terminal.OneArgument("RECEIPT_ID, CUSTOMER_REF or TRANSACTION_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			kind := ledger.MatchKind(as)
+			kind := repository.MatchKind(as)
 			switch kind {
-			case "", ledger.MatchReceipt, ledger.MatchCustomer, ledger.MatchTransaction:
+			case "", repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction:
 			default:
 				return terminal.Usage(fmt.Errorf("--as %q: want receipt, customer or transaction", as))
 			}
@@ -46,7 +46,7 @@ An argument that is the id of several things lists them; --as and --app choose.`
 // budgetsTimeout bounds a look that an explanation can do without.
 const budgetsTimeout = 2 * time.Second
 
-func (p *program) explain(ctx context.Context, id string, kind ledger.MatchKind, app string) error {
+func (p *program) explain(ctx context.Context, id string, kind repository.MatchKind, app string) error {
 	return p.with(ctx, func(parts *parts) error {
 		subject, err := report.SubjectOf(ctx, parts.db, id, kind, app)
 		if ambiguous := new(report.AmbiguousError); errors.As(err, &ambiguous) {
@@ -61,7 +61,7 @@ func (p *program) explain(ctx context.Context, id string, kind ledger.MatchKind,
 		}
 		budgets, err := parts.readBudgets(ctx)
 		if err != nil {
-			p.Note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
+			p.Note("redis does not answer, so it is unknown whether calls to Apple are slowed down now: %v", err)
 		}
 		e.AddBudgets(budgets)
 		return p.Print(e, func(out *terminal.Page) { explanationText(out, e, parts.clock.AppleTime()) })

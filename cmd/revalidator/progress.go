@@ -7,7 +7,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/stores"
 )
 
@@ -55,7 +55,7 @@ type missingWorkers struct {
 	told  bool
 }
 
-func (m *missingWorkers) due(t ledger.RunTotals, now time.Time) bool {
+func (m *missingWorkers) due(t runs.Totals, now time.Time) bool {
 	if t.Done > m.done || t.Due == nil {
 		m.since, m.done = now, t.Done
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -66,10 +66,10 @@ func TestRunBehindAProxyWithASmallLimit(t *testing.T) {
 func TestFailedText(t *testing.T) {
 	t.Parallel()
 	const begin = " of 30 receipts failed; their subscriptions are as they were, and "
-	for want, totals := range map[string]ledger.RunTotals{
-		"29" + begin + "they are due again": {RunFigures: ledger.RunFigures{Done: 30, Failed: 29}},
-		"29" + begin + "they are due again, but for 4 that are quarantined: see 'revalidator receipts quarantined'": {RunFigures: ledger.RunFigures{Done: 30, Failed: 29}, Quarantined: 4},
-		"4" + begin + "all of them are quarantined: see 'revalidator receipts quarantined'":                         {RunFigures: ledger.RunFigures{Done: 30, Failed: 4}, Quarantined: 4},
+	for want, totals := range map[string]runs.Totals{
+		"29" + begin + "they are due again": {Figures: runs.Figures{Done: 30, Failed: 29}},
+		"29" + begin + "they are due again, but for 4 that are quarantined: see 'revalidator receipts quarantined'": {Figures: runs.Figures{Done: 30, Failed: 29}, Quarantined: 4},
+		"4" + begin + "all of them are quarantined: see 'revalidator receipts quarantined'":                         {Figures: runs.Figures{Done: 30, Failed: 4}, Quarantined: 4},
 	} {
 		if got := failedText(totals); got != want {
 			t.Errorf("got %q, want %q", got, want)

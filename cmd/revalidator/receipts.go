@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) receiptsCommand() *cobra.Command {
@@ -28,7 +28,7 @@ func (p *program) receiptsCommand() *cobra.Command {
 }
 
 func (p *program) receiptsListCommand() *cobra.Command {
-	var query ledger.ReceiptQuery
+	var query repository.ReceiptQuery
 	var state, customer string
 	c := &cobra.Command{
 		Use:   "list [flags]",
@@ -63,7 +63,7 @@ func (p *program) receiptsListCommand() *cobra.Command {
 // maxPage is the longest page of receipts, which is held in memory.
 const maxPage = 10_000
 
-func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery) error {
+func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err

@@ -8,20 +8,20 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) receiptsQuarantinedCommand() *cobra.Command {
-	var query ledger.QuarantineQuery
+	var query repository.QuarantineQuery
 	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
 		Short: "List the receipts that are quarantined, and why",
-		Long: `List the receipts that are set aside for what they are, with the reason: how
-many of each app first, then each of them. They are not asked about any more, or
+		Long: `List the receipts that are excluded from checks, with the reason: how
+many of each app first, then each of them. They are not checked any more, or
 once a week. One reply is never enough, unless the receipt is forged: refused by
 Apple, with a signature that is disproved. Where Apple accepted the receipt
 before, it takes three failures or more, on different days. docs/quarantine.md
@@ -29,7 +29,7 @@ has the whole table.
 
 The reasons are malformed, not_authenticated, forged, wrong_app, account_gone,
 too_large_for_verify_receipt, panicked and save_refused. 'revalidator explain'
-tells more of each.`,
+explains each.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
   revalidator receipts quarantined --app com.example.reader --after 50`,
@@ -54,7 +54,7 @@ tells more of each.`,
 	return c
 }
 
-func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) error {
+func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err
@@ -90,7 +90,7 @@ func quarantineText(out *terminal.Page, l report.QuarantinePage) {
 	table.End()
 }
 
-func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
+func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
 	table := out.Table()
 	table.Row("APP\tREASON\tRECEIPTS")
 	for _, c := range counts {
@@ -100,16 +100,15 @@ func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
 }
 
 func (p *program) receiptsReleaseCommand() *cobra.Command {
-	var query ledger.QuarantineQuery
+	var query repository.QuarantineQuery
 	var all bool
 	var since string
 	c := &cobra.Command{
 		Use:   "release (ID... | --all | --app BUNDLE_ID) [flags]",
 		Short: "Take receipts out of quarantine, and make them due now",
-		Long: `Take receipts out of quarantine, and make them due now as if nothing were known
-of them: what was held against them must be said as often again before it is
-believed. Their subscriptions stay as they are. The next run asks Apple about
-them: the nightly one, or one that you start with 'revalidator run'.
+		Long: `Take receipts out of quarantine, and make them due now. Their failures are
+counted from zero again; their subscriptions stay as they are. The next run
+checks them: the nightly one, or one that you start with 'revalidator run'.
 
 A receipt that a worker checks now is not changed.`,
 		Example: `  revalidator receipts release 42 43
@@ -150,13 +149,13 @@ A receipt that a worker checks now is not changed.`,
 	return c
 }
 
-func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
+func (p *program) release(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err
 		}
 		if len(q.IDs) > 0 {
-			chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+			chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
 			found, err := parts.db.StoredReceipts(ctx, chosen)
 			if err == nil {
 				err = report.AllThere(chosen, found)
@@ -166,7 +165,7 @@ func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
 			}
 		}
 		now := parts.clock.Now()
-		result := report.Release{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+		result := report.Release{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
 		schedule, err := parts.schedule()
 		if err != nil {
 			return err
@@ -200,6 +199,6 @@ func releaseText(r report.Release, now time.Time) func(*terminal.Page) {
 		quarantineTable(out, r.Counts)
 		out.Print("\n")
 		s.Row("Released", phrase.Count(r.Released)+":", "due", "now")
-		s.Row("Next look", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
+		s.Row("Next check", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
 	}
 }

@@ -3,7 +3,8 @@ package report
 import (
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // Progress is how far a run is.
@@ -39,7 +40,7 @@ func (p *Paces) Measuring() bool { return len(p.runs) > 0 }
 
 // note adds a look at a run that is running, and forgets those before the
 // window.
-func (p *Paces) note(id int64, at time.Time, apps []ledger.RunApp) {
+func (p *Paces) note(id int64, at time.Time, apps []repository.RunApp) {
 	look := paceLook{at, make(map[string]int64, len(apps))}
 	for _, a := range apps {
 		look.done[a.BundleID] = a.Done
@@ -63,7 +64,7 @@ func (p *Paces) perSecond(id int64, bundleID string) (pace float64, known bool) 
 }
 
 // progress is how far a run is that is running.
-func (p *Paces) progress(t ledger.RunTotals, apps []ledger.RunApp, now time.Time) *Progress {
+func (p *Paces) progress(t runs.Totals, apps []repository.RunApp, now time.Time) *Progress {
 	elapsed := max(now.Sub(t.StartedAt).Seconds(), 1)
 	result := &Progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed}
 	var total, longest float64

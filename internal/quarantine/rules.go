@@ -1,4 +1,7 @@
-package ledger
+// Package quarantine holds the rules by which receipts are quarantined: after which
+// failures, how often repeated, and when so many receipts of an app fail alike that
+// the app's quarantining stops.
+package quarantine
 
 import (
 	"fmt"
@@ -6,9 +9,9 @@ import (
 	"revalidator/internal/iap"
 )
 
-// QuarantineRule is one line of the table of all that ends in quarantine. A class
+// Rule is one line of the table of all that ends in quarantine. A class
 // of failures that has no line never does.
-type QuarantineRule struct {
+type Rule struct {
 	// Class is the class of failures, Said what it stands for.
 	Class, Said string
 	// State is what the receipt is quarantined as.
@@ -47,12 +50,12 @@ func (r Repeats) Met(failures, days int) bool {
 	return r.Failures > 0 && failures >= r.Failures && days >= r.Days
 }
 
-// QuarantineRules is the whole table. Of a receipt that Apple accepted before,
+// Rules is the whole table. Of a receipt that Apple accepted before,
 // each line wants three failures on three different days or more.
-func QuarantineRules() []QuarantineRule {
+func Rules() []Rule {
 	const malformed, notAuthenticated, tooLarge = iap.ReceiptMalformed, iap.ReceiptNotAuthenticated, iap.ReceiptTooLarge
 	never := Repeats{}
-	return []QuarantineRule{
+	return []Rule{
 		// Two say so who do not know of each other: Apple, and the signature.
 		{"forged", "21002 or 21003, and the signature is disproved", iap.ReceiptForged, Repeats{1, 1}, never, false, false},
 		{"receipt_malformed", "21002", malformed, Repeats{10, 2}, Repeats{30, 3}, false, true},
@@ -68,9 +71,9 @@ func QuarantineRules() []QuarantineRule {
 	}
 }
 
-// Needed is what the line wants for a receipt.
-func (q QuarantineRule) Needed(r Receipt) Repeats {
-	if r.Accepted() {
+// Needed is what the line wants for a receipt, by whether Apple ever accepted it.
+func (q Rule) Needed(accepted bool) Repeats {
+	if accepted {
 		return q.Accepted
 	}
 	return q.New
