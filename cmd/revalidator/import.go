@@ -125,7 +125,7 @@ func importText(out *terminal.Page, r intake.Summary) {
 	row(r.Known, "known already")
 	row(r.Rejected, "rejected")
 	if r.Unverified > 0 {
-		row(r.Unverified, "taken in without a verified signature: 'revalidator check --receipt ID' says why")
+		row(r.Unverified, "without a verified signature, see 'revalidator check'")
 	}
 	if r.Xcode > 0 {
 		row(r.Xcode, "of Xcode's StoreKit testing, which are never checked")
