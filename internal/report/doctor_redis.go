@@ -23,6 +23,7 @@ func (d *Doctor) redisChecks() []doctorCheck {
 		{"redis_eviction", d.redisEviction, false},
 		{"redis_memory", d.redisMemory, false},
 		{"workers", d.workersRunning, false},
+		{"queue_retries", d.queueRetries, false},
 		{"apple_distress", d.appleDistress, false},
 	}
 }
@@ -131,6 +132,28 @@ func (d *Doctor) workersRunning(ctx context.Context) Finding {
 	return ok("%d running", len(workers))
 }
 
+// queueRetries looks for tasks that failed by a fault of this installation, and wait to
+// be executed again. Receipts that failed at Apple's wait in Postgres.
+func (d *Doctor) queueRetries(context.Context) Finding {
+	queues, err := d.queue.Inspector.Queues()
+	if err != nil {
+		return failBy(fmt.Errorf("list queues: %w", err))
+	}
+	retries := 0
+	for _, name := range queues {
+		info, err := d.queue.Inspector.GetQueueInfo(name)
+		if err != nil {
+			return failBy(fmt.Errorf("look at queue %s: %w", name, err))
+		}
+		retries += info.Retry
+	}
+	if retries > 0 {
+		return warn("see the log of the workers for the cause: Postgres may be failing; after three retries a receipt is due again when its claim expires",
+			"%s tasks wait for a retry, because of a fault of this installation and not of Apple", phrase.Count(int64(retries)))
+	}
+	return ok("no task waits for a retry")
+}
+
 // appleDistress looks for apps of which Apple is asked less, or nothing.
 func (d *Doctor) appleDistress(ctx context.Context) Finding {
 	budgets, err := ReadBudgets(ctx, d.queue.Limiter)
@@ -155,17 +178,17 @@ func (d *Doctor) appleDistress(ctx context.Context) Finding {
 	}
 	switch {
 	case bySize:
-		return warn("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and resume by themselves",
+		return warn("raise the limit of the proxy between here and Apple that responds with HTTP 413; requests of that size are probed, and resume by themselves",
 			"calls are held back for %s", phrase.List(held))
 	case len(held) > 0:
 		return warn("nothing, if Apple is failing: it is probed, and resumes by itself; "+
-			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
+			"where 'revalidator doctor' shows that Apple responds, examine the class with 'revalidator check'",
 			"calls are held back for %s", phrase.List(held))
 	case len(blocked) > 0:
 		return warn("nothing, if it is not long: calls resume by themselves; lower the rate with 'revalidator apps set' where it comes again",
 			"Apple wants no calls (HTTP 429) for %s", phrase.List(blocked))
 	case len(slowed) > 0:
-		return warn("nothing: the rate creeps back by itself", "Apple is asked less for %s", phrase.List(slowed))
+		return warn("nothing: the rate creeps back by itself", "calls to Apple are slowed down for %s", phrase.List(slowed))
 	}
 	return ok("none is seen: every app has its rate")
 }

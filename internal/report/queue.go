@@ -80,6 +80,7 @@ type (
 	}
 	// Inspector is asynq's.
 	Inspector interface {
+		Queues() ([]string, error)
 		GetQueueInfo(queue string) (*asynq.QueueInfo, error)
 		Servers() ([]*asynq.ServerInfo, error)
 	}
@@ -149,7 +150,7 @@ func (r QueueReader) lanes(ctx context.Context) ([]Lane, error) {
 	for _, name := range jobs.Queues() {
 		q, err := r.Inspector.GetQueueInfo(name)
 		if err != nil {
-			return nil, fmt.Errorf("look at queue %s: %w", name, err)
+			return nil, fmt.Errorf("read queue %s: %w", name, err)
 		}
 		lanes = append(lanes, Lane{name, q.Pending, q.Active, q.Retry, q.Archived})
 	}

@@ -45,7 +45,7 @@ func login(c Config, failed *attempts, next http.Handler) http.Handler {
 				failed.note(from)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="revalidator", charset="UTF-8"`)
-			http.Error(w, "user and password, please", http.StatusUnauthorized)
+			http.Error(w, "a user name and password are required", http.StatusUnauthorized)
 			return
 		}
 		if tried {
