@@ -322,7 +322,7 @@ func TestOneEpochForAll(t *testing.T) {
 // succeeded and those that failed, with sentences of the usual length.
 func TestRetentionCost(t *testing.T) {
 	const tasks = 5000
-	const sentence = "active until 2026-12-01 02:00 UTC; next look 2026-12-01 02:10 UTC by renewal"
+	const sentence = "active until 2026-12-01 02:00 UTC; next check 2026-12-01 02:10 UTC by renewal"
 	for name, test := range map[string]struct {
 		err  error
 		most int64
