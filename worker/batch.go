@@ -211,7 +211,7 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 	}
 	switch {
 	case err == nil:
-	case len(batch) == 1 || isPassing(err):
+	case len(batch) == 1 || isPassing(err) || ctx.Err() != nil: // at the end there is no time to do each alone
 		for _, p := range batch {
 			p.out <- result[Out]{err: b.refusedAlone(p.in, err)}
 		}
@@ -242,6 +242,13 @@ func (b *batcher[In, Out]) doAll(ctx context.Context, batch []pending[In, Out]) 
 	return nil
 }
 
+// lastSave is how long a batch may still take once ctx has ended: after ShutdownTimeout
+// it is all that the shutdown takes, and the supervisor's grace has to cover both.
+const lastSave = 5 * time.Second
+
+// saveContext is for one batch, and outlasts ctx for lastSave.
 func saveContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	saving, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	release := context.AfterFunc(ctx, func() { time.AfterFunc(lastSave, cancel) })
+	return saving, func() { release(); cancel() }
 }

@@ -316,3 +316,23 @@ func TestStopWhileTheStoreIsAway(t *testing.T) {
 		}
 	})
 }
+
+// TestStopWhileTheStoreHangs ends within the grace of a shutdown.
+func TestStopWhileTheStoreHangs(t *testing.T) {
+	store := &batchStore{before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], stop func()) {
+		all := answers(t.Context(), b, 3)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		started := time.Now()
+		stop()
+		for id, r := range all() {
+			if !errors.Is(r.err, context.Canceled) {
+				t.Errorf("outcome %d: got %v, want %v", id, r.err, context.Canceled)
+			}
+		}
+		if got := time.Since(started); got != lastSave {
+			t.Errorf("took %v, want %v", got, lastSave)
+		}
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"revalidator/internal/apps"
@@ -43,6 +44,18 @@ type parts struct {
 	limiter *fakeLimiter
 	log     *logLines
 	clock   *fakeClock
+	// stop tells the worker to stop.
+	stop     context.CancelFunc
+	stopping context.Context
+}
+
+// Handle and check have the context of a task of a worker that may be told to stop.
+func (p parts) Handle(ctx context.Context, task *asynq.Task) error {
+	return p.Worker.Handle(withStop(ctx, p.stopping), task)
+}
+
+func (p parts) check(ctx context.Context, r claim.Receipt, room *room) (claim.Outcome, error) {
+	return p.Worker.check(withStop(ctx, p.stopping), r, room)
 }
 
 // newParts makes a worker that saves outcomes until the test ends, with one
@@ -71,10 +84,11 @@ func newParts(t *testing.T, change func(*Config)) parts {
 		t.Fatal(err)
 	}
 	p.Worker = worker
-	stop := p.share(context.Background())
+	end := p.share(context.Background())
+	p.stopping, p.stop = context.WithCancel(context.Background())
 	t.Cleanup(func() {
-		stop()
-		p.Worker.stop()
+		end()
+		p.stop()
 		_ = cfg.Redis.Close()
 	})
 	return p

@@ -60,7 +60,7 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 // untilWritable waits while the database may not be written: a task that waits takes
 // the place of one that would ask Apple.
 func (w *Worker) untilWritable(ctx context.Context) error {
-	ctx, cancel := w.untilStopped(ctx)
+	ctx, cancel := untilStopped(ctx)
 	defer cancel()
 	return w.writes.wait(ctx)
 }
@@ -86,8 +86,8 @@ func (w *Worker) mine(ctx context.Context, v jobs.Verify) (bool, error) {
 // for asynq to try again. A task whose context was cancelled had its worker told
 // to stop, or its lease lost; what fails by that needs no person.
 func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs.Verify, err error) error {
-	switch stopping := w.stopping.Err() != nil; {
-	case stopping && (errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, errStopped)):
+	switch {
+	case isStopping(ctx) && (errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, errStopped)):
 		level = slog.LevelDebug
 	case errors.Is(err, database.ErrNotWritable):
 		level = slog.LevelDebug // the gate has told it once
@@ -122,11 +122,4 @@ func (w *Worker) check(ctx context.Context, r claim.Receipt, room *room) (claim.
 		return claim.Outcome{}, err // there is nothing to conclude, nor could it be stored
 	}
 	return w.conclude(ctx, r, answer, turns.inTrouble(err))
-}
-
-// untilStopped is a context that ends when the worker is told to stop, too.
-func (w *Worker) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	release := context.AfterFunc(w.stopping, cancel)
-	return ctx, func() { release(); cancel() }
 }

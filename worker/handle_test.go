@@ -165,7 +165,7 @@ func TestFaultsOfAStopNeedNobody(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
 				if test.stop {
-					p.Worker.stop()
+					p.stop()
 				}
 				if err := p.Handle(ctx, task()); !errors.Is(err, errCut) {
 					t.Errorf("error: got %v, want %v", err, errCut)
@@ -305,7 +305,7 @@ func TestStopDuringTheWaitGivesBack(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, func(c *Config) { c.AppStore = appStore(waits) })
 	p.limiter.wait = func(ctx context.Context, _ string, _ ratelimit.Rate) error {
-		p.Worker.stop()
+		p.stop()
 		<-ctx.Done()
 		return ctx.Err()
 	}
@@ -323,7 +323,7 @@ func TestStopDuringTheCallWaitsForTheAnswer(t *testing.T) {
 	var p parts
 	p = newParts(t, func(c *Config) {
 		c.AppStore = appStore(func(asking context.Context, r appstore.Request) (appstore.Answer, error) {
-			p.Worker.stop()
+			p.stop()
 			if err := asking.Err(); err != nil {
 				t.Errorf("the call was ended: %v", err)
 			}

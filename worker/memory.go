@@ -214,7 +214,7 @@ func take(ctx context.Context, s *semaphore.Weighted, n int64) error {
 // enter waits until there is memory for a receipt, and no longer than the worker
 // runs.
 func (w *Worker) enter(ctx context.Context, r *room) error {
-	waiting, cancel := w.untilStopped(ctx)
+	waiting, cancel := untilStopped(ctx)
 	defer cancel()
 	err := r.enter(waiting)
 	if err != nil && ctx.Err() != nil {

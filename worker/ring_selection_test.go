@@ -205,7 +205,7 @@ func TestLongProbeHoldsNobodyUp(t *testing.T) {
 		if o.Asked || o.Calls != 0 || o.NextCheck.Rule != iap.RuleWait {
 			t.Errorf("outcome: %+v; want it given back, to wait", o)
 		}
-		p.Worker.stop()
+		p.stop()
 		started := time.Now()
 		if o := p.mustCheck(t); o.Asked || o.NextCheck.Rule != "" || time.Since(started) > 0 {
 			t.Errorf("outcome after %s: %+v; want it given back at once", time.Since(started), o)

@@ -70,13 +70,13 @@ func (t *turns) Replied(ctx context.Context, at apps.Endpoint, asOf time.Time) e
 
 // UntilStopped implements Gate.
 func (t *turns) UntilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
-	return t.untilStopped(ctx)
+	return untilStopped(ctx)
 }
 
 // wait waits until the app may make its next call, and no longer than the
 // worker runs.
 func (t *turns) wait(ctx context.Context, at apps.Endpoint) (err error) {
-	ctx, cancel := t.untilStopped(ctx)
+	ctx, cancel := untilStopped(ctx)
 	defer cancel()
 	app := t.receipt.App
 	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}

@@ -107,10 +107,6 @@ type Worker struct {
 	// foreign is when a task of another installation was told last.
 	foreign seldom
 	loops   pulse.Loops
-	// stopping ends as soon as Run is told to: receipts that only wait for the
-	// limiter are given back then, instead of holding the shutdown up.
-	stopping context.Context
-	stop     context.CancelFunc
 }
 
 // New checks a Config and fills its defaults.
@@ -137,19 +133,16 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	stopping, stop := context.WithCancel(context.Background())
 	w := &Worker{
-		cfg:      cfg,
-		sources:  make(map[apps.Source]Source),
-		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
-		loader:   newLoader(cfg.Store),
-		memory:   newMemory(cfg.MemoryBytes),
-		metrics:  metrics,
-		unknown:  newUnknownFields(cfg.Logger),
-		clocks:   newAppleClocks(cfg),
-		writes:   newWriteGate(cfg.Store, cfg.Logger),
-		stopping: stopping,
-		stop:     stop,
+		cfg:     cfg,
+		sources: make(map[apps.Source]Source),
+		batch:   newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
+		loader:  newLoader(cfg.Store),
+		memory:  newMemory(cfg.MemoryBytes),
+		metrics: metrics,
+		unknown: newUnknownFields(cfg.Logger),
+		clocks:  newAppleClocks(cfg),
+		writes:  newWriteGate(cfg.Store, cfg.Logger),
 	}
 	maps.Copy(w.sources, cfg.Sources)
 	w.secrets = &verifyReceipt{
@@ -175,7 +168,8 @@ func (w *Worker) Alive(ctx context.Context) error { return w.loops.Check(ctx) }
 // queue belongs to another installation; whatever else goes wrong later is logged
 // and tried again. A Worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
-	defer w.stop()
+	stopping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	present, ctx := errgroup.WithContext(ctx)
 	defer func() { _ = present.Wait() }()
 	defer w.share(ctx)()
@@ -189,8 +183,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer func() { shutdown(running) }()
 	for queue, concurrency := range map[string]int{jobs.QueueSmall: w.cfg.Concurrency, jobs.QueueLarge: w.cfg.LargeConcurrency} {
 		server := w.server(queue, concurrency)
-		if err := server.Start(asynq.HandlerFunc(w.Handle)); err != nil {
-			w.stop()
+		if err := server.Start(asynq.HandlerFunc(func(ctx context.Context, task *asynq.Task) error {
+			return w.Handle(withStop(ctx, stopping), task)
+		})); err != nil {
+			stop()
 			return fmt.Errorf("start worker: %w", err)
 		}
 		running = append(running, server)
@@ -202,7 +198,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, server := range running {
 		server.Stop()
 	}
-	w.stop()
+	stop()
 	return present.Wait()
 }
 

@@ -125,7 +125,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"no database named", func(_ *testing.T, s *session) { s.set("DATABASE_URL", "") }, withPostgres("failure"), terminal.ExitFailure},
 		{"no Redis", func(_ *testing.T, s *session) { s.set("REDIS_URL", "redis://:hunter2@"+closedPort+"/0") }, map[string]string{
 			"redis": "failure", "redis_version": "skipped", "redis_clock": "skipped", "redis_eviction": "skipped",
-			"redis_memory": "skipped", "apple_distress": "skipped", "workers": "skipped",
+			"redis_memory": "skipped", "queue_retries": "skipped", "apple_distress": "skipped", "workers": "skipped",
 			"queue_owner": "skipped", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped",
 		}, terminal.ExitFailure},
 		{"no tables", func(t *testing.T, s *session) { s.set("DATABASE_URL", emptyDatabase(t)) }, map[string]string{
@@ -142,6 +142,16 @@ func TestDoctorFinds(t *testing.T) {
 		{"another installation's Redis, and no app", func(t *testing.T, s *session) { s.set("DATABASE_URL", newSession(t).get("DATABASE_URL")) },
 			map[string]string{"apps": "warning", "queue_owner": "failure", "queue_servers": "skipped", "schedulers": "skipped", "claims": "skipped"}, terminal.ExitFailure},
 		{"a copy of the server", func(t *testing.T, s *session) { s.copyRuns(t) }, map[string]string{"queue_servers": "warning"}, terminal.ExitOK},
+		{"a task that waits for a retry", func(t *testing.T, s *session) {
+			keys := s.redis(t)
+			task := "asynq:{receipts}:t:retried"
+			if err := keys.HSet(t.Context(), task, "state", "retry").Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := keys.ZAdd(t.Context(), "asynq:{receipts}:retry", redis.Z{Score: 4e9, Member: "retried"}).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{"queue_retries": "warning"}, terminal.ExitOK},
 		{"a claim without its task", func(t *testing.T, s *session) {
 			s.exec(t, `UPDATE receipts SET claimed_until = now() + interval '10 min' WHERE id = 1`)
 		}, map[string]string{"claims": "warning"}, terminal.ExitOK},

@@ -215,8 +215,8 @@ type Worker struct {
 	// the receipt back, which costs a write to Postgres.
 	LimiterWait time.Duration `env:"REVALIDATOR_LIMITER_WAIT" envDefault:"1m" help:"Longest wait for the rate limit in a worker; for a longer one the claim is released. The same in all workers."`
 	// ShutdownTimeout is how long a stopped worker may finish its requests. The
-	// supervisor must wait longer before it kills.
-	ShutdownTimeout time.Duration `env:"REVALIDATOR_SHUTDOWN_TIMEOUT" envDefault:"70s" help:"How long a worker that is asked to stop may take; longer than the time for one request to Apple."`
+	// last results are stored after it, which takes seconds.
+	ShutdownTimeout time.Duration `env:"REVALIDATOR_SHUTDOWN_TIMEOUT" envDefault:"70s" help:"How long a worker that is asked to stop may take; longer than the time for one request to Apple. What stops it should wait 10s more before it kills it."`
 	// BatchSize is how many results share a transaction.
 	BatchSize int `env:"REVALIDATOR_BATCH_SIZE" envDefault:"250" help:"Most results that are stored in one transaction."`
 	// BatchDelay holds each result back, so that others can join it; 0 stores

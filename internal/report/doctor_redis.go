@@ -23,6 +23,7 @@ func (d *Doctor) redisChecks() []doctorCheck {
 		{"redis_eviction", d.redisEviction, false},
 		{"redis_memory", d.redisMemory, false},
 		{"workers", d.workersRunning, false},
+		{"queue_retries", d.queueRetries, false},
 		{"apple_distress", d.appleDistress, false},
 	}
 }
@@ -129,6 +130,28 @@ func (d *Doctor) workersRunning(ctx context.Context) Finding {
 		}
 	}
 	return ok("%d running", len(workers))
+}
+
+// queueRetries looks for tasks that failed by a fault of this installation, and wait to
+// be executed again. Receipts that failed at Apple's wait in Postgres.
+func (d *Doctor) queueRetries(context.Context) Finding {
+	queues, err := d.queue.Inspector.Queues()
+	if err != nil {
+		return failBy(fmt.Errorf("list queues: %w", err))
+	}
+	retries := 0
+	for _, name := range queues {
+		info, err := d.queue.Inspector.GetQueueInfo(name)
+		if err != nil {
+			return failBy(fmt.Errorf("look at queue %s: %w", name, err))
+		}
+		retries += info.Retry
+	}
+	if retries > 0 {
+		return warn("see the log of the workers for the cause: Postgres may be failing; after three retries a receipt is due again when its claim expires",
+			"%s tasks wait for a retry, because of a fault of this installation and not of Apple", phrase.Count(int64(retries)))
+	}
+	return ok("no task waits for a retry")
 }
 
 // appleDistress looks for apps of which Apple is asked less, or nothing.

@@ -53,6 +53,8 @@ func (s *stores) operations(t *testing.T) *Operations {
 
 func (s *stores) Servers() ([]*asynq.ServerInfo, error) { return nil, nil }
 
+func (s *stores) Queues() ([]string, error) { return nil, nil }
+
 func (s *stores) GetQueueInfo(name string) (*asynq.QueueInfo, error) {
 	return &asynq.QueueInfo{Queue: name, Pending: 3, Active: 2, Completed: 7, Latency: 1500 * time.Millisecond}, nil
 }

@@ -80,6 +80,7 @@ type (
 	}
 	// Inspector is asynq's.
 	Inspector interface {
+		Queues() ([]string, error)
 		GetQueueInfo(queue string) (*asynq.QueueInfo, error)
 		Servers() ([]*asynq.ServerInfo, error)
 	}
