@@ -68,7 +68,7 @@ func advice(err error) string {
 	}
 	// Last, because it says the least.
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
-		return "something answers there and closes the connection: where the port is one for TLS, write rediss:// in REDIS_URL"
+		return "something accepts the connection there and closes it: where the port is one for TLS, write rediss:// in REDIS_URL"
 	}
 	return ""
 }

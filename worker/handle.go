@@ -72,7 +72,7 @@ func (w *Worker) mine(ctx context.Context, v jobs.Verify) (bool, error) {
 	mine, err := w.cfg.Queue.Mine(ctx, v)
 	switch {
 	case err != nil:
-		return false, w.fault(ctx, slog.LevelWarn, "tell whose task it is", v, err)
+		return false, w.fault(ctx, slog.LevelWarn, "could not read whose task it is", v, err)
 	case !mine && w.foreign.isDue(w.cfg.Now()):
 		w.cfg.Logger.Warn("task of another installation dropped", "receipt_id", v.ReceiptID, "installation", v.Installation)
 	}

@@ -97,11 +97,11 @@ func next(o claim.Outcome) string {
 	case o.NextCheck.At.IsZero() && !o.Asked && !o.Rests:
 		return "due as before"
 	case o.NextCheck.At.IsZero():
-		return "no next look: " + words(string(o.NextCheck.Rule))
+		return "no next check: " + words(string(o.NextCheck.Rule))
 	case o.Failure != "" && wait < soon:
-		return "asked again in " + max(wait, time.Second).Round(time.Second).String()
+		return "checked again in " + max(wait, time.Second).Round(time.Second).String()
 	}
-	return "next look " + when(o.NextCheck.At) + " by " + words(string(o.NextCheck.Rule))
+	return "next check " + when(o.NextCheck.At) + " by " + words(string(o.NextCheck.Rule))
 }
 
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

@@ -69,7 +69,7 @@ func TestResultsOfRetainedTasks(t *testing.T) {
 	if len(completed) != customers {
 		t.Fatalf("%d tasks are retained, want %d", len(completed), customers)
 	}
-	sentence := regexp.MustCompile(`^(active until|expired since|subscriptions: |no subscriptions, |billing|revoked).*; (next look .* UTC by|no next look:) [a-z ]+$`)
+	sentence := regexp.MustCompile(`^(active until|expired since|subscriptions: |no subscriptions, |billing|revoked).*; (next check .* UTC by|no next check:) [a-z ]+$`)
 	for _, task := range completed {
 		if !sentence.Match(task.Result) {
 			t.Errorf("result of %s: %q, want %s", task.ID, task.Result, sentence)

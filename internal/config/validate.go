@@ -113,7 +113,7 @@ func (c Config) relations() []error {
 		text string
 	}{
 		{c.Worker.ShutdownTimeout > c.Apple.Timeout,
-			"REVALIDATOR_SHUTDOWN_TIMEOUT must be longer than REVALIDATOR_APPLE_TIMEOUT: a worker that stops earlier asks Apple for nothing"},
+			"REVALIDATOR_SHUTDOWN_TIMEOUT must be longer than REVALIDATOR_APPLE_TIMEOUT: a worker that stops earlier calls Apple in vain"},
 		{c.Apple.ClockTolerance >= c.Apple.Timeout,
 			"REVALIDATOR_CLOCK_TOLERANCE must not be shorter than REVALIDATOR_APPLE_TIMEOUT: the time of a reply is when Apple began it"},
 		{c.Queue.ClaimLease > longest,

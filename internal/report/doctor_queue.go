@@ -63,7 +63,7 @@ func (d *Doctor) claimsHaveTasks(ctx context.Context) Finding {
 		return failBy(err)
 	case n > 0:
 		return warn(fmt.Sprintf("nothing, if tasks were deleted by hand or Redis lost some: the receipts are due again within %s; "+
-			"if that continues, look for other programs that use this Redis", d.ClaimLease), "%s", SilentText(n))
+			"if that continues, find the other programs that use this Redis", d.ClaimLease), "%s", SilentText(n))
 	}
 	return ok("every claim has its task")
 }

@@ -183,7 +183,7 @@ func (e *Explanation) addClocks(wrong []WrongClock) {
 	for i, r := range e.Receipts {
 		for _, c := range wrong {
 			if c.Environment == cmp.Or(r.Environment, iap.Production) {
-				e.Receipts[i].Obstacles = append(e.Receipts[i].Obstacles, fmt.Sprintf("clock wrong: since %s %s. Nothing but one check a minute is asked until it is set.",
+				e.Receipts[i].Obstacles = append(e.Receipts[i].Obstacles, fmt.Sprintf("clock wrong: since %s %s. Only one check a minute is made until it is set.",
 					phrase.Time(c.HeldSince), c))
 			}
 		}

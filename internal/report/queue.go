@@ -145,7 +145,7 @@ func (r QueueReader) lanes(ctx context.Context) ([]Lane, error) {
 	for _, name := range jobs.Queues() {
 		q, err := r.Inspector.GetQueueInfo(name)
 		if err != nil {
-			return nil, fmt.Errorf("look at queue %s: %w", name, err)
+			return nil, fmt.Errorf("read queue %s: %w", name, err)
 		}
 		lanes = append(lanes, Lane{name, q.Pending, q.Active, q.Retry, q.Archived})
 	}

@@ -46,7 +46,7 @@ func login(user string, password secret.Value, failed *attempts, next http.Handl
 				failed.note(from)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="revalidator", charset="UTF-8"`)
-			http.Error(w, "user and password, please", http.StatusUnauthorized)
+			http.Error(w, "a user name and password are required", http.StatusUnauthorized)
 			return
 		}
 		if tried {

@@ -199,7 +199,7 @@ func TestWrapped(t *testing.T) {
 	for name, test := range map[string]struct{ sentence, want string }{
 		"empty":           {"", ""},
 		"short":           {"done", "done"},
-		"a result":        {"active until 2026-12-01 02:00 UTC; next look 2026-12-01 02:10 UTC by renewal", "active until 2026-12-01 02:00 UTC;\nnext look 2026-12-01 02:10 UTC by\nrenewal"},
+		"a result":        {"active until 2026-12-01 02:00 UTC; next check 2026-12-01 02:10 UTC by renewal", "active until 2026-12-01 02:00 UTC;\nnext check 2026-12-01 02:10 UTC by\nrenewal"},
 		"just fits":       {strings.Repeat("x", boxColumns-2) + " y", strings.Repeat("x", boxColumns-2) + " y"},
 		"just not":        {strings.Repeat("ü", boxColumns-1) + " y", strings.Repeat("ü", boxColumns-1) + "\ny"},
 		"an endless word": {"a " + strings.Repeat("x", 2*boxColumns) + " b", "a\n" + strings.Repeat("x", 2*boxColumns) + "\nb"},
