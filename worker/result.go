@@ -16,17 +16,17 @@ import (
 const lostClaim = "the claim is gone: its result is stored already, or another task has it"
 
 // show leaves a sentence on a task for whoever looks at it on the web pages.
-// It comes after everything that counts, and that it failed is no matter.
+// It comes after everything that counts, and that it failed is harmless.
 func (w *Worker) show(task *asynq.Task, text string) {
 	if !w.cfg.ShowResults {
 		return
 	}
 	if _, err := task.ResultWriter().Write([]byte(text)); err != nil {
-		w.cfg.Logger.Debug("write result", "task_id", task.ResultWriter().TaskID(), "error", err)
+		w.cfg.Logger.Debug("could not write the result to the task", "task_id", task.ResultWriter().TaskID(), "error", err)
 	}
 }
 
-// describe says what became of a receipt, and when it is looked at next and by
+// describe says the result of a receipt, and when it is checked next and by
 // which rule. It stays below 200 bytes, and names nothing that a customer
 // bought or sent.
 func describe(o claim.Outcome, saved bool) string {

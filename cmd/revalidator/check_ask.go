@@ -33,7 +33,7 @@ func (p *program) checkReceipt(ctx context.Context, parts *parts, o checkOptions
 	return check.NewReport(s, parts.cfg.Apple.MaxRequestBytes, answer, err), err
 }
 
-// ask asks Apple about a receipt, unless something stands against it.
+// ask checks a receipt, unless something stands against it.
 func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s check.Subject) (answer appstore.Answer, err error) {
 	q := check.Question{
 		Subject: s, Environment: o.environment, Secrets: o.secrets, ExcludeOldTransactions: parts.cfg.Apple.ExcludeOldTransactions,

@@ -20,7 +20,7 @@ type forecastOptions struct {
 
 const (
 	forecastWeeks = 4
-	// hourlyDays is how far an hourly forecast looks unless told otherwise.
+	// hourlyDays is how far an hourly forecast looks by default.
 	hourlyDays = 2
 	// longestForecast is where a projection has nothing to do with the future
 	// any more,

@@ -13,7 +13,7 @@ import (
 	"revalidator/repository"
 )
 
-// TestStatusOfDistress has Apple in trouble for one app, and show signs of it for
+// TestStatusOfDistress has Apple that is failing for one app, and show signs of it for
 // another.
 func TestStatusOfDistress(t *testing.T) {
 	t.Parallel()

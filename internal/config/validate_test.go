@@ -83,7 +83,7 @@ func TestLoadRefuses(t *testing.T) {
 		"REVALIDATOR_UI_USER=ops":                                          "REVALIDATOR_UI_USER and REVALIDATOR_UI_PASSWORD go together",
 		"REVALIDATOR_UI_PASSWORD=" + marker:                                "REVALIDATOR_UI_USER and REVALIDATOR_UI_PASSWORD go together",
 		"REVALIDATOR_UI_USER=a:b;REVALIDATOR_UI_PASSWORD=" + marker:        "want no colon",
-		"REVALIDATOR_UI_HOSTS=ops.example.com,https://x":                   "REVALIDATOR_UI_HOSTS: \"https://x\" is no host name",
+		"REVALIDATOR_UI_HOSTS=ops.example.com,https://x":                   "REVALIDATOR_UI_HOSTS: \"https://x\" is not a host name",
 		"REVALIDATOR_UI_HOSTS=ops.example.com:443":                         "without port",
 		"REVALIDATOR_UI_READ_WRITE=maybe":                                  "not true or false",
 		"REVALIDATOR_RETENTION=-1s":                                        "want at least 0",

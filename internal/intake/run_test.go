@@ -241,7 +241,7 @@ func TestRunStoreTimeout(t *testing.T) {
 	}
 }
 
-// stuck is a Store that waits until it is told to stop.
+// stuck is a Store that waits until it is asked to stop.
 type stuck struct{}
 
 func (stuck) AddReceipts(ctx context.Context, _ []iap.Receipt, _ time.Time) ([]bool, error) {

@@ -72,10 +72,10 @@ func TestOperations(t *testing.T) {
 		# HELP revalidator_breaker_open 1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.
 		# TYPE revalidator_breaker_open gauge
 		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 1
-		# HELP revalidator_rate_share Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.
-		# TYPE revalidator_rate_share gauge
-		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox",size="",source="verify_receipt"} 0.5
-		revalidator_rate_share{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 0.25
+		# HELP revalidator_rate_ratio Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.
+		# TYPE revalidator_rate_ratio gauge
+		revalidator_rate_ratio{bundle_id="com.example.fitness",environment="Sandbox",size="",source="verify_receipt"} 0.5
+		revalidator_rate_ratio{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 0.25
 		# HELP revalidator_claimed_receipts Receipts that are claimed for a worker.
 		# TYPE revalidator_claimed_receipts gauge
 		revalidator_claimed_receipts 5
