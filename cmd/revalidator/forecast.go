@@ -20,7 +20,7 @@ type forecastOptions struct {
 
 const (
 	forecastWeeks = 4
-	// hourlyDays is how far an hourly forecast looks by default.
+	// hourlyDays is how far an hourly forecast looks unless told otherwise.
 	hourlyDays = 2
 	// longestForecast is where a projection has nothing to do with the future
 	// any more,
@@ -50,8 +50,8 @@ Apple has not answered about yet counts once.
 
 Each app has its rate in each environment, and the slowest of them decides how
 long a night lasts. Paused apps are left out, and named. Beyond 20,000 receipts
-the next checks are counted, and what comes after them is projected from a sample
-of about 20,000.`,
+the next checks are counted, and what comes after them is projected from a
+sample of about 20,000.`,
 		Example: "  revalidator forecast\n  revalidator forecast --weeks 12\n  revalidator forecast --hourly --days 1\n  revalidator forecast --json | jq '.warnings[].rate_needed'",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

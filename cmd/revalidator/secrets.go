@@ -37,10 +37,10 @@ func (p *program) secretsAddCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add (--app BUNDLE_ID | --primary) [--file FILE|-] [--json]",
 		Short: "Add a shared secret, from a prompt, a file or a pipe",
-		Long: `Add a shared secret. A terminal prompts for it without echo; it is read from a file
-(- is standard input), and stored encrypted. It is never taken from the command
-line: that can be read by every user of the machine, and stays in the history
-of the shell.
+		Long: `Add a shared secret. A terminal prompts for it without echo; otherwise it is
+read from a file (- is standard input). It is stored encrypted. It is never taken
+from the command line, which every user of the machine can read and which stays
+in the history of the shell.
 
 An app-specific secret (--app) is good for one app, and moves with it to another
 team. A primary secret (--primary) is good for every app of the team.

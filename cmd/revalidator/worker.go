@@ -14,9 +14,9 @@ func (p *program) workerCommand() *cobra.Command {
 		Short: "Check the receipts on the queue with Apple, and store the results",
 		Long: `Take receipts from the queue, check each within the rate of its app, and store
 the results. Run as many as you like: they share the rate. A worker that is
-stopped finishes the checks that it has begun and releases the rest. It waits for
-Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT), and
-refuses a Redis that holds the queue of another database.`,
+stopped finishes the checks that it has begun and releases the rest. It waits
+for Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT),
+and refuses a Redis that holds the queue of another database.`,
 		Example: "  revalidator worker\n  REVALIDATOR_METRICS_ADDR=:9090 revalidator worker",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
