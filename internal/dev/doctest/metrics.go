@@ -70,7 +70,7 @@ func metric(t *testing.T, d *prometheus.Desc) string {
 
 // forms are how a help begins, which names the unit of the metric: the end of its
 // name, and what it counts.
-var forms = regexp.MustCompile(`^(Number of [a-z]+ .*|Seconds .*|Ratio of .*|1 (while|if) .*(; 0 otherwise|; absent otherwise).*)\.$`)
+var forms = regexp.MustCompile(`^(Number of [a-z]+\b.*|Seconds .*|Ratio of .*|1 (while|if) .*(; 0 otherwise|; absent otherwise).*)\.$`)
 
 // checkForm holds a metric to its form: revalidator_<noun>_<unit>, and a help that
 // says of what it is the number, the seconds or the ratio.
