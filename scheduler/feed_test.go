@@ -208,9 +208,12 @@ func TestFeedOutlivesFaults(t *testing.T) {
 				if totals := b.mustFeed(t); totals.Done != 40 {
 					t.Errorf("totals: %+v, want 40 done", totals)
 				}
-				said := cmp.Or(map[string]string{"KeepRun": "keep the run", "CountRun": "count what is due"}[method], "could not feed the queue")
+				said := cmp.Or(map[string]string{"KeepRun": "could not keep the run", "CountRun": "could not count what is due"}[method], "could not feed the queue")
 				if diff := gocmp.Diff(slices.Repeat([]string{said}, 3), b.log.at(slog.LevelError)); diff != "" {
 					t.Errorf("errors logged (-want +got)\n%s", diff)
+				}
+				if feeds := said == "could not feed the queue"; slices.Contains(b.log.at(slog.LevelInfo), "queue is fed again") != feeds {
+					t.Errorf("the log says that the queue is fed again: %v, want %v", !feeds, feeds)
 				}
 			})
 		})

@@ -13,9 +13,9 @@ import (
 	"revalidator/jobs"
 )
 
-// Handle is all steps for one receipt. It ends well for everything that Apple
-// may say; an error means a fault of our own machinery, after which asynq runs
-// the task again under the same claim.
+// Handle does all steps for one receipt. It ends well for everything that Apple
+// may say; an error other than failedCheck means a fault of our own machinery, after
+// which asynq runs the task again under the same claim.
 func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	v, err := jobs.ParseVerify(task.Payload())
 	if err != nil {
@@ -51,6 +51,9 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	w.cfg.Logger.Debug("receipt checked", "receipt_id", r.ID, "run_id", r.RunID, "class", o.Failure,
 		"calls", o.Calls, "next_check", o.NextCheck.At, "rule", o.NextCheck.Rule, "saved", saved)
 	w.show(task, describe(o, saved))
+	if w.cfg.ShowResults && saved && inVain(o) {
+		return failedCheck(describe(o, saved))
+	}
 	return nil
 }
 

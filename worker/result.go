@@ -26,7 +26,20 @@ func (w *Worker) show(task *asynq.Task, text string) {
 	}
 }
 
-// describe says the result of a receipt, and when it is checked next and by
+// failedCheck ends the task of a check that failed, and is stored: asynq counts it as
+// failed, and keeps the last 10,000 of a queue with this sentence, the oldest of them
+// for 90 days. Nothing runs it again.
+type failedCheck string
+
+func (f failedCheck) Error() string { return string(f) }
+
+// Unwrap has asynq archive the task at once.
+func (failedCheck) Unwrap() error { return asynq.SkipRetry }
+
+// inVain is a check with calls to Apple, and without a usable response.
+func inVain(o claim.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
+
+// describe says what became of a receipt, and when it is looked at next and by
 // which rule. It stays below 200 bytes, and names nothing that a customer
 // bought or sent.
 func describe(o claim.Outcome, saved bool) string {

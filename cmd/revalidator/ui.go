@@ -21,7 +21,9 @@ func (p *program) uiCommand() *cobra.Command {
 		Short: "Serve asynq's web pages about the queue",
 		Long: `Serve asynq's web pages about the queue, for reading only unless --read-write
 is given. Each task says which receipt it is about, and for
-REVALIDATOR_RETENTION after it ends its result.
+REVALIDATOR_RETENTION after it ends the result of its check. Checks that failed
+are under "archived", each with its failure class: the last 10,000 of each
+queue. Schedulers shows the nightly run.
 
 They are served to this machine alone, unless REVALIDATOR_UI_USER and
 REVALIDATOR_UI_PASSWORD (or its file) are set: then they ask for both, and can
@@ -61,9 +63,17 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	if err != nil {
 		return err
 	}
+	schedule, err := s.schedule()
+	if err != nil {
+		return err
+	}
 	pages, err := web.New(web.Config{
 		Addr: settings.Addr, Path: settings.Path, Redis: s.redis,
 		User: settings.User, Password: settings.Password, Hosts: settings.Hosts, ReadWrite: settings.ReadWrite,
+		Scheduled: func() web.Scheduled {
+			return web.Scheduled{Spec: fmt.Sprintf("%s (%s)", s.cfg.Schedule.Cron, schedule.Zone), Task: "nightly run", Next: schedule.NextRun(s.clock.Now())}
+		},
+		Proxies:  config.Prefixes(settings.Proxies),
 		Describe: describeTask, Checks: s.checks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {

@@ -39,6 +39,7 @@ func (c Config) problems() []error {
 		named("REVALIDATOR_SCHEDULE", schedule(c.Schedule.Cron)),
 		named("REVALIDATOR_UI_ADDR", address(c.Web.Addr)),
 		c.Web.login(),
+		named("REVALIDATOR_PRIVATE_HOSTS", hosts(c.Network.PrivateHosts)),
 		named("REVALIDATOR_UI_HOSTS", hosts(c.Web.Hosts)),
 		named("REVALIDATOR_UI_PATH", path(c.Web.Path)),
 		named("REVALIDATOR_METRICS_ADDR", address(c.Web.MetricsAddr)),

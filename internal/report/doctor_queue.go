@@ -3,6 +3,8 @@ package report
 import (
 	"context"
 	"fmt"
+
+	"revalidator/jobs"
 )
 
 // queueChecks need both Postgres and Redis.
@@ -45,7 +47,7 @@ func (d *Doctor) oneServer(ctx context.Context) Finding {
 }
 
 func (d *Doctor) schedulers(ctx context.Context) Finding {
-	running, err := d.queue.Queue.Schedulers(ctx)
+	running, err := d.queue.Queue.Running(ctx, jobs.KindScheduler)
 	switch {
 	case err != nil:
 		return failBy(err)

@@ -102,6 +102,9 @@ func TestQueuePages(t *testing.T) {
 			t.Parallel()
 			c := config(t)
 			c.Redis, c.Path = client, root
+			c.Scheduled = func() Scheduled {
+				return Scheduled{Spec: "0 2 * * * (UTC)", Task: "nightly run", Next: time.Date(2026, 3, 2, 2, 0, 0, 0, time.UTC)}
+			}
 			c.Describe = func(taskType string, payload []byte) string {
 				if taskType != "receipt:verify" || !strings.HasPrefix(string(payload), `{"id":1}`) {
 					return ""
@@ -133,8 +136,9 @@ func checkAPI(t *testing.T, handler http.Handler, prefix string) {
 		"/queues/receipts/tasks/retry":                  `"error_message":"made to fail"`,
 		"/queues/receipts/pending_tasks?page=1&size=20": `"id":"pending"`,
 		"/servers":           `"servers":[`,
-		"/scheduler_entries": `"entries":[]`,
-		"/redis_info":        `"raw_info":`,
+		"/scheduler_entries": `"next_enqueue_at":"2026-03-02T02:00:00Z"`,
+		"/scheduler_entries/nightly/enqueue_events": `"events":[]`,
+		"/redis_info": `"raw_info":`,
 	} {
 		got := ask(t, handler, "GET", prefix+"/api"+path)
 		body := got.Body.String()
