@@ -212,7 +212,8 @@ func TestFeedOutlivesFaults(t *testing.T) {
 				if diff := gocmp.Diff(slices.Repeat([]string{said}, 3), b.log.at(slog.LevelError)); diff != "" {
 					t.Errorf("errors logged (-want +got)\n%s", diff)
 				}
-				if feeds := said == "could not feed the queue"; slices.Contains(b.log.at(slog.LevelInfo), "queue is fed again") != feeds {
+				// HasWork fails at the end of the run, which needs no feed after that.
+				if feeds := said == "could not feed the queue" && method != "HasWork"; slices.Contains(b.log.at(slog.LevelInfo), "queue is fed again") != feeds {
 					t.Errorf("the log says that the queue is fed again: %v, want %v", !feeds, feeds)
 				}
 			})
