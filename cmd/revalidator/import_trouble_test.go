@@ -63,7 +63,7 @@ func TestImportOutlivesPostgres(t *testing.T) {
 	})
 	p := s.start(t, io.MultiReader(strings.NewReader(lines.String()), die), "import", "-")
 	<-p.ended
-	if got := p.stderr.text(); p.code != terminal.ExitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
+	if got := p.stderr.text(); p.code != terminal.ExitFailure || !strings.Contains(got, "lines up to 0 are imported, run it again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that says what is done", p.code, got)
 	}
 

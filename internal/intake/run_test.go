@@ -187,7 +187,7 @@ func TestRunStops(t *testing.T) {
 			if !errors.Is(err, test.want) {
 				t.Fatalf("error %v, want %v", err, test.want)
 			}
-			for _, text := range []string{test.says, fmt.Sprintf("every line up to %d is done", test.counts.LastLine)} {
+			for _, text := range []string{test.says, fmt.Sprintf("lines up to %d are imported", test.counts.LastLine)} {
 				if !strings.Contains(err.Error(), text) {
 					t.Errorf("error %q does not say %q", err, text)
 				}
