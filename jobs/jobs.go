@@ -14,7 +14,7 @@ import (
 	"github.com/hibiken/asynq"
 )
 
-// TypeVerify is the one kind of task: ask Apple about one receipt.
+// TypeVerify is the one kind of task: check one receipt.
 const TypeVerify = "receipt:verify"
 
 // The queues. Multi-megabyte receipts have their own, so that they never hold

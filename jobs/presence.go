@@ -224,7 +224,7 @@ func (p *Presence) Run(ctx context.Context) error {
 			return err
 		}
 		if err != nil && !failed && ctx.Err() == nil {
-			p.log.Warn("note that the process is running", "error", err)
+			p.log.Warn("could not note that the process is running", "error", err)
 		}
 		failed = err != nil
 		select {

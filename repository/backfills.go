@@ -46,7 +46,7 @@ func (db *DB) OpenBackfill(ctx context.Context, run runs.Run, f runs.Filter, own
 	return run, nil
 }
 
-// chosenTogether is how many receipts are looked at in one step of choosing, which
+// chosenTogether is how many receipts are read in one step of choosing, which
 // takes a part of a second.
 const chosenTogether = 20_000
 
@@ -151,7 +151,7 @@ const unchecked = `(r.last_checked_at IS NULL OR r.last_checked_at < $2)`
 // at $3.
 const unasked = `r.claimed_until IS NULL AND ` + unchecked + ` AND ` + free
 
-// waits is a receipt r of run $1 that was given back or failed, and whose wait
+// waits is a receipt r of run $1 that was released or failed, and whose wait
 // is over at $9; or whose claim was lost. The wait for another try counts only
 // where this run has brought it on: one from before says nothing about now.
 const waits = `r.run_id = $1 AND r.claimed_until IS NULL
@@ -196,7 +196,7 @@ type room struct {
 	BundleID string `db:"bundle_id"`
 	Reached  int64  `db:"reached"`
 	N        int64  `db:"n"`
-	// Held is how many receipts of the app are with the workers.
+	// Held is how many receipts of the app are claimed.
 	Held int64 `db:"held"`
 }
 
@@ -208,7 +208,7 @@ func (w room) look() int64 { return w.N + w.Held + 10 }
 // first out, so that this is their part of the rate as well. Where the apps
 // together exceed the depth of the queue, the part of each is less for all runs.
 //
-// Alone with an app, also a small share keeps enough with the workers for the
+// Alone with an app, also a small share keeps enough claimed for the
 // whole rate, and little enough that another run gets its part within seconds.
 func roomOf(ctx context.Context, tx *sqlx.Tx, r claim.Request) ([]room, error) {
 	const query = `
@@ -243,7 +243,7 @@ func roomOf(ctx context.Context, tx *sqlx.Tx, r claim.Request) ([]room, error) {
 	return rooms, nil
 }
 
-// shareAlone is what a backfill with a smaller share may have with the workers
+// shareAlone is what a backfill with a smaller share may have claimed
 // of an app that no other run is at.
 const shareAlone = 0.3
 
@@ -386,7 +386,7 @@ func moveOn(ctx context.Context, tx *sqlx.Tx, runID int64, rooms []room) error {
 }
 
 // HasItems reports whether a backfill has anything left that it has not come to, or
-// that waits or is with the workers. Paused apps are left out: see EndBackfill. It
+// that waits or is claimed. Paused apps are left out: see EndBackfill. It
 // looks for one row of each.
 func (db *DB) HasItems(ctx context.Context, run runs.Run) (bool, error) {
 	const query = `

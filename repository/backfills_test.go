@@ -247,7 +247,7 @@ func TestRoomOfBackfills(t *testing.T) {
 		name   string
 		share  float64
 		limit  int
-		before func(f fixture) // what others have with the workers
+		before func(f fixture) // what others have claimed
 		want   int
 	}{
 		{name: "share", share: 0.5, limit: 5000, want: 300},

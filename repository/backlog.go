@@ -79,12 +79,12 @@ func (db *DB) UnscheduledSubscriptions(ctx context.Context, now time.Time, limit
 
 // Backlog is how much work there is, over all apps.
 type Backlog struct {
-	// Due is how many receipts of apps at work are due and with nobody, counted
+	// Due is how many receipts of enabled apps are due and not claimed, counted
 	// up to a limit; Oldest is since when the first of them is, nil where there
 	// is none.
 	Due    int64      `db:"due"`
 	Oldest *time.Time `db:"oldest"`
-	// Claimed is how many receipts are with the workers.
+	// Claimed is how many receipts are claimed.
 	Claimed int64 `db:"claimed"`
 	// PausedApps is how many apps stand still.
 	PausedApps int64 `db:"paused_apps"`

@@ -12,7 +12,7 @@ import (
 	"revalidator/repository"
 )
 
-// openBeside is open, with a connection that speaks SQL beside it.
+// openBeside is open, with a connection that speaks SQL next to it.
 func openBeside(t *testing.T) (fixture, *sqlx.DB) {
 	t.Helper()
 	t.Parallel()

@@ -27,7 +27,7 @@ const free = `(r.run_id IS NULL OR r.run_id NOT IN (SELECT id FROM runs WHERE st
 // where the run has ended or has another owner.
 //
 // The share of an app is what it can ask about in the time that is kept queued,
-// less what is with the workers already; where the shares together exceed the
+// less what is claimed already; where the shares together exceed the
 // limit, each gives way by the same part.
 //
 // Rows are locked without their keys, which whoever links to them shares.
@@ -200,7 +200,7 @@ func countClaims(ctx context.Context, tx *sqlx.Tx, runID int64, rows []claimedNo
 	return claims, addTotals(ctx, tx, totals)
 }
 
-// ClaimedCount is how many receipts are with the workers, of all runs.
+// ClaimedCount is how many receipts are claimed, of all runs.
 func (db *DB) ClaimedCount(ctx context.Context) (claim.Held, error) {
 	const query = `SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id`
 	var counts []struct {

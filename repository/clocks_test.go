@@ -233,7 +233,7 @@ func TestDisregardedReply(t *testing.T) {
 	}
 	failures, err := f.RunFailures(t.Context(), run.ID)
 	f.must(err)
-	if len(failures) != 1 || failures[0].Class != "clock_differs" || failures[0].Answers != 2 {
+	if len(failures) != 1 || failures[0].Class != "clock_differs" || failures[0].Responses != 2 {
 		t.Errorf("failures %+v, want both", failures)
 	}
 }

@@ -163,7 +163,7 @@ func (o conclusion) reply() reply { return reply{o.ReceiptID, o.Generation, o.Ru
 
 // subscriptionFacts are what replies show of subscriptions, and that they do not
 // show others that their receipts showed before, in whichever environment. What a reply shows without a date
-// it shows, and tells nothing of. links are those that are new.
+// it shows, and shows nothing of. links are those that are new.
 func subscriptionFacts(told []conclusion, linked map[int64][]iap.SubscriptionKey) (facts []fact[iap.Subscription], links []receiptSubscription) {
 	for _, o := range told {
 		shown, known := setOf(o.undated()), setOf(linked[o.ReceiptID])

@@ -170,7 +170,7 @@ func TestOlderReplyDoesNotPlan(t *testing.T) {
 }
 
 // TestPlannedFromEverythingShown has a receipt that shows two subscriptions, and a
-// reply that tells of one.
+// reply that describes one.
 func TestPlannedFromEverythingShown(t *testing.T) {
 	c := openChecks(t)
 	other := monthly("6", "6", 2*day)

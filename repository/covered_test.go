@@ -279,7 +279,7 @@ func TestCoveringEnds(t *testing.T) {
 			c := f.claimed(time.Hour, true, 1)[0]
 			f.save(claim.Outcome{
 				ReceiptID: 1, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "account_gone",
-				State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleSetAside}, Policy: &policy,
+				State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleQuarantined}, Policy: &policy,
 			})
 		},
 		"its customer is forgotten": func(f *familyOfReceipts) {

@@ -112,7 +112,7 @@ func pool(cfg pq.Config, conns int, patience time.Duration) (*sqlx.DB, error) {
 }
 
 // dropIdle closes the connections that nobody uses now, so that the next ones are
-// made anew.
+// made again.
 func (db *DB) dropIdle() {
 	for _, pool := range []*sqlx.DB{db.db.DB, db.bytes} {
 		most := pool.Stats().MaxOpenConnections

@@ -54,7 +54,7 @@ func failure(c claim.Claim, run runs.Run, stays bool) claim.Outcome {
 	}
 }
 
-// returned is an outcome of a receipt that was not asked about.
+// returned is an outcome of a receipt that was not checked.
 func returned(c claim.Claim, run runs.Run) claim.Outcome {
 	return claim.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon, Policy: &policy, Stays: true}
 }

@@ -20,7 +20,7 @@ import (
 	"revalidator/repository"
 )
 
-// observed is a fixture with a connection beside the repository's, to look at
+// observed is a fixture with a connection next to the repository's, to look at
 // the database as another program does.
 type observed struct {
 	fixture
@@ -301,7 +301,7 @@ func TestEventsCarryBothStates(t *testing.T) {
 	states := history()[:3]
 	outcomes := f.replies(states...)
 	f.save(outcomes[0])
-	f.save(outcomes[2]) // which tells of two changes
+	f.save(outcomes[2]) // which describes two changes
 	events, next, err := f.Events(t.Context(), repository.EventQuery{Limit: 100})
 	f.must(err)
 	if len(events) != 3 || next != events[2].ID {

@@ -133,7 +133,7 @@ func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit 
 }
 
 // StoredReceipt is what the database holds of one receipt, without its bytes,
-// and whether its app is at work.
+// and whether its app is enabled.
 type StoredReceipt struct {
 	ID          int64           `db:"id" json:"id"`
 	BundleID    string          `db:"bundle_id" json:"bundle_id"`
@@ -149,7 +149,7 @@ type StoredReceipt struct {
 	Signature *string          `db:"signature" json:"signature"`
 	State     iap.ReceiptState `db:"state" json:"state"`
 	CreatedAt time.Time        `db:"created_at" json:"created_at"`
-	// NextCheckAt is nil where the receipt is never looked at again.
+	// NextCheckAt is nil where the receipt is never checked again.
 	NextCheckAt   *time.Time `db:"next_check_at" json:"next_check_at"`
 	NextCheckRule iap.Rule   `db:"next_check_rule" json:"next_check_rule"`
 	// LastCheckedAt, LastCode and LastError are of the last answer: LastCode is
@@ -169,7 +169,7 @@ type StoredReceipt struct {
 	// CoveredBy is the receipt that shows all that this one shows and is checked
 	// instead, nil where none is.
 	CoveredBy *int64 `db:"covered_by" json:"covered_by"`
-	// ClaimedUntil is set while a worker has the receipt in hand. RunID is the
+	// ClaimedUntil is set while a worker checks the receipt. RunID is the
 	// run that it has it for, or that waits to ask again.
 	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
 	RunID        *int64     `db:"run_id" json:"run_id"`

@@ -86,7 +86,7 @@ func (w *ward) outcomes(at time.Time, from, to int64, class string) []claim.Outc
 // accused gives outcomes a verdict.
 func accused(outcomes []claim.Outcome) []claim.Outcome {
 	for i := range outcomes {
-		outcomes[i].Verdict = &quarantine.Verdict{State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+		outcomes[i].Verdict = &quarantine.Verdict{State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleQuarantined}}
 	}
 	return outcomes
 }

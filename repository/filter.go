@@ -12,7 +12,7 @@ import (
 )
 
 // chosen are the receipts r that a filter chooses, by the parameters $1 to $9
-// of filterArgs. What can never be asked about is left out.
+// of filterArgs. What can never be checked is left out.
 const chosen = `
 	r.state NOT IN ('xcode', 'too_large_for_verify_receipt')
 	AND ($1::text[] IS NULL OR r.bundle_id = ANY($1))

@@ -14,7 +14,7 @@ import (
 // plannedEnvironment is the environment that a receipt r is first asked about in.
 const plannedEnvironment = `coalesce(r.environment, 'Production')`
 
-// Planned counts the receipts whose next look is no later than the last of the
+// Planned counts the receipts whose next check is no later than the last of the
 // slots, which are in order; what is with a worker counts as due. Covered receipts,
 // which rest without a call, are left out. It reads each of these receipts once and
 // keeps the groups only.
@@ -46,7 +46,7 @@ type plannedRow struct {
 	Purchases     []byte           `db:"purchases"`
 }
 
-// PlannedSample reads receipts whose next look is no later than a time, with
+// PlannedSample reads receipts whose next check is no later than a time, with
 // what they show, one after another: of each app one in so many, by a hash of
 // their ids, and of an app that is not in oneIn none.
 func (db *DB) PlannedSample(ctx context.Context, until time.Time, oneIn map[string]int64, each func(PlannedReceipt)) error {
@@ -126,7 +126,7 @@ type PlannedGroup struct {
 	Receipts int64 `db:"receipts"`
 }
 
-// PlannedReceipt is a receipt with its next look, and what it shows.
+// PlannedReceipt is a receipt with its next check, and what it shows.
 type PlannedReceipt struct {
 	ID          int64
 	BundleID    string

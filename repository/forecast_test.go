@@ -13,7 +13,7 @@ import (
 	"revalidator/repository"
 )
 
-// planned gives receipts of the app their next looks: of each claim the outcome
+// planned gives receipts of the app their next checks: of each claim the outcome
 // is a success that shows nothing but for the first, which shows a subscription
 // and a purchase.
 func (f observed) planned(env iap.Environment, looks ...iap.Check) {

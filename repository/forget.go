@@ -28,7 +28,7 @@ type Forgotten struct {
 
 // Forget removes the receipts of a customer and everything derived from them,
 // in one transaction; of one app, or of all where bundleID is empty. A receipt
-// that a worker has in hand is removed as well: its claim goes with it, so that
+// that a worker checks now is removed as well: its claim goes with it, so that
 // a late result changes nothing. Receipts of others that these cover are planned by
 // themselves, by the policies of their apps.
 func (db *DB) Forget(ctx context.Context, customerRef, bundleID string, policies func(bundleID string) iap.Policy, now time.Time) (f Forgotten, err error) {

@@ -9,7 +9,7 @@ import (
 	"revalidator/internal/apps"
 )
 
-// ResealSharedSecret encrypts one secret anew under the key keyID, with what
+// ResealSharedSecret encrypts one secret again under the key keyID, with what
 // reseal makes of its row; changed is false where it is under that key already
 // or was removed. The row is locked meanwhile, so that workers, which only read
 // it and note what Apple said, see the old ciphertext or the new one.

@@ -47,8 +47,8 @@ func (db *DB) StoredReceipt(ctx context.Context, id int64) (StoredReceipt, error
 }
 
 // Recheck makes receipts due now, and returns which, ordered by id. What can never
-// be asked about stays as it is, and so does what a worker has in hand: its
-// result would say anew when the next look is.
+// be asked about stays as it is, and so does what a worker checks now: its
+// result would say again when the next check is.
 func (db *DB) Recheck(ctx context.Context, ids []int64, now time.Time) ([]int64, error) {
 	const query = `
 		UPDATE receipts SET next_check_at = least(next_check_at, $2), next_check_rule = $3

@@ -299,21 +299,21 @@ func addTotals(ctx context.Context, tx *sqlx.Tx, totals []appTotals) error {
 
 // classTotals is what a batch adds to one class of failures.
 type classTotals struct {
-	RunID    int64  `json:"run_id"`
-	BundleID string `json:"bundle_id"`
-	Class    string `json:"class"`
-	Answers  int64  `json:"answers"`
+	RunID     int64  `json:"run_id"`
+	BundleID  string `json:"bundle_id"`
+	Class     string `json:"class"`
+	Responses int64  `json:"responses"`
 }
 
 // countOutcomes adds stored outcomes to the totals of their runs. changed holds
 // the receipts that brought an event.
 func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome, changed map[int64]bool) error {
 	const classes = `
-		INSERT INTO run_failures AS t (run_id, bundle_id, class, answers)
-		SELECT run_id, bundle_id, class, sum(answers)
-		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, class text, answers bigint)
+		INSERT INTO run_failures AS t (run_id, bundle_id, class, responses)
+		SELECT run_id, bundle_id, class, sum(responses)
+		FROM json_to_recordset($1) AS n(run_id bigint, bundle_id text, class text, responses bigint)
 		GROUP BY run_id, bundle_id, class ORDER BY run_id, bundle_id, class
-		ON CONFLICT (run_id, bundle_id, class) DO UPDATE SET answers = t.answers + excluded.answers`
+		ON CONFLICT (run_id, bundle_id, class) DO UPDATE SET responses = t.responses + excluded.responses`
 	var totals []appTotals
 	var failures []classTotals
 	for _, o := range stored {

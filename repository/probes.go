@@ -15,7 +15,7 @@ import (
 // ClaimProbe gives one caller an app that stands still for want of a secret and
 // has one to try, or ErrNotFound: at once after a secret was added, again after
 // retry where Apple has said nothing about one, and after recheck even where
-// all were refused, since a refusal may have been Apple's own trouble.
+// all were refused, since a refusal may have been Apple's own failure.
 func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (apps.App, error) {
 	// The time of the probe is at least that of the newest secret: the clock of
 	// the machine where it was added may be ahead of this one's.

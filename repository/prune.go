@@ -42,7 +42,7 @@ func (db *DB) PruneTime(ctx context.Context, now time.Time) (at time.Time, known
 // prunings delete up to $2 rows of a table that are older than $1. They look at no
 // more than they delete, or at the runs. What hangs on a run that goes on, or that can
 // be resumed, is never old; a run goes when its items have gone, and what it holds
-// with the workers.
+// claimed.
 var prunings = map[string]string{
 	"run_items": `
 		DELETE FROM run_items WHERE ctid = ANY(ARRAY(

@@ -20,7 +20,7 @@ const oldRows = `
 	             (103, '2026-02-28 12:00Z', 'running'), (104, '2026-02-28 12:00Z', 'interrupted')) r(id, at, state);
 	INSERT INTO run_apps (run_id, bundle_id) SELECT id, 'com.example.reader' FROM runs WHERE id > 100;
 	INSERT INTO run_items (run_id, bundle_id, receipt_id) SELECT id, 'com.example.reader', n FROM runs, generate_series(1, 3) n WHERE id > 100;
-	INSERT INTO run_failures (run_id, bundle_id, class, answers) SELECT id, 'com.example.reader', 'timeout', 1 FROM runs WHERE id > 100;
+	INSERT INTO run_failures (run_id, bundle_id, class, responses) SELECT id, 'com.example.reader', 'timeout', 1 FROM runs WHERE id > 100;
 	INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after, as_of, recorded_at, run_id)
 	SELECT 'renewed', 'com.example.reader', 'Production', '1', '1', 'monthly', '{}', started_at, started_at, id FROM runs WHERE id > 100 ORDER BY started_at, id`
 

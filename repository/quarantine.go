@@ -11,7 +11,7 @@ import (
 	"revalidator/internal/iap"
 )
 
-// quarantined is a receipt r that is set aside for what it is, in the words of
+// quarantined is a receipt r that is quarantined for what it is, in the words of
 // the index receipts_quarantine: those of iap.QuarantineStates.
 const quarantined = `r.state NOT IN ('new', 'valid', 'xcode')`
 
@@ -113,7 +113,7 @@ type QuarantineQuery struct {
 	Limit int
 }
 
-// QuarantinedReceipt is a stored receipt that is set aside, and why.
+// QuarantinedReceipt is a stored receipt that is quarantined, and why.
 type QuarantinedReceipt struct {
 	StoredReceipt
 	Reason string `json:"reason"`

@@ -25,7 +25,7 @@ func (f fixture) quarantine(bundleID string, states ...iap.ReceiptState) []int64
 	for i, c := range claims {
 		o := givenBack([]claim.Claim{c}, run)[0]
 		o.Asked, o.Stays, o.Failure, o.State = true, false, "panicked", states[i]
-		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
+		o.NextCheck = iap.Check{Rule: iap.RuleQuarantined}
 		outcomes = append(outcomes, o)
 		ids = append(ids, c.ReceiptID)
 	}

@@ -14,7 +14,7 @@ import (
 	"revalidator/internal/iap"
 )
 
-// newReceipt is a receipt on its way into the table. Its bytes travel beside
+// newReceipt is a receipt on its way into the table. Its bytes travel next to
 // it, in binary, and meet it again by their hash.
 type newReceipt struct {
 	BundleID      string           `json:"bundle_id"`

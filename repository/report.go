@@ -57,8 +57,8 @@ type RunApp struct {
 
 // FailureCount is how often a class of failure was met in a run.
 type FailureCount struct {
-	Class   string `db:"class" json:"class"`
-	Answers int64  `db:"answers" json:"answers"`
+	Class     string `db:"class" json:"class"`
+	Responses int64  `db:"responses" json:"responses"`
 }
 
 // EventCount is how many events of a type there were.

@@ -159,7 +159,7 @@ func live(ctx context.Context, tx *sqlx.Tx, ids []int64) (map[int64]bool, error)
 	return found, nil
 }
 
-// mayGoOn is an app a that is at work, or paused for one of the reasons $4.
+// mayGoOn is an app a that is enabled, or paused for one of the reasons $4.
 const mayGoOn = `(a.paused_at IS NULL OR a.paused_code = ANY($4::text[]))`
 
 // HasWork reports whether anything that belongs to a run is due, waiting or with
@@ -220,8 +220,8 @@ func (db *DB) LastRuns(ctx context.Context, limit int) ([]runs.Totals, error) {
 // RunFailures counts the failures of a run by class, the commonest first.
 func (db *DB) RunFailures(ctx context.Context, id int64) ([]FailureCount, error) {
 	const query = `
-		SELECT class, sum(answers)::bigint AS answers FROM run_failures
-		WHERE run_id = $1 GROUP BY class ORDER BY answers DESC, class`
+		SELECT class, sum(responses)::bigint AS responses FROM run_failures
+		WHERE run_id = $1 GROUP BY class ORDER BY responses DESC, class`
 	var counts []FailureCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count failures of run %d: %w", id, err)

@@ -134,7 +134,7 @@ func TestProbeReceipts(t *testing.T) {
 	}
 }
 
-// TestReseal encrypts a secret anew once, and leaves it where that fails.
+// TestReseal encrypts a secret again once, and leaves it where that fails.
 func TestReseal(t *testing.T) {
 	f := open(t)
 	id := f.secret(app, "sealed", noon)

@@ -9,7 +9,7 @@ import (
 	"revalidator/internal/runs"
 )
 
-// Due looks at what is due at a time and not claimed: of the apps at work, or of
+// Due looks at what is due at a time and not claimed: of the enabled apps, or of
 // the paused ones.
 func (db *DB) Due(ctx context.Context, now time.Time, paused bool) (Due, error) {
 	const query = `
@@ -105,7 +105,7 @@ func (db *DB) Server(ctx context.Context) (Server, error) {
 	return s, nil
 }
 
-// Due is what is due and with nobody.
+// Due is what is due and not claimed.
 type Due struct {
 	// Receipts is how many they are, up to 100,000; More says that there are
 	// more than these.

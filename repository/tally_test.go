@@ -90,7 +90,7 @@ func testDue(t *testing.T, db *repository.DB) {
 	}
 }
 
-// openBoth opens a database through the repository, and beside it.
+// openBoth opens a database through the repository, and next to it.
 func openBoth(t *testing.T, url secret.Value) (*repository.DB, *sql.DB) {
 	t.Helper()
 	db, err := repository.Open(repository.Config{URL: url})

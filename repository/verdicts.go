@@ -95,7 +95,7 @@ func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) erro
 		WHERE l.receipt_id = ANY($1) AND s.status IN ('active', 'billing_grace_period', 'billing_retry')`
 	var resting, live []int64
 	for _, o := range stored {
-		if o.NextCheck.Rule == iap.RuleSetAside {
+		if o.NextCheck.Rule == iap.RuleQuarantined {
 			resting = append(resting, o.ReceiptID)
 		}
 	}
@@ -106,7 +106,7 @@ func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) erro
 		return fmt.Errorf("find live subscriptions of quarantined receipts: %w", err)
 	}
 	for i, o := range stored {
-		if o.NextCheck.Rule == iap.RuleSetAside && slices.Contains(live, o.ReceiptID) {
+		if o.NextCheck.Rule == iap.RuleQuarantined && slices.Contains(live, o.ReceiptID) {
 			stored[i].NextCheck = iap.Check{At: o.At.Add(keptEvery), Rule: iap.RuleQuarantineCheck}
 		}
 	}

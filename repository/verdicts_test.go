@@ -49,7 +49,7 @@ func TestDaysOfFailuresAndAcceptance(t *testing.T) {
 			t.Errorf("step %d, checked at %v (-want +got)\n%s", i+1, r.LastCheckedAt, diff)
 		}
 	}
-	// What is not asked about changes none of it.
+	// What is not checked changes none of it.
 	notAsked := w.outcomes(noon.Add(200*time.Hour), 1, 1, "held_back")
 	notAsked[0].Asked = false
 	before := w.row(1)
@@ -134,7 +134,7 @@ func TestLiveSubscriptionsAreStillChecked(t *testing.T) {
 		var got []next
 		w.must(w.sql.SelectContext(t.Context(), &got, `SELECT id, next_check_at AS at, next_check_rule AS rule FROM receipts ORDER BY id`))
 		for i, g := range got {
-			want := next{ID: int64(i + 1), Rule: iap.RuleSetAside}
+			want := next{ID: int64(i + 1), Rule: iap.RuleQuarantined}
 			if i < len(statuses) && statuses[i] != iap.StatusExpired && statuses[i] != iap.StatusRevoked {
 				later := at.Add(7 * 24 * time.Hour)
 				want.At, want.Rule = &later, iap.RuleQuarantineCheck
@@ -149,7 +149,7 @@ func TestLiveSubscriptionsAreStillChecked(t *testing.T) {
 	at := noon.Add(7 * 24 * time.Hour)
 	again := w.outcomes(at, 1, shown, gone)
 	for i := range again {
-		again[i].NextCheck = iap.Check{Rule: iap.RuleSetAside}
+		again[i].NextCheck = iap.Check{Rule: iap.RuleQuarantined}
 	}
 	w.save(again...)
 	check("a week later", at)
@@ -176,7 +176,7 @@ func TestForgettingLeavesNoLiveSubscriptionUnchecked(t *testing.T) {
 		expires_date, is_in_billing_retry_period, is_trial_period, is_upgraded, as_of, updated_at)
 		VALUES ($1, 'Production', '1', 'active', 'monthly', '1', $2, false, false, false, $2, $2)`, app, noon)
 	w.exec(`INSERT INTO receipt_subscriptions SELECT id, $1, 'Production', '1' FROM receipts`, app)
-	w.exec(`UPDATE receipts SET next_check_at = NULL, next_check_rule = 'set_aside', state = 'account_gone', customer_ref = 'a' WHERE id = 1`)
+	w.exec(`UPDATE receipts SET next_check_at = NULL, next_check_rule = 'quarantined', state = 'account_gone', customer_ref = 'a' WHERE id = 1`)
 	w.exec(`UPDATE receipts SET next_check_at = NULL, next_check_rule = 'settled', customer_ref = 'b' WHERE id = 2`)
 	w.exec(`UPDATE receipts SET customer_ref = 'c' WHERE id = 3`)
 	_, err := w.Forget(t.Context(), "c", "", func(string) iap.Policy { return iap.DefaultPolicy() }, noon)

@@ -13,7 +13,7 @@ import (
 const backfillWindow = 365 * 24 * time.Hour
 
 // OpenBackfill opens a backfill over the receipts that a filter chooses now, and
-// chooses them. Share is its part of each app's rate beside other runs, more than 0
+// chooses them. Share is its part of each app's rate next to other runs, more than 0
 // and up to 1; alone it takes the whole rate. Its error is database.ErrNotFound where
 // the filter chooses nothing. Where choosing ends with another error, the run is open
 // all the same, and is returned.
@@ -49,7 +49,7 @@ func (s *Scheduler) OpenBackfill(ctx context.Context, f runs.Filter, share float
 
 // Resume takes up a run that was interrupted or that no process feeds, for as long as
 // one of its kind may take, or detaches it. Its error is database.ErrNotFound where
-// there is no such run, or somebody feeds it.
+// there is no such run, or a process feeds it.
 func (s *Scheduler) Resume(ctx context.Context, id int64, kind runs.Kind, detached bool) (runs.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
@@ -65,7 +65,7 @@ func (s *Scheduler) Resume(ctx context.Context, id int64, kind runs.Kind, detach
 }
 
 // InterruptBackfill leaves a backfill that this scheduler feeds to be resumed by
-// a person: no scheduler takes it over. What is with the workers is finished.
+// a person: no scheduler takes it over. What is claimed is finished.
 // It reports false where the backfill has ended, or another scheduler has it.
 func (s *Scheduler) InterruptBackfill(ctx context.Context, id int64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)

@@ -20,7 +20,7 @@ import (
 // FeedConfig says how a run is fed.
 type FeedConfig struct {
 	// Tick is the time between two looks at the queue, 200 ms by default; Look
-	// that between two looks for a run to feed, 1 s; Tidy that between two looks
+	// that between two looks for a run to feed, 1 s; Tidy that between two checks
 	// for claims that nobody works on any more, 1 s.
 	Tick, Look, Tidy time.Duration
 	// Ahead is how much work to keep queued for each app, at its rate: 1 min.
@@ -98,6 +98,7 @@ func (s *Scheduler) Feed(ctx context.Context, run runs.Run) (runs.Totals, error)
 func (s *Scheduler) feed(ctx context.Context, f *feed) (runs.State, error) {
 	loop := fmt.Sprintf("feed run %d", f.run.ID)
 	defer s.loops.End(loop)
+	failing := false
 	for {
 		s.loops.Beat(loop)
 		if err := ctx.Err(); err != nil {
@@ -110,14 +111,18 @@ func (s *Scheduler) feed(ctx context.Context, f *feed) (runs.State, error) {
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
 			s.cfg.Logger.Error("could not feed the queue", "run_id", f.run.ID, "error", err)
+			failing = true
 			_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 			continue
+		case err == nil && failing:
+			s.cfg.Logger.Info("queue is fed again", "run_id", f.run.ID)
+			failing = false
 		}
 		_ = clock.Sleep(ctx, s.cfg.Feed.Tick)
 	}
 }
 
-// feedOnce tops the queue up and tells where the run stands.
+// feedOnce tops the queue up and reports where the run stands.
 func (s *Scheduler) feedOnce(ctx context.Context, f *feed) (runs.State, error) {
 	round, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
@@ -252,7 +257,7 @@ func (s *Scheduler) claim(ctx context.Context, run runs.Run, held claim.Held, si
 }
 
 // shares are the parts of the rates that are in force: more than the workers may
-// ask about would only be claimed to be given back.
+// ask about would only be claimed to be released.
 func (s *Scheduler) shares(ctx context.Context) (map[string]float64, error) {
 	if s.cfg.Budgets == nil {
 		return nil, nil

@@ -16,7 +16,7 @@ import (
 // them are held in memory.
 const pageSize = 2000
 
-// fill claims receipts of a run until as many are with the workers as may be, or
+// fill claims receipts of a run until as many are claimed as may be, or
 // no more are to be had, and returns how many it claimed. While the tasks of one
 // page are on their way to Redis, the next is claimed. What the workers hold is
 // counted once, because that takes the longer the more it is; what they end

@@ -44,7 +44,7 @@ func (s *Scheduler) maintain(ctx context.Context) {
 	defer s.loops.End(maintenance)
 	for ctx.Err() == nil {
 		if err := s.pruneAll(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Error(maintenance, "error", err)
+			s.cfg.Logger.Error("could not delete old rows", "error", err)
 		}
 		_ = clock.Sleep(ctx, s.cfg.Maintenance.Every)
 	}
@@ -80,7 +80,7 @@ func (s *Scheduler) pruneAll(ctx context.Context) error {
 }
 
 // pruneBatch deletes a batch, and nothing where another scheduler leads or the clock
-// is in doubt, which is asked before each.
+// is not certain, which is asked before each.
 func (s *Scheduler) pruneBatch(ctx context.Context, table string, keep time.Duration) (int64, error) {
 	s.loops.Beat(maintenance)
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)

@@ -91,7 +91,7 @@ func TestMaintenance(t *testing.T) {
 	})
 }
 
-// TestNothingIsDeleted while another scheduler leads, or the clock is in doubt: also
+// TestNothingIsDeleted while another scheduler leads, or the clock is not certain: also
 // where that begins between two batches.
 func TestNothingIsDeleted(t *testing.T) {
 	for name, spoil := range map[string]func(p *fakePruner, asked func() bool){

@@ -17,10 +17,10 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer, contested func() bool) (metrics, error) {
 	m := metrics{
 		pruned: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "revalidator_pruned_rows_total", Help: "Rows that this scheduler deleted because they were older than they are kept, by table.",
+			Name: "revalidator_pruned_rows_total", Help: "Number of rows that this scheduler deleted because they were older than their setting keeps them, by table.",
 		}, []string{"table"}),
 		silent: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "revalidator_claims_without_task", Help: "Claims whose tasks the queue of the run that this scheduler feeds does not hold; their receipts wait until the claims expire.",
+			Name: "revalidator_claims_without_task", Help: "Number of claims, of the 200 oldest, that have no task on the queue; their receipts wait until the claims expire.",
 		}),
 	}
 	if reg == nil {
@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer, contested func() bool) (metrics, erro
 	collectors := []prometheus.Collector{m.pruned, m.silent}
 	if contested != nil {
 		collectors = append(collectors, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "revalidator_queue_contested", Help: "1 while copies of one database on two servers use this queue, so that nothing is fed; 0 otherwise.",
+			Name: "revalidator_queue_contested", Help: "1 while copies of one database on two servers use this queue, so that nothing is enqueued; 0 otherwise.",
 		}, func() float64 {
 			if contested() {
 				return 1

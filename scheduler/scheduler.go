@@ -1,4 +1,4 @@
-// Package scheduler decides which receipts are asked about and when: it opens
+// Package scheduler decides which receipts are checked and when: it opens
 // runs, claims due receipts for them and feeds the queue, a minute or two of
 // work at a time. What happens to a receipt then is the worker's; the scheduler
 // never calls Apple. Any number of schedulers may run side by side.
@@ -40,7 +40,7 @@ type Config struct {
 	// every other's. StartedBy says to people who it is: user@host, pid.
 	Owner, StartedBy string
 	// Schedule is when nightly runs start; its zone is the zone of the times
-	// that it is asked about.
+	// that it is checked.
 	Schedule cron.Schedule
 	Zone     *time.Location
 	// Window is how long a run may take; what is left then stays due.
@@ -120,12 +120,18 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	feeds.Go(func() error { s.maintain(ctx); return nil })
 	var opened time.Time // the newest slot that is known to have a run
 	defer s.loops.End("find runs")
+	failing := false
 	for ctx.Err() == nil {
 		s.loops.Beat("find runs")
 		run, found, err := s.next(ctx, &opened)
+		if err == nil && failing {
+			s.cfg.Logger.Info("runs can be found again")
+			failing = false
+		}
 		switch {
 		case err != nil && ctx.Err() == nil:
-			s.cfg.Logger.Error("could not look for a run", "error", err)
+			s.cfg.Logger.Error("could not find runs", "error", err)
+			failing = true
 		case found && s.begin(run.ID):
 			feeds.Go(func() error {
 				defer s.finish(run.ID)
@@ -169,7 +175,7 @@ func (s *Scheduler) finish(id int64) {
 	delete(s.feeding, id)
 }
 
-// serve feeds a run and tells how that ended. Its error ends the scheduler.
+// serve feeds a run and reports how that ended. Its error ends the scheduler.
 func (s *Scheduler) serve(ctx context.Context, run runs.Run) error {
 	s.cfg.Logger.Info("run started", "run_id", run.ID, "kind", run.Kind, "scheduled_for", run.ScheduledFor)
 	_, err := s.Feed(ctx, run)
@@ -178,7 +184,7 @@ func (s *Scheduler) serve(ctx context.Context, run runs.Run) error {
 		return err
 	case ctx.Err() != nil:
 		if _, err := s.Leave(ctx, run.ID); err != nil {
-			s.cfg.Logger.Warn("leave the run to others", "run_id", run.ID, "error", err)
+			s.cfg.Logger.Warn("could not leave the run to others", "run_id", run.ID, "error", err)
 		}
 	case errors.Is(err, runs.ErrLost):
 		s.cfg.Logger.Info("run was ended or taken over by another process", "run_id", run.ID)

@@ -13,12 +13,12 @@ import (
 )
 
 // saveTimeout bounds what is done for one batch, so that a database that hangs
-// does not hold every receipt in hand.
+// does not hold every active receipt.
 const saveTimeout = 30 * time.Second
 
 // awayTimeout is how long outcomes are kept for a database that is away, and
-// awayPause the time between two tries. What is given up on is asked about again,
-// so that it is nearly as long as a task may take beside its calls.
+// awayPause the time between two tries. What is given up on is checked again,
+// so that it is nearly as long as a task may take next to its calls.
 const (
 	awayTimeout = 90 * time.Second
 	awayPause   = 250 * time.Millisecond
@@ -49,7 +49,7 @@ type batcher[In, Out any] struct {
 	next    *pending[In, Out] // that did not fit into the batch before
 	done    map[int]time.Time // when one of a kind was last done, for run alone
 	stopped chan struct{}
-	beat    func() // is told of each round
+	beat    func() // is called in each round
 }
 
 // beatEvery is how often a loop goes round that has nothing to do.
@@ -100,7 +100,7 @@ func rowsOf(o claim.Outcome) int {
 	return rows
 }
 
-// The kinds of outcomes are told apart by the tables that they are written to, which
+// The kinds of outcomes are distinguished by the tables that they are written to, which
 // those of other kinds never touch.
 const (
 	kindConcluded = 1 << iota

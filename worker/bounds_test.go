@@ -99,7 +99,7 @@ func TestWhatPostgresWouldNeverAccept(t *testing.T) {
 			if got := s.count(`SELECT count(*) FROM subscriptions WHERE expires_date > '2200-01-01' OR length(transaction_id) > 100`); got != 0 {
 				t.Errorf("%d subscriptions hold what was sent", got)
 			}
-			if got := s.count(`SELECT sum(answers) FROM run_failures WHERE class = '` + test.class + `'`); got != s.calls()-customers+1 {
+			if got := s.count(`SELECT sum(responses) FROM run_failures WHERE class = '` + test.class + `'`); got != s.calls()-customers+1 {
 				t.Errorf("%d failures are counted, want %d", got, s.calls()-customers+1)
 			}
 		})

@@ -49,7 +49,7 @@ func connection(e error) error {
 	return asked(fmt.Errorf("%w: %w", appstore.ErrConnection, &net.OpError{Op: "read", Err: e}))
 }
 
-// givenBack is an outcome of a receipt that was not asked about.
+// givenBack is an outcome of a receipt that was not checked.
 func givenBack(class string, wait time.Duration) claim.Outcome {
 	o := claim.Outcome{Failure: class, Stays: true}
 	if wait > 0 {
@@ -65,7 +65,7 @@ func putOff(class string) claim.Outcome {
 	return o
 }
 
-// retried is a failure after which the receipt is asked about again in its run.
+// retried is a failure after which the receipt is checked again in its run.
 func retried(class string, codes ...int) claim.Outcome {
 	return failed(class, 30*time.Second, iap.RuleRetry, true, codes...)
 }
@@ -86,7 +86,7 @@ func confirmed(class string, codes ...int) claim.Outcome {
 // believedAtOnce is confirmed where one failure is enough.
 func believedAtOnce(class string, state iap.ReceiptState) claim.Outcome {
 	o := confirmed(class)
-	o.Verdict = &quarantine.Verdict{State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+	o.Verdict = &quarantine.Verdict{State: state, NextCheck: iap.Check{Rule: iap.RuleQuarantined}}
 	return o
 }
 

@@ -96,7 +96,7 @@ func (c *appleClocks) admit(ctx context.Context, e iap.Environment) (probe bool,
 	}
 	probe, err = c.store.ClaimClockProbe(ctx, e, now)
 	if err != nil {
-		c.log.Warn("claim a probe of the clock", "environment", e, "error", err)
+		c.log.Warn("could not claim a probe of the clock", "environment", e, "error", err)
 	}
 	if !probe {
 		return false, errClockWrong
@@ -121,7 +121,7 @@ func (c *appleClocks) refresh(ctx context.Context) {
 	defer cancel()
 	clocks, err := c.store.EndpointClocks(ctx)
 	if err != nil {
-		c.log.Debug("read the clocks of endpoints", "error", err)
+		c.log.Debug("could not read the clocks of endpoints", "error", err)
 		return
 	}
 	c.mu.Lock()
@@ -138,7 +138,7 @@ func (c *appleClocks) check(ctx context.Context, e iap.Environment, asOf time.Ti
 	ahead := asOf.Sub(c.dates())
 	if ahead.Abs() > c.tolerance && c.measure != nil {
 		if err := c.measure(ctx); err != nil {
-			c.log.Warn("read the clock again", "error", err)
+			c.log.Warn("could not read the clock again", "error", err)
 		}
 		ahead = asOf.Sub(c.dates())
 	}
@@ -163,7 +163,7 @@ func (c *appleClocks) agree(ctx context.Context, e iap.Environment, probe bool) 
 	after, over, err := c.store.ClockAgreed(ctx, e, c.dates(), probe)
 	switch {
 	case err != nil:
-		c.log.Warn("note that the clock is right", "environment", e, "error", err)
+		c.log.Warn("could not store that the clock is right", "environment", e, "error", err)
 		return
 	case over:
 		c.log.Info("Apple's time agrees with the clock again: checks are resumed", "environment", e, "held_since", after.HeldSince)
@@ -187,7 +187,7 @@ func (c *appleClocks) differ(ctx context.Context, e iap.Environment, ahead time.
 	}
 	after, wrong, err := c.store.ClockDiffered(ctx, e, clock.Reply{At: c.now(), Ahead: ahead}, alone)
 	if err != nil {
-		c.log.Warn("note that the clock differs", "environment", e, "error", err)
+		c.log.Warn("could not store that the clock differs", "environment", e, "error", err)
 		return &clockError{ahead: ahead}
 	}
 	if wrong {

@@ -70,7 +70,7 @@ func (w *Worker) notAsked(r claim.Receipt) claim.Outcome {
 }
 
 // rests is the outcome of a covered receipt whose rows were checked through the one
-// that covers it: it need not be asked about.
+// that covers it: it need not be checked.
 func (w *Worker) rests(r claim.Receipt) claim.Outcome {
 	o := w.notAsked(r)
 	o.Rests, o.Stays = true, false
@@ -119,7 +119,7 @@ func (w *Worker) limitOver(ctx context.Context, r claim.Receipt, a Answer, d Det
 		e = iap.Production
 	}
 	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(apps.Endpoint{Environment: e, Class: a.Endpoint}).String(), wait); err != nil {
-		w.cfg.Logger.Warn("hold calls back", "bundle_id", r.App.BundleID, "error", err)
+		w.cfg.Logger.Warn("could not hold calls back", "bundle_id", r.App.BundleID, "error", err)
 	}
 	return wait
 }

@@ -13,7 +13,7 @@ import (
 	"revalidator/jobs"
 )
 
-// Handle is the story of one receipt. It ends well for everything that Apple
+// Handle does all steps for one receipt. It ends well for everything that Apple
 // may say; an error other than failedCheck means a fault of our own machinery, after
 // which asynq runs the task again under the same claim.
 func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
@@ -45,7 +45,7 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	}
 	o, saved, err := w.saveSafely(ctx, r, o)
 	if err != nil {
-		return w.fault(ctx, slog.LevelWarn, "save outcome", v, err)
+		return w.fault(ctx, slog.LevelWarn, "save result", v, err)
 	}
 	w.metrics.observe(o, w.cfg.Now().Sub(started), saved)
 	w.cfg.Logger.Debug("receipt checked", "receipt_id", r.ID, "run_id", r.RunID, "class", o.Failure,
@@ -75,7 +75,7 @@ func (w *Worker) mine(ctx context.Context, v jobs.Verify) (bool, error) {
 	mine, err := w.cfg.Queue.Mine(ctx, v)
 	switch {
 	case err != nil:
-		return false, w.fault(ctx, slog.LevelWarn, "could not read whose task it is", v, err)
+		return false, w.fault(ctx, slog.LevelWarn, "read whose task it is", v, err)
 	case !mine && w.foreign.isDue(w.cfg.Now()):
 		w.cfg.Logger.Warn("task of another installation dropped", "receipt_id", v.ReceiptID, "installation", v.Installation)
 	}
@@ -94,7 +94,7 @@ func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs
 	case errors.Is(ctx.Err(), context.Canceled):
 		level = slog.LevelWarn
 	}
-	w.cfg.Logger.Log(ctx, level, act, "receipt_id", v.ReceiptID, "bundle_id", v.BundleID, "error", err)
+	w.cfg.Logger.Log(ctx, level, "could not "+act, "receipt_id", v.ReceiptID, "bundle_id", v.BundleID, "error", err)
 	return fmt.Errorf("%s %d: %w", act, v.ReceiptID, err)
 }
 

@@ -124,9 +124,9 @@ func TestFaultsOfOurOwnAreLeftToTheQueue(t *testing.T) {
 		fail func(*fakeStore)
 		want map[slog.Level][]string
 	}{
-		"load":  {func(s *fakeStore) { s.loadErr = fault }, map[slog.Level][]string{slog.LevelWarn: {"load receipt"}}},
-		"save":  {func(s *fakeStore) { s.saveErr = fault }, map[slog.Level][]string{slog.LevelWarn: {"save outcome"}}},
-		"check": {func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault }, map[slog.Level][]string{slog.LevelError: {"check receipt"}}},
+		"load":  {func(s *fakeStore) { s.loadErr = fault }, map[slog.Level][]string{slog.LevelWarn: {"could not load receipt"}}},
+		"save":  {func(s *fakeStore) { s.saveErr = fault }, map[slog.Level][]string{slog.LevelWarn: {"could not save result"}}},
+		"check": {func(s *fakeStore) { s.secrets, s.pauseErr = nil, fault }, map[slog.Level][]string{slog.LevelError: {"could not check receipt"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,9 +154,9 @@ func TestFaultsOfAStopNeedNobody(t *testing.T) {
 		"lease lost": {false, slog.LevelWarn},
 	} {
 		for act, fail := range map[string]func(*fakeStore){
-			"load receipt":  func(s *fakeStore) { s.loadErr = errCut },
-			"check receipt": func(s *fakeStore) { s.secrets, s.pauseErr = nil, errCut },
-			"save outcome":  func(s *fakeStore) { s.saveErr = errCut },
+			"could not load receipt":  func(s *fakeStore) { s.loadErr = errCut },
+			"could not check receipt": func(s *fakeStore) { s.secrets, s.pauseErr = nil, errCut },
+			"could not save result":   func(s *fakeStore) { s.saveErr = errCut },
 		} {
 			t.Run(name+"/"+act, func(t *testing.T) {
 				t.Parallel()

@@ -7,7 +7,7 @@ import (
 	"revalidator/internal/claim"
 )
 
-// Receipts are loaded so many at a time, and one waits so long for company: planning
+// Receipts are loaded so many at a time, and one waits so long for others: planning
 // the query costs Postgres as much as a dozen receipts.
 const (
 	loadSize  = 256

@@ -13,14 +13,14 @@ import (
 
 var (
 	// errNoRoom is a receipt for which there was no memory while its task had
-	// time. It is given back.
+	// time. It is released.
 	errNoRoom = errors.New("no memory for the receipt")
 	// errNeverRoom is a reply that would take more than all replies may together.
 	errNeverRoom = errors.New("reply too large: it takes more memory than all replies may (REVALIDATOR_MEMORY_BYTES)")
 )
 
 const (
-	// memoryEach is what a receipt in hand holds in memory: the windows of its
+	// memoryEach is what an active receipt holds in memory: the windows of its
 	// request and reply, the buffers of the connection, and coveredBytes of what
 	// its reply says.
 	memoryEach   = 80 << 10
@@ -41,7 +41,7 @@ const (
 	longestGrowth = 5 * time.Second
 )
 
-// memory is the budget of bytes that the receipts in hand share, over all queues.
+// memory is the budget of bytes that the active receipts share, over all queues.
 //
 // What a receipt holds before its reply comes is taken of one part, and what the
 // reply leaves of another. Nobody waits who holds some of the second: a reply that
@@ -74,7 +74,7 @@ func (m *memory) weight(size int64) int64 {
 	return min(memoryEach+min(max(size-inlineBytes, 0), slicesBytes), m.largeBytes)
 }
 
-// room is what one receipt in hand holds of the budget, until its result is stored.
+// room is what one active receipt holds of the budget, until its result is stored.
 // It is not safe for concurrent use.
 type room struct {
 	*memory
@@ -86,7 +86,7 @@ type room struct {
 
 func (m *memory) room(r claim.Receipt) *room { return &room{memory: m, id: r.ID, size: r.ByteSize} }
 
-// enter waits until there is memory to ask Apple about the receipt.
+// enter waits until there is memory to check the receipt.
 func (r *room) enter(ctx context.Context) error {
 	n := r.weight(r.size)
 	if r.size >= largeBytes {
@@ -152,7 +152,7 @@ func patience(ctx context.Context) time.Duration {
 	return min(longestGrowth, time.Until(deadline)/2)
 }
 
-// settle gives back what the reply took and did not need.
+// settle releases what the reply took and did not need.
 func (r *room) settle() {
 	if spare := r.extra - max(r.kept-coveredBytes, 0); spare > 0 {
 		r.grown.Release(spare)
@@ -181,7 +181,7 @@ func (r *room) learn(err error) {
 	}
 }
 
-// remember has the receipt take so much before it is asked about again.
+// remember has the receipt take so much before it is checked again.
 func (r *room) remember(need int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

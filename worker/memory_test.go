@@ -91,7 +91,7 @@ func TestNoRoomGivesBack(t *testing.T) {
 	}
 }
 
-// TestReplyTakesAsItGrows and gives back what it did not need, and all of it once
+// TestReplyTakesAsItGrows and releases what it did not need, and all of it once
 // its result is stored.
 func TestReplyTakesAsItGrows(t *testing.T) {
 	t.Parallel()

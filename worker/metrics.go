@@ -25,23 +25,23 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "revalidator_outcomes_total", Help: "Receipts handled, by class of failure; ok is a success, rests was checked through another receipt, released was not checked.",
+			Name: "revalidator_checks_total", Help: "Number of claimed receipts that this worker finished, by class: ok, a failure class, covered (checked through another receipt) or released (not checked).",
 		}, []string{"class"}),
 		calls: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "revalidator_apple_requests_total", Help: "Requests sent to Apple.",
+			Name: "revalidator_apple_requests_total", Help: "Number of requests that this worker sent to Apple.",
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "revalidator_receipt_duration_seconds", Help: "Seconds that a worker takes for one receipt, the wait for the rate limit included.",
+			Name: "revalidator_receipt_duration_seconds", Help: "Seconds from the start of the task of a receipt until its result is stored, with the wait for the rate limit.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 10),
 		}),
 		lost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "revalidator_lost_claims_total", Help: "Outcomes that came after their claim was lost, and changed nothing.",
+			Name: "revalidator_lost_claims_total", Help: "Number of results that changed nothing, because their claim had expired or was released before.",
 		}),
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "revalidator_reply_unknown_fields_total", Help: "Fields and values in Apple's replies that are unknown, or accepted in spite of their form; the log names each once.",
+			Name: "revalidator_reply_unknown_fields_total", Help: "Number of fields and values in Apple's replies that are unknown, or accepted in spite of their form; the log names each once.",
 		}),
 		paused: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "revalidator_app_paused_total", Help: "Times that this worker stopped an app for want of a shared secret that Apple accepts.",
+			Name: "revalidator_app_pauses_total", Help: "Number of times that this worker paused an app, because Apple accepted none of its shared secrets.",
 		}, []string{"bundle_id"}),
 		disagreed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "revalidator_signature_disagreements_total", Help: "Receipts that Apple accepted before and refused now, whose signature this program disproves: a fault of the program.",
@@ -65,7 +65,7 @@ func (m *metrics) observe(o claim.Outcome, elapsed time.Duration, saved bool) {
 	case o.Asked:
 		class = "ok"
 	case o.Rests:
-		class = "rests"
+		class = "covered"
 	default:
 		class = "released"
 	}

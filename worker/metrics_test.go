@@ -46,14 +46,14 @@ func TestMetricsCountOutcomes(t *testing.T) {
 	handle(func(s *fakeStore) { s.secrets, s.lost = rows("new"), true })
 
 	want := map[string]float64{
-		"revalidator_outcomes_total class=ok":               2,
-		"revalidator_outcomes_total class=given_back":       1,
-		"revalidator_outcomes_total class=no_shared_secret": 1,
-		"revalidator_apple_requests_total":                  2,
-		"revalidator_lost_claims_total":                     1,
-		"revalidator_reply_unknown_fields_total":            0,
-		"revalidator_app_paused_total bundle_id=" + app:     1,
-		"revalidator_receipt_duration_seconds":              4,
+		"revalidator_checks_total class=ok":               2,
+		"revalidator_checks_total class=released":         1,
+		"revalidator_checks_total class=no_shared_secret": 1,
+		"revalidator_apple_requests_total":                2,
+		"revalidator_lost_claims_total":                   1,
+		"revalidator_reply_unknown_fields_total":          0,
+		"revalidator_app_pauses_total bundle_id=" + app:   1,
+		"revalidator_receipt_duration_seconds":            4,
 	}
 	if diff := cmp.Diff(want, gathered(t, reg)); diff != "" {
 		t.Errorf("metrics (-want +got)\n%s", diff)

@@ -10,12 +10,12 @@ import (
 	"revalidator/internal/claim"
 )
 
-// errPanicked is a receipt over which the program stumbled: a fault of ours that
+// errPanicked is a receipt over which the program panicked: a fault of ours that
 // is of this receipt alone.
 var errPanicked = errors.New("the program panicked on the receipt")
 
 // checkSafely is check, which also survives a fault of the program: the receipt
-// is asked about again, and quarantined when that does not help, while the
+// is checked again, and quarantined when that does not help, while the
 // others go on.
 func (w *Worker) checkSafely(ctx context.Context, r claim.Receipt, room *room) (o claim.Outcome, err error) {
 	defer func() {
@@ -53,7 +53,7 @@ func (w *Worker) save(ctx context.Context, o claim.Outcome) (claim.Outcome, bool
 	return o, saved.Held, err
 }
 
-// logPanic tells of a panic with its stack, which holds addresses and no data.
+// logPanic describes a panic with its stack, which holds addresses and no data.
 func (w *Worker) logPanic(receiptID int64, cause, stack string) {
 	w.cfg.Logger.Error("panic: the program panicked on a receipt, please report it",
 		"receipt_id", receiptID, "cause", cause, "stack", stack)

@@ -38,7 +38,7 @@ func rest(q quarantine.Rule, now time.Time) iap.Check {
 	if q.Weekly {
 		return iap.Check{At: now.Add(week), Rule: iap.RuleConfirm}
 	}
-	return iap.Check{Rule: iap.RuleSetAside}
+	return iap.Check{Rule: iap.RuleQuarantined}
 }
 
 // day is the day of UTC that a time is in.

@@ -103,7 +103,7 @@ func TestQuarantineTable(t *testing.T) {
 				}
 				enough := spread(row.needed.Failures, row.needed.Days)
 				at, verdict := p.failsOn(t, row.receipt, test.cause, enough...)
-				want := &quarantine.Verdict{State: test.state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+				want := &quarantine.Verdict{State: test.state, NextCheck: iap.Check{Rule: iap.RuleQuarantined}}
 				if test.weekly {
 					want.NextCheck = iap.Check{At: p.clock.Now().Add(week), Rule: iap.RuleConfirm}
 				}

@@ -136,7 +136,7 @@ func TestWhatIsNeverStored(t *testing.T) {
 	}
 }
 
-// TestRefusedAlone is held against the receipt only where another result of its kind was
+// TestRefusedAlone is counted against the receipt only where another result of its kind was
 // stored shortly before, and its data are what Postgres names.
 func TestRefusedAlone(t *testing.T) {
 	t.Parallel()

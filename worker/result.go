@@ -16,13 +16,13 @@ import (
 const lostClaim = "the claim is gone: its result is stored already, or another task has it"
 
 // show leaves a sentence on a task for whoever looks at it on the web pages.
-// It comes after everything that counts, and that it failed is no matter.
+// It comes after everything that counts, and that it failed is harmless.
 func (w *Worker) show(task *asynq.Task, text string) {
 	if !w.cfg.ShowResults {
 		return
 	}
 	if _, err := task.ResultWriter().Write([]byte(text)); err != nil {
-		w.cfg.Logger.Debug("write result", "task_id", task.ResultWriter().TaskID(), "error", err)
+		w.cfg.Logger.Debug("could not write the result to the task", "task_id", task.ResultWriter().TaskID(), "error", err)
 	}
 }
 

@@ -45,7 +45,7 @@ func TestDescribe(t *testing.T) {
 			"not asked, limiter busy; checked again in 1s"},
 		"given back":     {claim.Outcome{}, "not checked, claim released; due as before"},
 		"paused by this": {claim.Outcome{Failure: "shared_secret_refused", Calls: 1}, "failed, shared secret refused; due as before"},
-		"set aside":      {claim.Outcome{Asked: true, Failure: "wrong_app", NextCheck: iap.Check{Rule: iap.RuleSetAside}}, "failed, wrong app; no next check: set aside"},
+		"quarantined":    {claim.Outcome{Asked: true, Failure: "wrong_app", NextCheck: iap.Check{Rule: iap.RuleQuarantined}}, "failed, wrong app; no next check: quarantined"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

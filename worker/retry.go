@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// RetryPolicy says when to ask again after an answer that was no use.
+// RetryPolicy says when to ask again after a failed response.
 type RetryPolicy struct {
 	// Base is the wait after the first failure, which doubles with each one
 	// more up to Max: 30 s and 6 h.
@@ -19,14 +19,14 @@ type RetryPolicy struct {
 }
 
 // How long a receipt waits of which the answer will not change soon, and how long
-// one is given back for a limit of which the end is not known.
+// one is released for a limit of which the end is not known.
 const (
 	aDay       = 24 * time.Hour
 	week       = 7 * aDay
 	limitAfter = 5 * time.Second
 )
 
-// How long a receipt rests after a reply that tells nothing new, at first and at
+// How long a receipt rests after a reply that shows nothing new, at first and at
 // most: Apple's replicas catch up within minutes, and what they do not show after a
 // day may not come back.
 const (
@@ -49,7 +49,7 @@ func (p RetryPolicy) backoff(failures int) time.Duration {
 	return p.doubled(p.Base, p.Max, failures)
 }
 
-// staleBackoff is the wait after so many replies in a row that told nothing new.
+// staleBackoff is the wait after so many replies in a row that showed nothing new.
 func (p RetryPolicy) staleBackoff(replies int) time.Duration {
 	return p.doubled(staleBase, staleMax, replies)
 }

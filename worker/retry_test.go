@@ -102,7 +102,7 @@ func TestLadders(t *testing.T) {
 	further := func(rungs ...rung) []rung { return append(retries[:len(retries):len(retries)], rungs...) }
 	confirm := func(wait time.Duration) rung { return rung{Wait: wait, Rule: iap.RuleConfirm} }
 	weekly := func(state iap.ReceiptState) rung { return rung{Wait: week, Rule: iap.RuleConfirm, State: state} }
-	never := func(state iap.ReceiptState) rung { return rung{Rule: iap.RuleSetAside, State: state} }
+	never := func(state iap.ReceiptState) rung { return rung{Rule: iap.RuleQuarantined, State: state} }
 	for name, test := range map[string]struct {
 		err  error
 		want []rung

@@ -263,6 +263,6 @@ func (r *ring) note(ctx context.Context, id int64, said apps.SecretState) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	if err := r.store.MarkSharedSecret(ctx, id, said == apps.SecretAccepted, r.now()); err != nil {
-		r.log.Warn("mark shared secret", "secret_id", id, "state", said, "error", err)
+		r.log.Warn("could not store the state of a shared secret", "secret_id", id, "state", said, "error", err)
 	}
 }

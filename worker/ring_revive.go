@@ -23,7 +23,7 @@ const (
 )
 
 // reviveLoop is what the loop is called where it is stuck.
-const reviveLoop = "try secrets of paused apps"
+const reviveLoop = "could not try the secrets of paused apps"
 
 // ErrNoReceipt is an app without any receipt to try a secret with.
 var ErrNoReceipt = errors.New("app has no receipt to try a shared secret with")
@@ -37,7 +37,7 @@ func (w *Worker) revive(ctx context.Context) {
 	for {
 		w.loops.Beat(reviveLoop)
 		if err := w.reviveAll(ctx); err != nil && ctx.Err() == nil {
-			w.cfg.Logger.Warn("try secrets of paused apps", "error", err)
+			w.cfg.Logger.Warn("could not try the secrets of paused apps", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -245,7 +245,7 @@ func (a stuckAppStore) VerifyReceipt(context.Context, appstore.Request) (appstor
 	return appstore.Answer{}, appstore.ErrTimeout
 }
 
-// TestRunAfterARestart has a receipt that was claimed anew while its old task
+// TestRunAfterARestart has a receipt that was claimed again while its old task
 // was still on the queue.
 func TestRunAfterARestart(t *testing.T) {
 	t.Parallel()

@@ -25,7 +25,7 @@ func TestSizeName(t *testing.T) {
 }
 
 // TestRefusedSizesAreHeldBack has the breaker of a size open: a refusal that comes
-// then does not count, and the next receipt of that size is not asked about.
+// then does not count, and the next receipt of that size is not checked.
 func TestRefusedSizesAreHeldBack(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, func(c *Config) { c.AppStore = ends(httpStatus(413)) })

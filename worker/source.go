@@ -40,7 +40,7 @@ type Gate interface {
 	// Replied compares Apple's time of a reply with the clock. After its error nothing
 	// may be learned of the reply.
 	Replied(ctx context.Context, at apps.Endpoint, asOf time.Time) error
-	// UntilStopped is a context that ends when the worker is told to stop, too.
+	// UntilStopped is a context that ends when the worker is asked to stop, too.
 	UntilStopped(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
@@ -56,7 +56,7 @@ type Answer struct {
 	Calls int
 	// Endpoint is the class of endpoints that was asked last, where Apple limits by it.
 	Endpoint string
-	// Unknown counts what was not known in the reply, or had to be forgiven, by name.
+	// Unknown counts what was not known in the reply, or was accepted in spite of its form, by name.
 	Unknown map[string]int
 }
 

@@ -56,7 +56,7 @@ type Limiter interface {
 	Block(ctx context.Context, key string, d time.Duration) error
 }
 
-// Queue tells whose tasks are on the queue.
+// Queue reports whose tasks are on the queue.
 type Queue interface {
 	// Mine reports whether a task is of this worker's installation. It fails with
 	// jobs.ErrNotOwner where the queue belongs to another one.

@@ -60,7 +60,7 @@ func TestBreakerEndToEnd(t *testing.T) {
 			defer stop()
 			s.await("an empty queue", s.idle)
 
-			// 19 answers were trouble before the one that opened it.
+			// 19 answers were failures before the one that opened it.
 			if got := s.count(`SELECT count(*) FROM receipts WHERE consecutive_failures = 1`); got != 19 {
 				t.Errorf("%d receipts count a failure, want 19", got)
 			}

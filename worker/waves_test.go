@@ -64,7 +64,7 @@ func newAccepted(t *testing.T, customers int) *site {
 func (s *site) mustBeInService(when string, customers int) {
 	s.t.Helper()
 	got := s.count(`SELECT count(*) FROM receipts WHERE state = 'valid' AND quarantined_at IS NULL
-		AND (next_check_rule = 'settled' OR next_check_at IS NOT NULL AND next_check_rule NOT IN ('set_aside', 'quarantine_check'))`)
+		AND (next_check_rule = 'settled' OR next_check_at IS NOT NULL AND next_check_rule NOT IN ('quarantined', 'quarantine_check'))`)
 	if got != customers {
 		s.t.Errorf("%s: %d of %d receipts are in service", when, got, customers)
 	}

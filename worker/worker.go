@@ -53,22 +53,22 @@ type Config struct {
 	// Clocks shares what replies say of the time; nil shares nothing.
 	Clocks ClockStore
 
-	// Policy is when receipts are looked at, of apps without wishes of their own.
+	// Policy is when receipts are checked, of apps without settings of their own.
 	Policy iap.Policy
 	Retry  RetryPolicy
 
-	// Concurrency is how many small receipts are in hand at a time, most of
+	// Concurrency is how many small receipts are active at a time, most of
 	// them waiting for the limiter: 512. LargeConcurrency is the same for
 	// receipts of the large queue: 4.
 	Concurrency, LargeConcurrency int
-	// MemoryBytes is how much memory the receipts in hand may take together,
+	// MemoryBytes is how much memory the active receipts may take together,
 	// of all queues, a quarter of it for what replies leave: 46 MiB.
 	MemoryBytes int64
 	// BatchSize and BatchDelay bound how many outcomes share a transaction,
-	// and how long the first of them waits for company: 250 and 10 ms.
+	// and how long the first of them waits for others: 250 and 10 ms.
 	BatchSize  int
 	BatchDelay time.Duration
-	// ShutdownTimeout is how long Run waits for receipts in hand: 70 s. It
+	// ShutdownTimeout is how long Run waits for active receipts: 70 s. It
 	// must be longer than a call to Apple may take.
 	ShutdownTimeout time.Duration
 
@@ -163,7 +163,7 @@ func New(cfg Config) (*Worker, error) {
 // or Redis does not make it fail.
 func (w *Worker) Alive(ctx context.Context) error { return w.loops.Check(ctx) }
 
-// Run serves the queues until ctx ends, then finishes or gives back what is in
+// Run serves the queues until ctx ends, then finishes or releases what is in
 // hand and returns. Its error is one of starting up, or jobs.ErrNotOwner once the
 // queue belongs to another installation; whatever else goes wrong later is logged
 // and tried again. A Worker runs once.
@@ -212,8 +212,8 @@ func shutdown(servers []*asynq.Server) {
 	group.Wait()
 }
 
-// share lets receipts be loaded and stored in batches, until it is told to stop:
-// longer than ctx, for what is in hand then.
+// share lets receipts be loaded and stored in batches, until it is asked to stop:
+// longer than ctx, for what is active then.
 func (w *Worker) share(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var group sync.WaitGroup

@@ -40,7 +40,7 @@ func newWriteGate(store Store, log *slog.Logger) *writeGate {
 	return g
 }
 
-// watch asks the database until ctx ends. beat is told of each round.
+// watch asks the database until ctx ends. beat is called in each round.
 func (g *writeGate) watch(ctx context.Context, beat func()) {
 	for ctx.Err() == nil {
 		beat()

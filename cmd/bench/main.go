@@ -1,6 +1,6 @@
 // Command bench measures the program on this machine against the loop that a Go
 // programmer would write in an afternoon, in the same run, and prints a table
-// of ratios with the target beside each. It starts a throw-away Postgres and
+// of ratios with the target next to each. It starts a throw-away Postgres and
 // Redis, and a cheap App Store that answers canned replies in a process of its
 // own. With CHECK=1 it ends with an error where a target is missed, and
 // with BASE where a row is worse than in the results of another commit.

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// The roles in which this program is started beside itself.
+// The roles in which this program is started next to itself.
 const (
 	roleAppStore = "appstore"
 	roleBaseline = "baseline"
@@ -55,7 +55,7 @@ func (b *bench) outputAndCPU(ctx context.Context, env []string, name string, arg
 	return out, c.ProcessState.UserTime() + c.ProcessState.SystemTime(), nil
 }
 
-// process is a process that runs beside the benchmark.
+// process is a process that runs next to the benchmark.
 type process struct {
 	cmd    *exec.Cmd
 	cancel context.CancelFunc
@@ -100,7 +100,7 @@ type usage struct {
 const ticks = 100
 
 // used asks Linux what the process has used. The peak of a child that Go
-// reports at its end is of no use: it begins with that of its parent.
+// reports at its end is pointless: it begins with that of its parent.
 func (p *process) used() (usage, error) {
 	stat, err := processStat(p.cmd.Process.Pid)
 	if err != nil {

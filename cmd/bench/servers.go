@@ -69,7 +69,7 @@ func each(d time.Duration, n int) time.Duration {
 	return (d / time.Duration(n)).Round(time.Microsecond)
 }
 
-// stat is what Linux tells of a process.
+// stat is what Linux describes a process.
 type stat struct {
 	parent int
 	// own is its processor time, ended that of its children that have ended.

@@ -51,7 +51,7 @@ func (f figure) order() float64 { return cmp.Or(f.rank, f.ratio, f.value) }
 // table has the rows of each run, in the order in which they were measured.
 type table struct{ rows []row }
 
-// add notes a row, and tells of it at once.
+// add notes a row, and describes it at once.
 func (t *table) add(r row) {
 	t.rows = append(t.rows, r)
 	say("  %s: %s, baseline %s: %s (target %s)", r.what, r.ours, orDash(r.baseline), r.ratio, r.target)

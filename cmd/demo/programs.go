@@ -69,14 +69,14 @@ func (d *demo) output(ctx context.Context, name string, args ...string) (string,
 	return strings.TrimSpace(string(out)), nil
 }
 
-// process is a program that runs beside the demo.
+// process is a program that runs next to the demo.
 type process struct {
 	log    string
 	ended  chan struct{}
 	cancel context.CancelFunc
 }
 
-// start runs a program beside the demo, with a log of its own.
+// start runs a program next to the demo, with a log of its own.
 func (d *demo) start(ctx context.Context, log, name string, args ...string) (*process, error) {
 	file, err := os.Create(filepath.Join(d.folder, log))
 	if err != nil {

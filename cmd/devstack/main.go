@@ -1,4 +1,4 @@
-// Command devstack runs another command beside a throw-away Postgres and a
+// Command devstack runs another command next to a throw-away Postgres and a
 // throw-away Redis, whose URLs it finds in its environment:
 //
 //	devstack [--durable] [--install] -- go test ./...

@@ -79,7 +79,7 @@ func TestRun(t *testing.T) {
 
 func TestRunStartsPostgres(t *testing.T) {
 	t.Parallel()
-	// The server of the other tests tells whether one can be had at all.
+	// The server of the other tests reports whether one can be had at all.
 	pgtest.Database(t, "devstack", func(context.Context, string) error { return nil })
 	program, stdout := newProgram(t, "")
 	if code := program.run(t.Context(), []string{"sh", "-c", `printf "$DATABASE_URL"`}); code != 0 {

@@ -10,7 +10,7 @@ import (
 	"revalidator/internal/dev/faults"
 )
 
-// runSoak does nights in a row, and says what became of them and of what they
+// runSoak does nights in a row, and says the result of them and of what they
 // use.
 func (o options) runSoak(ctx context.Context, cfg faults.SuiteConfig, stdout io.Writer) error {
 	cfg.Receipts = o.soak

@@ -82,7 +82,7 @@ var bundleIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,255}$`)
 // would stand there for good, and its receipts be rejected one by one.
 func validateBundleID(id string) error {
 	if !bundleIDs.MatchString(id) {
-		return fmt.Errorf("%q is no bundle id, which has letters, digits, dots and hyphens only, such as com.example.reader", id)
+		return fmt.Errorf("%q is not a bundle id, which has letters, digits, dots and hyphens only, such as com.example.reader", id)
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func appsTable(out *terminal.Page, apps []apps.App) {
 		if a.PausedAt != nil {
 			state = "paused"
 		}
-		table.Row("%s\t%s\t%g/s\t%s", terminal.Short(a.BundleID, 36), terminal.Short(a.Name, 22), a.RatePerSecond, state)
+		table.Row("%s\t%s\t%s/s\t%s", terminal.Short(a.BundleID, 36), terminal.Short(a.Name, 22), phrase.Rate(a.RatePerSecond), state)
 	}
 	table.End()
 	looksTable(out, apps)

@@ -51,7 +51,7 @@ when a receipt is checked, from its next check on.`,
 			}
 			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				app, err := db.ChangeApp(c.Context(), args[0], change)
-				return app, fmt.Sprintf("app %s: rate %g/s, burst %d, name %q%s", app.BundleID, app.RatePerSecond, app.Burst, app.Name, looksText(app)), err
+				return app, fmt.Sprintf("app %s: rate %s/s, burst %d, name %q%s", app.BundleID, phrase.Rate(app.RatePerSecond), app.Burst, app.Name, looksText(app)), err
 			})
 		},
 	}

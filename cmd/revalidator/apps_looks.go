@@ -10,7 +10,7 @@ import (
 	"revalidator/internal/terminal"
 )
 
-// lookFlags are the flags of an app's own wishes of when its receipts are looked
+// lookFlags are the flags of an app's own schedule settings
 // at.
 type lookFlags struct{ grace, resubscribe, sweep terminal.Days }
 
@@ -21,7 +21,7 @@ func (f *lookFlags) add(c *cobra.Command) {
 	c.Flags().Var(&f.sweep, "sweep-days", "longest wait in `days` between two checks of a live subscription, in case of a\nrefund; 1 to 365, or default: 30, later 60")
 }
 
-// looksText tells of an app's own wishes in a line of its own, and is empty where
+// looksText describes an app's own schedule settings in a line of its own, and is empty where
 // it has none.
 func looksText(a apps.App) string {
 	text, before := "", "\n  "
@@ -37,7 +37,7 @@ func looksText(a apps.App) string {
 	return text
 }
 
-// looksTable lists the wishes of the apps that have any.
+// looksTable lists the schedule settings of the apps that have any.
 func looksTable(out *terminal.Page, apps []apps.App) {
 	table := out.Table()
 	head := "\nBUNDLE ID\tGRACE DAYS\tRESUBSCRIBE DAYS\tSWEEP DAYS"

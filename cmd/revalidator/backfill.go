@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// defaultShare is the part of each app's rate that a backfill takes beside
+// defaultShare is the part of each app's rate that a backfill takes next to
 // another run.
 const defaultShare = terminal.Percent(0.3)
 

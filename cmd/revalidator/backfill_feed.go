@@ -31,7 +31,7 @@ func (p *program) startBackfill(ctx context.Context, parts *parts, filter runs.F
 	return p.goOn(ctx, parts, s, run, true, work, o.feedOptions)
 }
 
-// noteMissingIDs says how many of the ids that were given are of no use, where
+// noteMissingIDs says how many of the ids that were given are not usable, where
 // nothing else was to be met.
 func (p *program) noteMissingIDs(ctx context.Context, parts *parts, id int64, given filterFlags, ids int) error {
 	given.ids = ""

@@ -35,7 +35,7 @@ func (f *filterFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.all, "all", false, "every receipt, where no filter is given")
 }
 
-// askableStates are the states of receipts that Apple can be asked about.
+// askableStates are the states of receipts that can be checked.
 func askableStates() []iap.ReceiptState {
 	return slices.DeleteFunc(iap.ReceiptStates(), func(s iap.ReceiptState) bool {
 		return s == iap.ReceiptXcode || s == iap.ReceiptTooLarge

@@ -11,7 +11,7 @@ import (
 	"revalidator/internal/terminal"
 )
 
-// listedBackfills is how many backfills are listed unless told otherwise.
+// listedBackfills is how many backfills are listed by default.
 const listedBackfills = 20
 
 func (p *program) backfillListCommand() *cobra.Command {

@@ -71,7 +71,7 @@ func TestBackfillUsage(t *testing.T) {
 		{"share of more than all", "want a percentage such as 30%", []string{"--all", "--share", "101%"}},
 		{"two ways", "give one of them", []string{"--all", "--worker", "--detach"}},
 		{"no such command", `unexpected argument "lst"`, []string{"lst"}},
-		{"number", "no number of a backfill", []string{"cancel", "first"}},
+		{"number", "not the number of a backfill", []string{"cancel", "first"}},
 		{"no number", "RUN, the number of the backfill, is missing", []string{"resume"}},
 		{"limit", "want at least 1", []string{"list", "--limit", "0"}},
 	}
@@ -148,7 +148,7 @@ func TestBackfillInterrupted(t *testing.T) {
 	checkAskedOnce(t, sim, 12)
 }
 
-// awaitClaims waits until so many receipts are with the workers.
+// awaitClaims waits until so many receipts are claimed.
 func (s *session) awaitClaims(t *testing.T, n int) {
 	t.Helper()
 	db := s.db(t)

@@ -60,7 +60,7 @@ func (s *parts) verifiers() (*check.Verifiers, error) {
 	return v, nil
 }
 
-// ask asks Apple about a receipt, unless something stands against it.
+// ask checks a receipt, unless something stands against it.
 func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s check.Subject) (answer appstore.Answer, err error) {
 	q := check.Question{
 		Subject: s, Environment: o.environment, Secrets: o.secrets, ExcludeOldTransactions: parts.cfg.Apple.ExcludeOldTransactions,

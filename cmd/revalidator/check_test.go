@@ -236,7 +236,7 @@ func readText(t *testing.T, file string) string {
 	return strings.TrimSpace(out.String())
 }
 
-// TestCheckTrouble has Apple in trouble: nothing is known then.
+// TestCheckTrouble has Apple that is failing: nothing is known then.
 func TestCheckTrouble(t *testing.T) {
 	t.Parallel()
 	s := &session{}

@@ -94,7 +94,7 @@ func wrongClockHolds(t *testing.T, ahead time.Duration) {
 	if n := s.count(t, `SELECT count(*) FROM receipts WHERE state <> 'new' OR consecutive_failures + failures_alike > 0 OR last_checked_at IS NOT NULL`); n != 0 {
 		t.Errorf("%d receipts were touched, want a wrong clock to be nobody's failure", n)
 	}
-	if n := s.count(t, `SELECT coalesce(sum(answers), 0) FROM run_failures WHERE class = 'clock_differs'`); n < 3 || n > customers {
+	if n := s.count(t, `SELECT coalesce(sum(responses), 0) FROM run_failures WHERE class = 'clock_differs'`); n < 3 || n > customers {
 		t.Errorf("%d failed responses are counted in the run, want 3 at least", n)
 	}
 	if _, states := s.examined(t, "--offline"); states["apple_time"] != "failure" {

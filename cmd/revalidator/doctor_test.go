@@ -258,7 +258,7 @@ func (s *session) copyRuns(t *testing.T) {
 const stoppedQuarantine = `
 	UPDATE apps SET quarantine_stopped_at = '2026-01-02 03:04', quarantine_stopped_for = 'account_gone' WHERE bundle_id = 'com.example.reader';
 	INSERT INTO app_checks VALUES ('com.example.reader', date_trunc('hour', now()), '', 400), ('com.example.reader', date_trunc('hour', now()), 'account_gone', 25);
-	UPDATE receipts SET state = 'account_gone', accepted_at = '2026-01-01', quarantined_at = '2026-01-02 03:00', last_error = 'account_gone', next_check_at = NULL, next_check_rule = 'set_aside'
+	UPDATE receipts SET state = 'account_gone', accepted_at = '2026-01-01', quarantined_at = '2026-01-02 03:00', last_error = 'account_gone', next_check_at = NULL, next_check_rule = 'quarantined'
 	WHERE id = (SELECT min(id) FROM receipts WHERE bundle_id = 'com.example.reader')`
 
 // finishedRun is a run in which receipts failed because of a proxy.

@@ -94,7 +94,7 @@ func eventTypes(names []string) ([]iap.EventType, error) {
 	for _, name := range names {
 		e := iap.EventType(name)
 		if e.Validate() != nil {
-			return nil, fmt.Errorf("--type %q: want some of %s", name, strings.Join(typeNames(), ", "))
+			return nil, fmt.Errorf("unknown type %q: choose from %s", name, strings.Join(typeNames(), ", "))
 		}
 		types = append(types, e)
 	}

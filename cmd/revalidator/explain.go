@@ -18,9 +18,10 @@ func (p *program) explainCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "explain (RECEIPT_ID | CUSTOMER_REF | TRANSACTION_ID) [flags]",
 		Short: "Say why a receipt, customer or subscription is as it is",
-		Long: `Say why a receipt, a customer or a subscription is as it is: what was asked and
-answered last, when it is checked next and by which rule, which events led
-here, and what stands in the way. Apple is not asked; 'revalidator check' does.
+		Long: `Say why a receipt, a customer or a subscription is as it is: the last check and
+its result, when it is checked next and by which rule, which events led here,
+and what prevents the next check. Apple is not called; 'revalidator check' does
+that.
 
 An argument that is the id of several things lists them; --as and --app choose.`,
 		Example: `  revalidator explain 42
@@ -32,7 +33,7 @@ An argument that is the id of several things lists them; --as and --app choose.`
 			switch kind {
 			case "", repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction:
 			default:
-				return terminal.Usage(fmt.Errorf("--as %q: want receipt, customer or transaction", as))
+				return terminal.Usage(fmt.Errorf("unknown kind %q: choose from receipt, customer, transaction", as))
 			}
 			return p.explain(c.Context(), args[0], kind, app)
 		},

@@ -21,13 +21,13 @@ func explanationText(out *terminal.Page, e report.Explanation, now time.Time) {
 		receiptText(out, r, now)
 	}
 	if more := e.Subject.Receipts - len(e.Receipts); more > 0 {
-		out.Printf("\n%d more receipts: see 'revalidator receipts list'\n", more)
+		out.Printf("\n%s: see 'revalidator receipts list'\n", phrase.Plural(int64(more), "more receipt"))
 	}
 	holdings(out, e.Subscriptions, e.Purchases, now)
 	eventsText(out, e.Events)
 }
 
-// receiptText tells of one stored receipt.
+// receiptText describes one stored receipt.
 func receiptText(out *terminal.Page, r report.ReceiptExplanation, now time.Time) {
 	s := sheet{terminal.Sheet{Page: out, Now: now, Indent: 2, Label: 15}}
 	out.Printf("Receipt %d of %s\n", r.ID, r.BundleID)
@@ -39,7 +39,7 @@ func receiptText(out *terminal.Page, r report.ReceiptExplanation, now time.Time)
 	for i, obstacle := range r.Obstacles {
 		label := ""
 		if i == 0 {
-			label = "In the way"
+			label = "Obstacles"
 		}
 		s.Sentence(label, "%s", obstacle)
 	}
@@ -82,7 +82,7 @@ func (s sheet) nextLook(r report.ReceiptExplanation) {
 		s.Date("Next check", *r.NextCheckAt)
 	default:
 		s.Row("Next check", "due since", phrase.TimeAgo(*r.NextCheckAt, s.Now)+":")
-		s.Row("", "the next run asks")
+		s.Row("", "the next run checks it")
 	}
 	s.Sentence("Because", "%s (%s)", r.NextCheckMeaning, r.NextCheckRule)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 
 	"revalidator/internal/phrase"
@@ -101,22 +100,22 @@ func blankZero(n int64) string {
 }
 
 func forecastTables(out *terminal.Page, r *report.Forecast) {
-	var looks int64
+	var checks int64
 	for _, rule := range r.Rules {
-		looks += rule.Looks
+		checks += rule.Checks
 	}
 	table := out.Table()
-	table.Row("\nBY RULE\t%9s\t%9s\t%5s", "LOOKS", "PER "+strings.ToUpper(r.Every), "SHARE")
+	table.Row("\nBY RULE\t%9s\t%9s\t%5s", "CHECKS", "PER "+strings.ToUpper(r.Every), "SHARE")
 	for _, rule := range r.Rules {
-		table.Row("%s\t%9s\t%9s\t%4.0f%%", phrase.Words(string(rule.Rule)), phrase.Count(rule.Looks),
-			phrase.Count(rule.Looks/int64(len(r.Runs))), 100*float64(rule.Looks)/float64(max(looks, 1)))
+		table.Row("%s\t%9s\t%9s\t%4.0f%%", phrase.Words(string(rule.Rule)), phrase.Count(rule.Checks),
+			phrase.Count(rule.Checks/int64(len(r.Runs))), 100*float64(rule.Checks)/float64(max(checks, 1)))
 	}
 	table.End()
 	table = out.Table()
-	table.Row("\nBY APP\tENVIRONMENT\t%9s\t%6s\t%7s", "LOOKS", "RATE", "LONGEST")
+	table.Row("\nBY APP\tENVIRONMENT\t%9s\t%6s\t%7s", "CHECKS", "RATE", "LONGEST")
 	for _, a := range r.Apps[:min(len(r.Apps), phrase.Most)] {
-		table.Row("%s\t%s\t%9s\t%6s\t%7s", a.BundleID, a.Environment, phrase.Count(a.Looks),
-			strconv.FormatFloat(a.RatePerSecond, 'g', 4, 64)+"/s", phrase.Duration(math.Round(a.LongestSeconds)))
+		table.Row("%s\t%s\t%9s\t%6s\t%7s", a.BundleID, a.Environment, phrase.Count(a.Checks),
+			phrase.Rate(a.RatePerSecond)+"/s", phrase.Duration(math.Round(a.LongestSeconds)))
 	}
 	if more := len(r.Apps) - phrase.Most; more > 0 {
 		table.Row("and %d more", more)
@@ -124,7 +123,7 @@ func forecastTables(out *terminal.Page, r *report.Forecast) {
 	table.End()
 }
 
-// forecastWarn tells of the runs that are too short, or that there are none.
+// forecastWarn describes the runs that are too short, or that there are none.
 func forecastWarn(out *terminal.Page, r *report.Forecast) {
 	if len(r.Apps) == 0 {
 		return

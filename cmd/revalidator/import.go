@@ -93,7 +93,7 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 		}
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return fmt.Errorf("import interrupted: every line up to %d is done, run it again for the rest", result.LastLine)
+			return fmt.Errorf("import interrupted after line %d: import the file again for the rest; what is stored already stays as it is", result.LastLine)
 		case err != nil:
 			return err
 		case result.Lines == 0:
@@ -105,7 +105,7 @@ func (p *program) importFile(ctx context.Context, name string, format intake.For
 	}, needDatabase)
 }
 
-// apps tells which apps there are now.
+// apps reports which apps there are now.
 func (s *parts) apps(ctx context.Context) (func(bundleID string) bool, error) {
 	apps, err := s.db.Apps(ctx)
 	if err != nil {

@@ -216,7 +216,7 @@ func TestImportInterrupted(t *testing.T) {
 	if code := p.stop(t); code != terminal.ExitFailure {
 		t.Errorf("exit code: got %d, want %d", code, terminal.ExitFailure)
 	}
-	want := "revalidator: import interrupted: every line up to 0 is done, run it again for the rest\n"
+	want := "revalidator: import interrupted after line 0: import the file again for the rest; what is stored already stays as it is\n"
 	if got := p.stderr.text(); got != want {
 		t.Errorf("standard error: got %q, want %q", got, want)
 	}

@@ -24,7 +24,7 @@ func TestImportRejectsOnAFullDisk(t *testing.T) {
 	s.must(t, "apps", "add", readerApp)
 	o := s.runWith(t, "{}\n", "import", "-", "--rejects", full)
 	if o.code != terminal.ExitFailure || !strings.Contains(o.stderr, full) || !strings.Contains(o.stderr, "no space left") ||
-		!strings.Contains(o.stderr, "run it again for the rest") {
+		!strings.Contains(o.stderr, "import the file again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that names the file and what to do", o.code, o.stderr)
 	}
 }
@@ -63,7 +63,7 @@ func TestImportOutlivesPostgres(t *testing.T) {
 	})
 	p := s.start(t, io.MultiReader(strings.NewReader(lines.String()), die), "import", "-")
 	<-p.ended
-	if got := p.stderr.text(); p.code != terminal.ExitFailure || !strings.Contains(got, "every line up to 0 is done, run it again for the rest") {
+	if got := p.stderr.text(); p.code != terminal.ExitFailure || !strings.Contains(got, "lines up to 0 are imported: import the file again for the rest") {
 		t.Errorf("exit code %d, standard error %q; want a failure that says what is done", p.code, got)
 	}
 

@@ -12,7 +12,7 @@ import (
 )
 
 // TestNothingSecretIsShown has every command that knows a secret or a receipt
-// say all that it can, in health and in trouble, and looks for either in what was
+// say all that it can, in health and failing, and looks for either in what was
 // printed, logged and served. What nights leave in the stores is looked through
 // by internal/dev/e2e.
 func TestNothingSecretIsShown(t *testing.T) {

@@ -1,5 +1,5 @@
 // Command revalidator keeps the truth about App Store subscriptions fresh: it
-// asks Apple again about the receipts that are due, and writes to Postgres what
+// checks the receipts that are due, and writes to Postgres what
 // has changed. Each of its subcommands is one file here: it reads its flags, opens
 // parts (program.go, parts.go, wire.go), asks internal/report or changes something,
 // and prints the result by internal/terminal.

@@ -10,7 +10,7 @@ const (
 	// what is in use, which a worker has little of: the collector goes round a fourth
 	// as often as by default.
 	collectAt = 400
-	// idleBytes is what a worker takes without any receipt in hand.
+	// idleBytes is what a worker takes without any active receipt.
 	idleBytes = 1 << 20
 )
 

@@ -22,7 +22,7 @@ to run again, and to run while workers of the version before are running.`,
 	return c
 }
 
-// migrationReport is what became of the schema.
+// migrationReport is the result of the migration.
 type migrationReport struct {
 	// Applied are the names of the steps that were taken, in order.
 	Applied []string `json:"applied"`

@@ -4,7 +4,7 @@ import (
 	"revalidator/internal/iap"
 )
 
-// policy is when receipts are looked at, for a run at each slot of the
+// policy is when receipts are checked, for a run at each slot of the
 // schedule.
 func (s *parts) policy() (iap.Policy, error) {
 	schedule, err := s.schedule()

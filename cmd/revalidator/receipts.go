@@ -85,7 +85,7 @@ func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery) e
 	}, needDatabase)
 }
 
-// orNever is the time of a next look in a column of a table.
+// orNever is the time of a next check in a column of a table.
 func orNever(t *time.Time) string {
 	if t == nil {
 		return "never"
@@ -147,7 +147,7 @@ func receiptIDs(args []string) ([]int64, error) {
 	for i, arg := range args {
 		id, err := strconv.ParseInt(strings.TrimSpace(arg), 10, 64)
 		if err != nil || id < 1 {
-			return nil, fmt.Errorf("%q is no id of a receipt, which is a number: see 'revalidator receipts list'", arg)
+			return nil, fmt.Errorf("%q is not the id of a receipt, which is a number: see 'revalidator receipts list'", arg)
 		}
 		ids[i] = id
 	}

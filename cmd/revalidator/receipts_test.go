@@ -43,13 +43,13 @@ func TestReceipts(t *testing.T) {
 	golden(t, "receipts.txt", text)
 }
 
-// TestQuarantine lists what is set aside, and releases it piece by piece.
+// TestQuarantine lists what is quarantined, and releases it piece by piece.
 func TestQuarantine(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 10)
 	s.must(t, "receipts", "quarantined")
-	s.exec(t, `UPDATE receipts SET next_check_at = NULL, next_check_rule = 'set_aside', consecutive_failures = 3, last_error = 'panicked', state = 'quarantined' WHERE id <= 3`)
+	s.exec(t, `UPDATE receipts SET next_check_at = NULL, next_check_rule = 'quarantined', consecutive_failures = 3, last_error = 'panicked', state = 'quarantined' WHERE id <= 3`)
 	s.exec(t, `UPDATE receipts SET next_check_at = '2030-01-01 12:00', next_check_rule = 'confirm', last_error = 'receipt_malformed', state = 'malformed' WHERE id IN (5, 6, 7)`)
 	s.transcript.Reset()
 	s.must(t, "receipts", "quarantined", "--limit", "5")

@@ -24,7 +24,7 @@ const reportedRuns = `
 		(3, 'com.example.reader', 100, 80, 80, 80, 0, 20, 3, 80),
 		(4, 'com.example.fitness', 4200, 900, 900, 800, 50, 3350, 120, 1200),
 		(4, 'com.example.reader', 1500000, 1440010, 1440010, 1439969, 31, 59990, 1800, 1440020);
-	INSERT INTO run_failures (run_id, bundle_id, class, answers) VALUES
+	INSERT INTO run_failures (run_id, bundle_id, class, responses) VALUES
 		(1, 'com.example.fitness', 'timeout', 12), (4, 'com.example.fitness', 'timeout', 260),
 		(4, 'com.example.reader', 'apple_unavailable', 40), (1, 'com.example.reader', 'receipt_malformed', 1);
 	INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after, as_of, recorded_at, run_id)

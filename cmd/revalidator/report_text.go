@@ -164,7 +164,7 @@ func reviewAppsTable(out *terminal.Page, r *report.Review) {
 	table.Row("\nBY APP\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", "DONE", "CHANGED", "FAILED", "CALLS", "CALLS/S", "RATE")
 	for _, a := range r.Apps {
 		table.Row("%s\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", a.BundleID, phrase.Count(a.Done), phrase.Count(a.Changed), phrase.Count(a.Failed),
-			phrase.Count(a.Calls), phrase.Decimal(a.CallsPerSecond), strconv.FormatFloat(a.RatePerSecond, 'g', 4, 64))
+			phrase.Count(a.Calls), phrase.Decimal(a.CallsPerSecond), phrase.Rate(a.RatePerSecond))
 	}
 	table.End()
 }

@@ -130,7 +130,7 @@ func (s *parts) totalsOf(ctx context.Context, noun string, id int64) (runs.Total
 func numberOf(noun, text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 1 {
-		return 0, terminal.Usage(fmt.Errorf("%q is no number of a %s: see %s", text, noun, listOf(noun)))
+		return 0, terminal.Usage(fmt.Errorf("%q is not the number of a %s: see %s", text, noun, listOf(noun)))
 	}
 	return id, nil
 }

@@ -11,7 +11,7 @@ import (
 	"revalidator/repository"
 )
 
-// runText tells of a run as a person would want to read it.
+// runText describes a run as a person would want to read it.
 func runText(out *terminal.Page, r *report.Run) {
 	verb := "in"
 	if r.Progress != nil {
@@ -27,9 +27,9 @@ func runText(out *terminal.Page, r *report.Run) {
 	table := out.Figures()
 	row := func(n, what string) { table.Row("  %s\t %s", n, what) }
 	if r.Kind == runs.Backfill {
-		row(phrase.CountIf(r.Due), "receipts were chosen, of which")
+		row(phrase.CountIf(r.Due), "chosen, of which")
 	} else {
-		row(phrase.CountIf(r.Due), "receipts were due, of which")
+		row(phrase.CountIf(r.Due), "due, of which")
 	}
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	row(number(r.Succeeded), "succeeded")
@@ -42,12 +42,15 @@ func runText(out *terminal.Page, r *report.Run) {
 	}
 	row(number(r.Calls), "calls to Apple")
 	table.End()
+	if r.Succeeded > 0 && r.Changed == 0 {
+		out.Print("Nothing changed: what a first check finds of older purchases is stored, and is no change.\n")
+	}
 	runAppsText(out, r.Apps)
 	section(out, "What changed", len(r.Events), func(i int) (int64, string) {
 		return r.Events[i].Count, phrase.Words(string(r.Events[i].Type))
 	})
 	section(out, "Failed responses", len(r.Failures), func(i int) (int64, string) {
-		return r.Failures[i].Answers, phrase.Words(r.Failures[i].Class)
+		return r.Failures[i].Responses, phrase.Words(r.Failures[i].Class)
 	})
 }
 

@@ -45,15 +45,15 @@ in the history of the shell.
 An app-specific secret (--app) is good for one app, and moves with it to another
 team. A primary secret (--primary) is good for every app of the team.
 
-Apps that are paused for want of a secret resume by themselves once a worker has
-checked a receipt with the new one, which takes seconds.`,
+An app that is paused because Apple accepts none of its secrets is resumed once a
+worker has checked a receipt with the new one, which takes seconds.`,
 		Example: `  revalidator secrets add --app com.example.reader
   revalidator secrets add --primary --file primary.secret
   vault read -field=secret apple/reader |
     revalidator secrets add --app com.example.reader --file -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return errors.New("a secret is not taken from the command line, where others can read it: leave it out to be asked for it, or use --file")
+				return errors.New("a secret is not taken from the command line, where others can read it: leave it out and a prompt asks for it, or use --file")
 			}
 			return nil
 		},
@@ -153,7 +153,7 @@ func secretOf(line string) (secret.Value, error) {
 	case value == "":
 		return secret.Value{}, terminal.Usage(errors.New("the secret is empty"))
 	case len(value) > maxSecret:
-		return secret.Value{}, terminal.Usage(fmt.Errorf("the first line has more than %d bytes: that is no shared secret", maxSecret))
+		return secret.Value{}, terminal.Usage(fmt.Errorf("the first line has more than %d bytes: that is not a shared secret", maxSecret))
 	default:
 		return secret.New(value), nil
 	}

@@ -177,7 +177,7 @@ func TestWorkerRevivesApp(t *testing.T) {
 	}
 }
 
-// TestVerifyInAnOutage learns nothing of a secret while Apple is in trouble, and
+// TestVerifyInAnOutage learns nothing of a secret while Apple is failing, and
 // leaves the app as it is.
 func TestVerifyInAnOutage(t *testing.T) {
 	t.Parallel()

@@ -16,17 +16,17 @@ func (p *program) secretsVerifyCommand() *cobra.Command {
 	var app string
 	c := &cobra.Command{
 		Use:   "verify [--app BUNDLE_ID] [--json]",
-		Short: "Ask Apple which of the shared secrets it accepts",
-		Long: `Check a stored receipt with each secret in turn, within the rate of
-the app, and note what it says. Receipts that show a subscription are preferred,
+		Short: "Verify which of the shared secrets Apple accepts",
+		Long: `Check a stored receipt with each secret, within the rate of the app, and store
+whether Apple accepts the secret. Receipts that show a subscription are preferred,
 because Apple reads the secret for those; the receipt itself stays as it is.
-An app that stood still for want of a secret goes on where one is accepted.
+An app that is paused because of its secrets is resumed when one is accepted.
 
 Results:
   accepted   Apple accepts it
   refused    Apple refuses it (status 21004)
-  unproven   Apple was asked, and did not need the secret for its answer
-  not asked  there is no receipt to ask with, or Apple did not answer
+  unproven   Apple replied, and did not need the secret for that
+  not asked  there is no receipt to check with, or Apple did not respond
 
 Exit code 3 says that an app has no secret that is accepted or unproven.`,
 		Example: "  revalidator secrets verify\n  revalidator secrets verify --app com.example.reader",

@@ -70,7 +70,7 @@ func (s *parts) await(ctx context.Context, writes bool) error {
 		stores.Store{Name: "redis", Ready: s.reachRedis}, stores.Store{Name: "clock", Ready: s.readClocks}, stores.Store{Name: "queue", Ready: s.ownQueue})
 }
 
-// stopped is the error of a service, none where it was told to stop: it may have
+// stopped is the error of a service, none where it was asked to stop: it may have
 // been waiting then.
 func stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -79,7 +79,7 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// beside runs a service with the metrics and health pages beside it, where they
+// beside runs a service with the metrics and health pages next to it, where they
 // are asked for, until both have ended. The pages are there while the service
 // waits for its stores.
 func (s *parts) beside(ctx context.Context, reg *prometheus.Registry, alive web.Check, service func(context.Context) error) error {

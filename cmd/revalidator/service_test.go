@@ -96,7 +96,7 @@ func TestServicesStartInAnyOrder(t *testing.T) {
 	}
 }
 
-// TestServiceGivesUp does not wait for ever, nor for what waiting does not mend.
+// TestServiceGivesUp does not wait for ever, nor for what waiting does not fixes.
 func TestServiceGivesUp(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

@@ -10,7 +10,7 @@ import (
 )
 
 // services are what a command needs that feeds a run of its own: a scheduler,
-// and the work that goes on in this process beside it, which is none without
+// and the work that goes on in this process next to it, which is none without
 // withWorker.
 func (p *program) services(ctx context.Context, parts *parts, withWorker bool) (*scheduler.Scheduler, func(context.Context) error, error) {
 	if p.Quiet || terminal.IsTerminal(p.Err) {

@@ -220,7 +220,7 @@ type process struct {
 	code   int // once ended is closed
 }
 
-// start runs a command beside the test, and stops it when the test ends.
+// start runs a command next to the test, and stops it when the test ends.
 func (s *session) start(t *testing.T, stdin io.Reader, args ...string) *process {
 	t.Helper()
 	return s.startWith(t, stdin, io.Discard, args...)

@@ -68,7 +68,7 @@ func runNumber(args []string) (int64, error) {
 	}
 	id, err := strconv.ParseInt(args[0], 10, 64)
 	if err != nil || id < 1 {
-		return 0, fmt.Errorf("%q is no number of a run: see 'revalidator status' for those", args[0])
+		return 0, fmt.Errorf("%q is not the number of a run: 'revalidator status' lists them", args[0])
 	}
 	return id, nil
 }

@@ -13,7 +13,7 @@ import (
 	"revalidator/repository"
 )
 
-// TestStatusOfDistress has Apple in trouble for one app, and show signs of it for
+// TestStatusOfDistress has Apple that is failing for one app, and show signs of it for
 // another.
 func TestStatusOfDistress(t *testing.T) {
 	t.Parallel()
@@ -45,7 +45,7 @@ func TestStatusOfDistress(t *testing.T) {
 		s.must(t, "explain", strconv.FormatInt(found[0].ID, 10))
 	}
 	var shown strings.Builder
-	pattern := regexp.MustCompile(`(?m)^ *(Apple  .*|warning  apple distress.*)\n( .*\n)*|  In the way.*\n( .*\n)*|  "budgets": \[\n(    .*\n)*  \]`)
+	pattern := regexp.MustCompile(`(?m)^ *(Apple  .*|warning  apple distress.*)\n( .*\n)*|  Obstacles .*\n( .*\n)*|  "budgets": \[\n(    .*\n)*  \]`)
 	for _, text := range pattern.FindAllString(s.transcript.String(), -1) {
 		shown.WriteString(text + "\n")
 	}

@@ -23,7 +23,7 @@ import (
 	"revalidator/worker"
 )
 
-// taskGrace is what a task may take beside the call to Apple: waiting for the
+// taskGrace is what a task may take next to the call to Apple: waiting for the
 // limiter, a second call to the other environment, and storing the outcome.
 const taskGrace = 2 * time.Minute
 

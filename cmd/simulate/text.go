@@ -63,7 +63,7 @@ func printResult(out io.Writer, r *simulation.Result, most int) {
 	})
 }
 
-// printFrontier shows each policy's calls beside what they buy.
+// printFrontier shows each policy's calls next to what they buy.
 func printFrontier(out io.Writer, n int, o simulation.Outcome) {
 	fmt.Fprintf(out, "\nCalls against staleness, on %s of them. \"Polled\" is for how long a recovery,\n"+
 		"return, refund or plan change goes unseen on average, the missed ones included;\n"+

@@ -26,7 +26,7 @@ type App struct {
 	GraceDays       *int `db:"grace_days" json:"grace_days"`
 	ResubscribeDays *int `db:"resubscribe_days" json:"resubscribe_days"`
 	SweepDays       *int `db:"sweep_days" json:"sweep_days"`
-	// PausedAt is nil while the app is at work.
+	// PausedAt is nil while the app is enabled.
 	PausedAt *time.Time `db:"paused_at" json:"paused_at"`
 	// PausedCode is why it is paused, and PausedText what the person wrote who paused
 	// it; see PauseReason.
@@ -48,7 +48,7 @@ func (a App) Budget(at Endpoint) Budget {
 	return Budget{BundleID: a.BundleID, Source: a.SourceOrDefault(), Endpoint: at}
 }
 
-// Policy is the policy of looks for the app's receipts, made from that for all
+// Policy is the schedule for the app's receipts, made from that for all
 // apps.
 func (a App) Policy(p iap.Policy) iap.Policy {
 	days := func(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }

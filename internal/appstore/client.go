@@ -1,4 +1,4 @@
-// Package appstore asks Apple's verifyReceipt about receipts and turns what
+// Package appstore calls Apple's verifyReceipt and turns what
 // comes back, whatever shape or fault it has, into facts (iap types) and error
 // values. It leaves what they mean for a subscription to internal/iap, and
 // what to do about an error to the worker.
@@ -72,7 +72,7 @@ type Answer struct {
 	Facts iap.Facts
 	// Calls is how many HTTP requests were made: 0 to 2.
 	Calls int
-	// Unknown counts what was not known in the reply or had to be forgiven, by
+	// Unknown counts what was not known in the reply or was accepted in spite of its form, by
 	// name, at most some 64 names.
 	Unknown map[string]int
 }
@@ -157,7 +157,7 @@ func (c *Client) validate() error {
 	return errors.Join(errs...)
 }
 
-// VerifyReceipt asks Apple about one receipt, and asks the other environment
+// VerifyReceipt checks one receipt, and asks the other environment
 // once where Apple says that the receipt lives there.
 //
 // Its errors are the sentinels and types of this package; an error of
@@ -224,7 +224,7 @@ func (c *Client) askOnce(ctx context.Context, r Request, e iap.Environment, body
 	if r.Heard != nil {
 		r.Heard(ctx, e, err)
 	}
-	c.log.DebugContext(ctx, "asked verifyReceipt", "bundle_id", r.BundleID, "environment", string(e),
+	c.log.DebugContext(ctx, "called verifyReceipt", "bundle_id", r.BundleID, "environment", string(e),
 		"code", int(reply.Code), "ok", err == nil, "elapsed", c.now().Sub(started))
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", e, err)

@@ -107,7 +107,7 @@ func TestVerifyReceiptCorpus(t *testing.T) {
 }
 
 // verify asks a server that answers with the reply, and returns what the
-// answer says beside what the corpus says of it.
+// answer says next to what the corpus says of it.
 func verify(t *testing.T, r reply) (got, want fields) {
 	t.Helper()
 	handler := func(w http.ResponseWriter, q *http.Request) {

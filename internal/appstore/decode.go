@@ -21,7 +21,7 @@ type Reply struct {
 	// it does not say; iOS 6 style replies name neither.
 	Facts iap.Facts
 	// Unknown counts keys and values that are not known and faults that were
-	// forgiven, by name, at most some 64 of them.
+	// accepted in spite of its form, by name, at most some 64 of them.
 	Unknown map[string]int
 }
 

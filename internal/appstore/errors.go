@@ -14,14 +14,14 @@ import (
 var (
 	// ErrBadRequest is 21000 or 21001: Apple could not read our request.
 	ErrBadRequest = errors.New("request refused")
-	// ErrMalformedReceipt is 21002, which also stands for temporary trouble.
+	// ErrMalformedReceipt is 21002, which also stands for a temporary failure.
 	ErrMalformedReceipt = errors.New("receipt malformed, or a temporary failure of Apple")
 	// ErrNotAuthenticated is 21003.
 	ErrNotAuthenticated = errors.New("receipt not authenticated")
 	// ErrSharedSecret is 21004: every receipt of the app would be refused.
 	ErrSharedSecret = errors.New("shared secret refused")
 	// ErrUnavailable is 21005, 21009, -1, and 21100 to 21199 unless Apple says
-	// that trying again is of no use.
+	// that trying again is pointless.
 	ErrUnavailable = errors.New("receipt server unavailable")
 	// ErrInternalPermanent is 21100 to 21199 with is_retryable false.
 	ErrInternalPermanent = errors.New("internal error of Apple's that trying again does not cure")

@@ -11,7 +11,7 @@ import (
 )
 
 // Receipt gives the bytes of a receipt: the DER or property list itself, not
-// base64. It is opened anew for each request, because a receipt may have to be
+// base64. It is opened again for each request, because a receipt may have to be
 // sent again to the other environment or with another secret.
 type Receipt interface {
 	// Size is how many bytes Open gives. A stream of another length fails.

@@ -18,7 +18,7 @@ const (
 // scanner pulls JSON tokens through a fixed window. It exists because
 // encoding/json and encoding/json/jsontext hold each string token whole, and
 // latest_receipt alone is megabytes of base64 that nobody here reads; skip
-// passes over a value of any length without keeping it. It forgives what
+// passes over a value of any length without keeping it. It accepts what
 // Apple was seen to send: a byte order mark, control characters anywhere.
 //
 // The first error sticks: every method then returns at once with a zero
@@ -35,7 +35,7 @@ type scanner struct {
 	lost            bool // the last scalar was there, and could not be kept
 	err             error
 
-	// What was forgiven or left out, for the operator to know.
+	// What was accepted in spite of its form or left out, for the operator to know.
 	controls, longTexts, misshapen int
 }
 

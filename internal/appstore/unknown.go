@@ -9,7 +9,7 @@ const (
 	unknownOverflow = "(others)"
 )
 
-// unknown counts what the decoder did not know or had to forgive, by name.
+// unknown counts what the decoder did not know or accepted in spite of its form, by name.
 type unknown map[string]int
 
 func (u unknown) add(name string, n int) {

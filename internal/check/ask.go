@@ -43,7 +43,7 @@ func (s Subject) Askable(app string, maxRequest int64) (string, error) {
 	return app, nil
 }
 
-// Asker asks Apple about one receipt.
+// Asker checks one receipt.
 type Asker struct {
 	Client  *appstore.Client
 	Limiter *ratelimit.Limiter

@@ -64,7 +64,7 @@ type Product struct {
 	ExpiresDate  *time.Time `json:"expires_date"`
 }
 
-// envelope is what a request holds beside the receipt.
+// envelope is what a request holds next to the receipt.
 const envelope = `{"receipt-data":"","password":"0123456789abcdef0123456789abcdef","exclude-old-transactions":false}`
 
 func newReceipt(s Subject, maxRequest int64) *Receipt {
@@ -139,9 +139,9 @@ type Answer struct {
 	Subscriptions []report.Subscription `json:"subscriptions"`
 	Purchases     []iap.Purchase        `json:"purchases"`
 	// Undated are the original transaction ids of subscriptions whose newest
-	// period the reply does not date, so that it tells nothing of them.
+	// period the reply does not date, so that it shows nothing of them.
 	Undated []string `json:"undated"`
-	// Unknown counts what was not known in the reply or had to be forgiven.
+	// Unknown counts what was not known in the reply or was accepted in spite of its form.
 	Unknown map[string]int `json:"unknown"`
 	// FailureClass is the class under which a worker records an answer that it
 	// does not accept, empty for one that it does.

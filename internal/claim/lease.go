@@ -8,7 +8,7 @@ import (
 // Key names one claim.
 type Key struct{ ReceiptID, Generation int64 }
 
-// Claim is the right to ask Apple about a receipt once: a lease with a
+// Claim is the right to check a receipt once: a lease with a
 // generation, under which the outcome is written.
 type Claim struct {
 	ReceiptID  int64     `db:"id"`
@@ -18,7 +18,7 @@ type Claim struct {
 	DueAt      time.Time `db:"next_check_at"`
 }
 
-// Held is how many receipts of each app are with the workers.
+// Held is how many receipts of each app are claimed.
 type Held map[string]int
 
 // Total is how many that are over all apps.
@@ -56,7 +56,7 @@ type Request struct {
 	// Limit is about how many receipts to claim at most: rounding may add one
 	// for each app.
 	Limit int
-	// Held is what is with the workers already, and counts against Ahead. A
+	// Held is what is claimed already, and counts against Ahead. A
 	// backfill finds it out for itself.
 	Held Held
 	// Since is from when on receipts of an app are looked for, where those that are due

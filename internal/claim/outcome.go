@@ -39,7 +39,7 @@ type Receipt struct {
 	// LastCheckedAt is when Apple was last asked, AcceptedAt when it last
 	// accepted the receipt; the zero time where it never did.
 	LastCheckedAt, AcceptedAt time.Time
-	// StaleReplies is how many replies in a row told nothing newer than what is
+	// StaleReplies is how many replies in a row showed nothing newer than what is
 	// stored.
 	StaleReplies int
 	// Rests is whether the receipt is covered by another, is due by that rule
@@ -57,7 +57,7 @@ type Receipt struct {
 // it since.
 func (r Receipt) Accepted() bool { return !r.AcceptedAt.IsZero() }
 
-// Outcome is what became of one claim. Storing it ends the claim; a claim that
+// Outcome is the result of one claim. Storing it ends the claim; a claim that
 // was lost meanwhile makes it void.
 type Outcome struct {
 	ReceiptID  int64
@@ -82,7 +82,7 @@ type Outcome struct {
 	// that was not Asked, a zero time leaves the next check as it was. With a
 	// Conclusion it is planned when that is stored; see Saved.
 	NextCheck iap.Check
-	// Stays keeps the receipt in its run, to be asked about again in it.
+	// Stays keeps the receipt in its run, to be checked again in it.
 	Stays bool
 	// Verdict is what to believe of the receipt in place of State and NextCheck,
 	// unless the app's quarantining is stopped; nil is nothing. A receipt that is
@@ -93,7 +93,7 @@ type Outcome struct {
 	CountsChecked, CountsAccused bool
 	// Conclusion is what Apple's facts say, nil where there were none. It is
 	// merged with the rows that the receipt shows, and the next check planned
-	// from the result: by Policy, and where the facts tell nothing new, no
+	// from the result: by Policy, and where the facts show nothing new, no
 	// earlier than after Backoff.
 	Conclusion *iap.Conclusion
 	Policy     *iap.Policy

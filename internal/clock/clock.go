@@ -122,7 +122,7 @@ func (c *Clock) Measure(ctx context.Context) error {
 }
 
 // Run reads the clock again and again until ctx ends. That it cannot be read is
-// logged once.
+// logged once, and so is that it can be read again.
 func (c *Clock) Run(ctx context.Context) {
 	tick := time.NewTicker(c.cfg.Every)
 	defer tick.Stop()
@@ -134,8 +134,11 @@ func (c *Clock) Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		err := c.Measure(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			c.cfg.Logger.Warn("clock cannot be read, the last reading counts on", "clock", c.cfg.Name, "error", err)
+		switch {
+		case err != nil && !failing && ctx.Err() == nil:
+			c.cfg.Logger.Warn("could not read the clock, its last reading is used", "clock", c.cfg.Name, "error", err)
+		case err == nil && failing:
+			c.cfg.Logger.Info("clock can be read again", "clock", c.cfg.Name)
 		}
 		failing = err != nil
 	}

@@ -225,7 +225,7 @@ func TestOneMeasuresForAll(t *testing.T) {
 	})
 }
 
-// TestRun reads again and again, also after a failure, until it is told to stop.
+// TestRun reads again and again, also after a failure, until it is asked to stop.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -19,7 +19,7 @@ const (
 	probesToAgree = 2
 	// clockKept is how many replies are remembered.
 	repliesKept = 20
-	// clockFarthest is the largest difference that is told apart.
+	// clockFarthest is the largest difference that is distinguished.
 	farthest = 100 * 365 * 24 * time.Hour
 )
 

@@ -99,7 +99,7 @@ type Apple struct {
 	// ClockTolerance keeps replies out that a proxy has kept, or whose maker's
 	// clock is wrong: what is newer by its own time is believed. It must leave
 	// room for the slowest reply. Too small a value refuses good ones.
-	ClockTolerance time.Duration `env:"REVALIDATOR_CLOCK_TOLERANCE" envDefault:"10m" help:"By how much Apple's time in a reply may differ from the database's clock, ahead or behind; a reply that differs by more is not believed."`
+	ClockTolerance time.Duration `env:"REVALIDATOR_CLOCK_TOLERANCE" envDefault:"10m" help:"By how much Apple's time in a reply may differ from the database's clock, ahead or behind; of a reply that differs by more nothing is stored."`
 	// ClockURL lets a simulated App Store be at another time than the rest of the
 	// world. Leases, rates and deadlines follow the database's clock all the same.
 	ClockURL string `env:"REVALIDATOR_CLOCK_URL" help:"For development only: the clock of a simulated App Store, such as http://127.0.0.1:8081/control/clock, by which receipts are due and results are dated. Refused unless all addresses of Apple's are loopback addresses."`
@@ -132,7 +132,7 @@ type Apple struct {
 	MaxReplyTextBytes int `env:"REVALIDATOR_MAX_REPLY_TEXT_BYTES" envDefault:"256" help:"Longest id or other text of a reply that is stored, in bytes, from 64 to 1024; a reply with a longer one counts as unreadable."`
 	// ExcludeOldTransactions false asks for the whole history each time. It
 	// shows refunds of old periods, and replies grow by megabytes.
-	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Ask Apple for the latest transaction of each subscription only: true or false."`
+	ExcludeOldTransactions bool `env:"REVALIDATOR_EXCLUDE_OLD_TRANSACTIONS" envDefault:"true" help:"Have replies show the latest transaction of each subscription only: true or false."`
 }
 
 // Schedule is when the nightly run takes place.
@@ -152,11 +152,11 @@ type Schedule struct {
 
 // Queue is how work gets from Postgres to the workers.
 type Queue struct {
-	// Depth bounds the memory of Redis and what has to be claimed anew when
+	// Depth bounds the memory of Redis and what has to be claimed again when
 	// Redis is lost. Too small a value leaves workers idle.
-	Depth int `env:"REVALIDATOR_QUEUE_DEPTH" envDefault:"5000" help:"Most receipts that are claimed at a time, over all runs."`
+	Depth int `env:"REVALIDATOR_QUEUE_DEPTH" envDefault:"5000" help:"Largest number of receipts that are claimed at a time, over all runs."`
 	// Ahead bounds how long a paused app or a new priority takes to show. It
-	// must not exceed LimiterWait, or workers give back what they cannot wait
+	// must not exceed LimiterWait, or workers release what they cannot wait
 	// for.
 	Ahead time.Duration `env:"REVALIDATOR_QUEUE_AHEAD" envDefault:"30s" help:"How much work is kept queued for each app, as the time that its rate needs for it."`
 	// ClaimLease is how long the receipts of a killed worker wait. Too small a
@@ -192,8 +192,8 @@ type Worker struct {
 	// Apple's latency times the rate.
 	Concurrency int `env:"REVALIDATOR_CONCURRENCY" envDefault:"512" help:"Receipts that one worker process checks at a time; most of them wait for the rate limit."`
 	// LargeConcurrency is how many large receipts may keep Apple, and the line,
-	// busy beside the small ones.
-	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process handles at a time, besides the others."`
+	// busy next to the small ones.
+	LargeConcurrency int `env:"REVALIDATOR_LARGE_CONCURRENCY" envDefault:"4" help:"Large receipts that one worker process checks at a time, in addition to the others."`
 	// MemoryBytes bounds the memory of a worker, together with some 20 MiB that
 	// it takes without any receipt. Too small a value leaves it idle: of three
 	// quarters a small receipt takes 80 KiB and one of 2.2 MB 256 KiB; of the last
@@ -204,7 +204,7 @@ type Worker struct {
 	// queue that they were given when they were queued.
 	LargeReceiptBytes int64 `env:"REVALIDATOR_LARGE_RECEIPT_BYTES" envDefault:"262144" help:"From which size in bytes a receipt is large."`
 	// RetryBase doubles with each failure in a row, up to RetryMax. Small
-	// values press on an Apple in trouble; large ones delay news.
+	// values press on an Apple that is failing; large ones delay news.
 	RetryBase time.Duration `env:"REVALIDATOR_RETRY_BASE" envDefault:"30s" help:"Wait after the first failure of a receipt; doubled after each further one."`
 	// RetryMax is the most that RetryBase grows to.
 	RetryMax time.Duration `env:"REVALIDATOR_RETRY_MAX" envDefault:"6h" help:"Longest wait after a failure of a receipt."`
@@ -232,7 +232,7 @@ type Quarantine struct {
 	StopReceipts int64 `env:"REVALIDATOR_QUARANTINE_STOP_RECEIPTS" envDefault:"20" help:"How many of an app's receipts that Apple accepted before must get the same accusing failure within a day for its quarantining to stop."`
 	// StopPercent keeps the usual share of bad receipts of a large app from stopping
 	// it. Smaller values ask for a person more often.
-	StopPercent int64 `env:"REVALIDATOR_QUARANTINE_STOP_PERCENT" envDefault:"5" help:"Which part of those that were checked they must be as well, in percent."`
+	StopPercent int64 `env:"REVALIDATOR_QUARANTINE_STOP_PERCENT" envDefault:"5" help:"Percentage of the receipts of the app that were checked within a day that these must be in addition."`
 }
 
 // Web is what can be looked at.
@@ -241,7 +241,7 @@ type Web struct {
 	// HTTP: where others can listen on the way, put a proxy with TLS before it.
 	Addr string `env:"REVALIDATOR_UI_ADDR" envDefault:"127.0.0.1:8080" help:"Address of the web pages, as host:port; beyond this machine only with a user and a password."`
 	// User and Password go together. Without them whoever reaches Addr may look.
-	User string `env:"REVALIDATOR_UI_USER" help:"User whom the web pages ask for (HTTP basic)."`
+	User string `env:"REVALIDATOR_UI_USER" help:"User name that the web pages require (HTTP basic)."`
 	// Password is compared in constant time; how hard it is to guess is all that
 	// protects the pages.
 	Password secret.Value `env:"REVALIDATOR_UI_PASSWORD" help:"Password of REVALIDATOR_UI_USER."`
@@ -249,15 +249,15 @@ type Web struct {
 	// deleted is due again when its claim runs out; to delete all of a long
 	// queue stops Redis for seconds.
 	ReadWrite bool `env:"REVALIDATOR_UI_READ_WRITE" envDefault:"false" help:"Let the web pages pause queues and delete tasks: true or false."`
-	// Hosts are names for Addr on this machine beside localhost. Others are
+	// Hosts are names for Addr on this machine next to localhost. Others are
 	// refused, so that no web site can have a browser here read the pages under
 	// a name of its own.
-	Hosts []string `env:"REVALIDATOR_UI_HOSTS" help:"Further host names by which a proxy on this machine asks for the web pages, separated by commas."`
+	Hosts []string `env:"REVALIDATOR_UI_HOSTS" help:"Further host names under which a proxy on this machine serves the web pages, separated by commas."`
 	// Proxies are believed about who asks: a network of theirs that others can send
 	// from lets those have as many tries as they make up addresses.
 	Proxies []Prefix `env:"REVALIDATOR_UI_PROXIES" help:"Addresses or networks of proxies before the web pages, separated by commas, such as 127.0.0.1,10.0.0.0/8: the delay after failed log-ins is then for each address that they name last in X-Forwarded-For, and not for the proxy as one."`
 	// Path is for a proxy that serves more than this program.
-	Path string `env:"REVALIDATOR_UI_PATH" envDefault:"/" help:"Path under which the queue is shown."`
+	Path string `env:"REVALIDATOR_UI_PATH" envDefault:"/" help:"Path under which asynq's web pages are served."`
 	// Retention costs Redis 0.8 KB for each task that ended well within it: at
 	// 100 calls per second the default holds 30,000 of them, in 24 MB. Workers write
 	// a sentence on each; 0 saves both. Failed ones are asynq's archive, which has

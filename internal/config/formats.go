@@ -129,7 +129,7 @@ func schedule(expression string) error {
 	}
 	parsed, err := cron.ParseStandard(expression)
 	if err != nil {
-		return fmt.Errorf("%q is no cron expression such as 0 2 * * *: %w", expression, err)
+		return fmt.Errorf("%q is not a cron expression such as 0 2 * * *: %w", expression, err)
 	}
 	if _, ok := parsed.(*cron.SpecSchedule); !ok {
 		return fmt.Errorf("%q has no fixed times: want a cron expression such as 0 2 * * *", expression)
@@ -149,7 +149,7 @@ func address(text string) error {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil {
-		return fmt.Errorf("%q is no host:port", text)
+		return fmt.Errorf("%q is not host:port", text)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
 func hosts(names []string) error {
 	for _, name := range names {
 		if !hostName.MatchString(name) {
-			return fmt.Errorf("%q is no host name such as ops.example.com, without port", name)
+			return fmt.Errorf("%q is not a host name such as ops.example.com, without port", name)
 		}
 	}
 	return nil

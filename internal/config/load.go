@@ -52,7 +52,7 @@ func parseEnviron(environ []string) map[string]string {
 const fileSuffix = "_FILE"
 
 // readSecretFiles puts the contents of the files in the place of the variables
-// that they stand for, and tells which those are.
+// that they stand for, and reports which those are.
 func readSecretFiles(variables map[string]string) (files map[string]string, problems []error) {
 	for _, setting := range Settings() {
 		file := variables[setting.Env+fileSuffix]

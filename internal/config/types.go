@@ -78,7 +78,7 @@ const (
 	TopologyCluster Topology = "cluster"
 )
 
-// Topology tells which form the URL has. It does not say that the URL is right.
+// Topology reports which form the URL has. It does not say that the URL is right.
 func (r Redis) Topology() Topology {
 	_, query, _ := strings.Cut(r.URL.Reveal(), "?")
 	for parameter := range strings.SplitSeq(query, "&") {

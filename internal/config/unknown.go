@@ -13,7 +13,7 @@ import (
 const prefix = "REVALIDATOR_"
 
 // foreign is what has our prefix and is no setting: the variables of tests, and
-// those that Kubernetes gives to every container beside a service whose name
+// those that Kubernetes gives to every container next to a service whose name
 // begins with ours.
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 var foreign = regexp.MustCompile(`^REVALIDATOR_(TEST_.*|CORPUS` +

@@ -5,7 +5,7 @@
 //
 // A projection is what follows from the stored state if nothing new happens:
 // what renews goes on renewing, what does not lapses, a failed payment stays
-// failed until Apple gives up, every answer is of use, and nobody comes. So it
+// failed until Apple gives up, every response is usable, and nobody comes. So it
 // knows nothing of growth, outages and a rate that Apple makes slower.
 package forecast
 
@@ -28,7 +28,7 @@ func (b Budget) compare(other Budget) int {
 	return cmp.Or(cmp.Compare(b.BundleID, other.BundleID), cmp.Compare(b.Environment, other.Environment))
 }
 
-// Receipt is a receipt with its next look.
+// Receipt is a receipt with its next check.
 type Receipt struct {
 	ID     int64
 	Budget Budget
@@ -37,7 +37,7 @@ type Receipt struct {
 	// Weight is how many receipts it stands for: 1 but in a sample.
 	Weight float64
 	// Known is what it shows, nil where that is not known: then nothing can be
-	// said about the time after its next look.
+	// said about the time after its next check.
 	Known *iap.Conclusion
 }
 
@@ -45,7 +45,7 @@ type Receipt struct {
 // and when it ends at the latest.
 type Slot struct{ Start, Until time.Time }
 
-// Plan is the policy: the next look at a receipt of an app that shows c. A zero
+// Plan is the policy: the next check of a receipt of an app that shows c. A zero
 // time means never.
 type Plan func(bundleID string, c iap.Conclusion, now time.Time, id int64) iap.Check
 
@@ -69,11 +69,11 @@ type Run struct {
 type Load struct {
 	// New fell due since the slot before.
 	New float64
-	// Looks are asked about within the window, by the rule that wanted it.
-	Looks map[iap.Rule]float64
+	// Checks are made within the window, by the rule that wanted it.
+	Checks map[iap.Rule]float64
 	// Left is what the window is too short for; it is due in the next run.
 	Left float64
-	// Lasts is from the start of the slot until the last look.
+	// Lasts is from the start of the slot until the last check.
 	Lasts time.Duration
 }
 
@@ -95,7 +95,7 @@ func Project(cfg Config, receipts []Receipt) []Run {
 	for budget, l := range lines {
 		l.start(cfg.Slots)
 		for i, s := range cfg.Slots {
-			if load := l.run(s); load.Left > 0 || len(load.Looks) > 0 {
+			if load := l.run(s); load.Left > 0 || len(load.Checks) > 0 {
 				runs[i].Loads[budget] = load
 			}
 		}

@@ -35,7 +35,7 @@ func policy(_ string, c iap.Conclusion, now time.Time, id int64) iap.Check {
 	return iap.DefaultPolicy().Plan(c, now, id)
 }
 
-// every plans each look a while after the last.
+// every plans each check a while after the last.
 func every(d time.Duration) Plan {
 	return func(_ string, _ iap.Conclusion, now time.Time, _ int64) iap.Check {
 		return iap.Check{At: now.Add(d), Rule: "again"}
@@ -53,8 +53,8 @@ func due(b Budget, at time.Time, n int) []Receipt {
 
 // night is a Run of one budget as a test writes it.
 type night struct {
-	New, Looks, Left float64
-	Lasts            time.Duration
+	New, Checks, Left float64
+	Lasts             time.Duration
 }
 
 func nightsOf(runs []Run, b Budget) []night {
@@ -62,8 +62,8 @@ func nightsOf(runs []Run, b Budget) []night {
 	for i, run := range runs {
 		l := run.Loads[b]
 		found[i] = night{New: l.New, Left: l.Left, Lasts: l.Lasts.Round(time.Second)}
-		for _, n := range l.Looks {
-			found[i].Looks += n
+		for _, n := range l.Checks {
+			found[i].Checks += n
 		}
 	}
 	return found
@@ -93,7 +93,7 @@ func TestProject(t *testing.T) {
 			[]night{{}, {}, {}}},
 		{"looked at each night", time.Hour, every(12 * time.Hour), due(production(reader), start, 100),
 			[]night{{100, 100, 0, 10 * time.Second}, {100, 100, 0, 10 * time.Second}, {100, 100, 0, 10 * time.Second}}},
-		{"a day after the look is past the next start", time.Hour, every(day), due(production(reader), start, 100),
+		{"a day after the check is past the next start", time.Hour, every(day), due(production(reader), start, 100),
 			[]night{{100, 100, 0, 10 * time.Second}, {}, {100, 100, 0, 10 * time.Second}}},
 		{"nothing known is looked at once", time.Hour, every(12 * time.Hour), unknown,
 			[]night{{100, 100, 0, 10 * time.Second}, {}, {}}},
@@ -241,18 +241,18 @@ func TestLater(t *testing.T) {
 	}
 }
 
-// TestRepeatedLooks plays the shipped policy through, so that a forecast does
+// TestRepeatedChecks plays the shipped policy through, so that a forecast does
 // not shrink to nothing after the first nights.
-func TestRepeatedLooks(t *testing.T) {
+func TestRepeatedChecks(t *testing.T) {
 	t.Parallel()
 	receipt := func(s iap.Subscription, at time.Time) Receipt {
 		return Receipt{ID: 7, Budget: production(reader), DueAt: at, Rule: "first", Weight: 1, Known: &iap.Conclusion{Subscriptions: []iap.Subscription{s}}}
 	}
-	looks := func(r Receipt, slots int) map[iap.Rule]float64 {
+	checks := func(r Receipt, slots int) map[iap.Rule]float64 {
 		sums := make(map[iap.Rule]float64)
 		cfg := Config{Slots: nights(slots, 8*time.Hour), Rates: map[string]float64{reader: 10}, Plan: policy}
 		for _, run := range Project(cfg, []Receipt{r}) {
-			for rule, n := range run.Loads[production(reader)].Looks {
+			for rule, n := range run.Loads[production(reader)].Checks {
 				sums[rule] += n
 			}
 		}
@@ -260,19 +260,19 @@ func TestRepeatedLooks(t *testing.T) {
 	}
 	retry := subscription(start.Add(-time.Hour), func(s *iap.Subscription) { s.Status = iap.StatusBillingRetry })
 	week := subscription(start.Add(-time.Hour), func(s *iap.Subscription) { s.PurchaseDate = s.ExpiresDate.Add(-7 * day) })
-	if got := looks(receipt(retry, start), 7); sum(got) != 7 {
-		t.Errorf("a failed payment in its first week: %v, want a look each night", got)
+	if got := checks(receipt(retry, start), 7); sum(got) != 7 {
+		t.Errorf("a failed payment in its first week: %v, want a check each night", got)
 	}
-	if got := looks(receipt(week, start), 29); sum(got) != 5 {
-		t.Errorf("a weekly subscription in 29 nights: %v, want 5 looks", got)
+	if got := checks(receipt(week, start), 29); sum(got) != 5 {
+		t.Errorf("a weekly subscription in 29 nights: %v, want 5 checks", got)
 	}
-	if got := looks(receipt(subscription(start.Add(-time.Hour), nil), start), 65); sum(got) < 3 {
-		t.Errorf("a monthly subscription in 65 nights: %v, want 3 looks at least", got)
+	if got := checks(receipt(subscription(start.Add(-time.Hour), nil), start), 65); sum(got) < 3 {
+		t.Errorf("a monthly subscription in 65 nights: %v, want 3 checks at least", got)
 	}
 }
 
-func sum(looks map[iap.Rule]float64) (n float64) {
-	for v := range maps.Values(looks) {
+func sum(checks map[iap.Rule]float64) (n float64) {
+	for v := range maps.Values(checks) {
 		n += v
 	}
 	return n

@@ -29,7 +29,7 @@ func (l *line) start(slots []Slot) {
 
 // run does the work of a slot.
 func (l *line) run(s Slot) Load {
-	load := Load{Looks: make(map[iap.Rule]float64)}
+	load := Load{Checks: make(map[iap.Rule]float64)}
 	for len(l.future) > 0 && !l.future[0].DueAt.After(s.Start) {
 		r := heap.Pop(&l.future).(Receipt)
 		load.New += r.Weight
@@ -44,14 +44,14 @@ func (l *line) run(s Slot) Load {
 		part := *r
 		part.Weight = min(r.Weight, s.Until.Sub(at).Seconds()*l.rate)
 		at = at.Add(time.Duration(part.Weight / l.rate * float64(time.Second)))
-		load.Looks[r.Rule] += part.Weight
+		load.Checks[r.Rule] += part.Weight
 		l.again(part, at)
 		if r.Weight -= part.Weight; r.Weight > smallest {
 			break // its rest is left, with all behind it
 		}
 		l.due = l.due[1:]
 	}
-	if len(load.Looks) > 0 {
+	if len(load.Checks) > 0 {
 		load.Lasts, l.free = at.Sub(s.Start), at
 	}
 	for _, r := range l.due {
@@ -63,7 +63,7 @@ func (l *line) run(s Slot) Load {
 // smallest is a weight that is nothing but a rounding error.
 const smallest = 1e-6
 
-// again puts a receipt that was looked at where its next look is.
+// again puts a receipt that was looked at where its next check is.
 func (l *line) again(r Receipt, at time.Time) {
 	if r.Known == nil {
 		return

@@ -6,7 +6,7 @@ import (
 	"revalidator/internal/iap"
 )
 
-// Group is how many receipts of a budget have their next look by a rule in the
+// Group is how many receipts of a budget have their next check by a rule in the
 // run of a slot, which is the first that starts when they are due or later.
 type Group struct {
 	Budget   Budget
@@ -17,7 +17,7 @@ type Group struct {
 
 // OneIn says of each app which part of its receipts to look at, so that they
 // are about most together: 1 is all of them, 20 is one in 20. Apps with few
-// receipts are looked at whole, before large ones get what is left.
+// receipts are read whole, before large ones get what is left.
 func OneIn(groups []Group, most int64) map[string]int64 {
 	counts := make(map[string]int64)
 	for _, g := range groups {

@@ -71,7 +71,7 @@ func caughtUp(runs []Run, budget Budget) time.Time {
 }
 
 // cure finds out what would be enough, from what falls due where nothing is
-// left: a run that leaves receipts also delays their next looks.
+// left: a run that leaves receipts also delays their next checks.
 func (s *Shortage) cure(cfg Config, receipts []Receipt) {
 	const boundless = 1e9
 	cfg.Rates = map[string]float64{s.Budget.BundleID: boundless}

@@ -15,7 +15,7 @@ type Conclusion struct {
 	Subscriptions []Subscription
 	Purchases     []Purchase
 	// Undated are the original transaction ids of subscriptions of which the
-	// facts do not date the newest period, so that they tell nothing of them.
+	// facts do not date the newest period, so that they show nothing of them.
 	Undated []string
 }
 
@@ -207,7 +207,7 @@ func (c *chain) decisive(asOf time.Time) packed {
 
 // revocations lists the refunded and withdrawn periods. An upgrade dates the
 // end of the old period as a refund is dated, and is none; so is a date in the
-// receipt alone no news, beside a list of what is true now.
+// receipt alone no news, next to a list of what is true now.
 func (c *chain) revocations(decisive packed) []Revocation {
 	var all []Revocation
 	listed := make(map[idNumber]bool) // a period can have several transaction ids
@@ -267,7 +267,7 @@ func subscription(f *Facts, c *chain, r RenewalInfo, renewalTold bool) Subscript
 	return s
 }
 
-// tells is which groups a reply tells of a subscription. One in iOS 6 style has no
+// tells is which groups a reply shows of a subscription. One in iOS 6 style has no
 // fields for grace, a price increase or an offer.
 func (s Subscription) tells(transactionStyle, renewal bool) Groups {
 	told := GroupPeriod | GroupRevocations

@@ -11,19 +11,19 @@ type EventType string
 
 // The kinds of changes. docs/events.md tells when each is written.
 const (
-	// What came first, or came anew.
+	// What came first, or came again.
 	EventStarted      EventType = "started"
 	EventRenewed      EventType = "renewed"
 	EventRecovered    EventType = "recovered" // a failed payment was collected
 	EventResubscribed EventType = "resubscribed"
 	EventExtended     EventType = "extended" // the same period ends later
 
-	// What a period was bought with, told beside how it came.
+	// What a period was bought with, told next to how it came.
 	EventTrialStarted   EventType = "trial_started"
 	EventTrialConverted EventType = "trial_converted"
 	EventOfferRedeemed  EventType = "offer_redeemed"
 
-	// What ended or is in doubt.
+	// What ended or is not certain.
 	EventEnteredGracePeriod  EventType = "entered_grace_period"
 	EventEnteredBillingRetry EventType = "entered_billing_retry"
 	EventExpired             EventType = "expired"

@@ -3,7 +3,7 @@ package iap
 import "time"
 
 // Groups is a set of groups of facts. A source tells some of them about a
-// subscription and not others: a transaction by itself tells nothing of renewal,
+// subscription and not others: a transaction by itself shows nothing of renewal,
 // and a reply in iOS 6 style nothing of grace. A group that is told replaces what
 // is stored of it as a whole, absent fields meaning none; see Merge.
 type Groups uint8
@@ -29,7 +29,7 @@ func (g Groups) Has(other Groups) bool { return g&other == other }
 
 // ToldAt is Apple's time of the facts that last told each group; the zero time
 // where no facts did. Each group moves forward in its own time, so that newer
-// facts which do not tell a group never hide older ones which do.
+// facts which do not show a group never hide older ones which do.
 type ToldAt struct {
 	PeriodAsOf      time.Time `json:"period_as_of,omitzero"`
 	RenewalAsOf     time.Time `json:"renewal_as_of,omitzero"`
@@ -65,7 +65,7 @@ func (t *ToldAt) of(group Groups) *time.Time {
 	return &t.RevocationsAsOf
 }
 
-// isNewer reports whether facts tell a group, and are newer than those that told
+// isNewer reports whether facts show a group, and are newer than those that told
 // it last.
 func (t *ToldAt) isNewer(group Groups, facts Subscription) bool {
 	return facts.Tells.Has(group) && facts.AsOf.After(*t.of(group))

@@ -54,7 +54,7 @@ func (s *subscriber) buy(productID string, at time.Time) {
 	s.renewal.IsInBillingRetryPeriod, s.renewal.GracePeriodExpiresDate = nil, time.Time{}
 }
 
-// reply is what Apple says now: all of it, or the newest period only, beside
+// reply is what Apple says now: all of it, or the newest period only, next to
 // which the receipt shows the first.
 func (s *subscriber) reply(newestOnly bool) *iap.Facts {
 	f := &iap.Facts{AsOf: s.now, Environment: iap.Production, BundleID: "com.example.reader"}

@@ -37,14 +37,14 @@ const (
 // Merge combines facts about a subscription with what is stored of it, which is
 // the one way in which a subscription changes. It is pure.
 //
-//   - A group that the facts tell replaces the stored one as a whole, if the
+//   - A group that the facts show replaces the stored one as a whole, if the
 //     facts are newer than those that told it last.
 //   - A group that they do not tell is kept for the same period, and not past
 //     its own end.
 //   - Revocations are added to. A known one is taken back by two consecutive
 //     replies a day apart that show the period as paid, with none between that
 //     shows it as revoked.
-//   - Facts that show less than is stored tell nothing. Three such replies on
+//   - Facts that show less than is stored show nothing. Three such replies on
 //     three days, all after the stored end, make the subscription expired.
 //
 // Facts that do not show the subscription at all are a Subscription with nothing
@@ -193,7 +193,7 @@ func (s Subscription) isRefundedAhead() bool {
 	return s.PurchaseDate.After(s.AsOf) && !s.IsUpgraded && slices.ContainsFunc(s.Revocations, func(r Revocation) bool { return r.isOf(s) })
 }
 
-// forgetUntold drops what was known of a period that is over. What facts tell of
+// forgetUntold drops what was known of a period that is over. What facts show of
 // the new one is merged next.
 func (s *Subscription) forgetUntold() {
 	s.AutoRenewStatus, s.AutoRenewProductID, s.ExpirationIntent, s.IsInBillingRetryPeriod = nil, "", "", false

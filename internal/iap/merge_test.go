@@ -103,7 +103,7 @@ func TestMergeKeepsUntoldGroups(t *testing.T) {
 }
 
 // TestOlderFactsTellWhatNewerDoNot has a transaction by itself, signed by a device
-// after renewal was turned off, and then the reply that tells of that.
+// after renewal was turned off, and then the reply that describes that.
 func TestOlderFactsTellWhatNewerDoNot(t *testing.T) {
 	t.Parallel()
 	known := shown(t, facts(period("2", 10*day), renewal()))
@@ -471,7 +471,7 @@ func TestRestoredPeriodIsRefundedOnce(t *testing.T) {
 	}
 }
 
-// The newer facts are of a signed transaction and tell nothing of revocations.
+// The newer facts are of a signed transaction and show nothing of revocations.
 func TestRevocationOfAnOlderSource(t *testing.T) {
 	before := shown(t, telling(now, period("0", -35*day), period("1", -5*day)))
 	signed := shown(t, telling(now.Add(5*time.Minute), period("2", 25*day)))

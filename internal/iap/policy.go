@@ -4,7 +4,7 @@ import "time"
 
 const day = 24 * time.Hour
 
-// Policy is how often a receipt is looked at. Table says it in words. Durations
+// Policy is how often a receipt is checked. Table says it in words. Durations
 // are of production; the clocks of the sandbox and of TestFlight run faster.
 type Policy struct {
 	// RunEvery is the time between two runs, at which alone a due receipt is
@@ -20,7 +20,7 @@ type Policy struct {
 	// LapseSteps are the looks, counted from expiry, while an expiry without a
 	// reason may still turn into a renewal.
 	LapseSteps []time.Duration
-	// FailedPayment is the wait between two looks at a failed payment, in the
+	// FailedPayment is the wait between two checks of a failed payment, in the
 	// grace period and after it. From BillingRetryLateFrom on after expiry, it
 	// is the time since expiry divided by BillingRetryShare.
 	FailedPayment, BillingRetryLateFrom time.Duration
@@ -41,7 +41,7 @@ type Policy struct {
 	ResubscribeEvery, ResubscribeFor time.Duration
 	// ReversalFor is how long after a refund its reversal is expected.
 	ReversalFor time.Duration
-	// SweepEvery is the longest wait between two looks at a long period that
+	// SweepEvery is the longest wait between two checks of a long period that
 	// was bought less than SweepLateFrom ago, when most refunds come, and at a
 	// one-time purchase until PurchaseFor after it. SweepLate is the longest
 	// after that, and so the ceiling on how long a live receipt goes unseen.

@@ -42,7 +42,7 @@ func longestRunning(seen *sightings, chains map[idNumber]*chain, productID strin
 
 // fits reports whether of two entries for one subscription r is the one to
 // believe: the one that names it, then the one for the product that runs now,
-// then the one that tells of trouble. Every field that counts is compared, so
+// then the one that describes trouble. Every field that counts is compared, so
 // that the choice does not depend on their order.
 func fits(c *chain, r, known RenewalInfo) bool {
 	runs := c.seen.unpack(c.latest).ProductID

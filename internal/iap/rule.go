@@ -1,6 +1,6 @@
 package iap
 
-// Rule names why a receipt is looked at again when it is. It is stored with
+// Rule names why a receipt is checked next when it is. It is stored with
 // the receipt, so that an operator can always ask.
 type Rule string
 
@@ -36,7 +36,7 @@ const (
 	RuleCovered      Rule = "covered"       // another receipt shows all that this one shows, and is checked instead
 	RuleShowsLess    Rule = "shows_less"    // a reply showed less than is stored: after a back-off
 	RuleConfirm      Rule = "confirm"       // Apple says something final: confirm it on another day
-	RuleSetAside     Rule = "set_aside"     // no other answer can come: a person decides
-	// RuleQuarantineCheck is in place of RuleSetAside where the receipt shows a live subscription.
+	RuleQuarantined  Rule = "quarantined"   // no other answer can come: a person decides
+	// RuleQuarantineCheck is in place of RuleQuarantined where the receipt shows a live subscription.
 	RuleQuarantineCheck Rule = "quarantine_check"
 )

@@ -39,8 +39,8 @@ func ReceiptStates() []ReceiptState {
 	}
 }
 
-// QuarantineStates lists the states of receipts that are set aside because of
-// what they are: they are not asked about any more, or once a week at most. No
+// QuarantineStates lists the states of receipts that are quarantined because of
+// what they are: they are not checked any more, or once a week at most. No
 // trouble of Apple's or ours leads there, but a good receipt may be among them
 // all the same, so that a person can release it.
 func QuarantineStates() []ReceiptState {

@@ -134,7 +134,7 @@ func (s *story) periodDate() time.Time {
 	return s.after.PurchaseDate
 }
 
-// boughtWith tells of the trial and the offer of a new period that came by an
+// boughtWith describes the trial and the offer of a new period that came by an
 // event. An offer may run over several periods, and is redeemed once.
 func (s *story) boughtWith(before Subscription, by EventType) {
 	after := s.after
@@ -146,7 +146,7 @@ func (s *story) boughtWith(before Subscription, by EventType) {
 	s.addIf(before.IsTrialPeriod && !after.IsTrialPeriod && !anew, EventTrialConverted, after.PurchaseDate)
 }
 
-// revocations tells of the chosen periods that were revoked or given back.
+// revocations describes the chosen periods that were revoked or given back.
 func (s *story) revocations(chosen func(Revocation) bool) {
 	was, is := s.before.revoked(), s.after.revoked()
 	for _, r := range was {
@@ -181,7 +181,7 @@ func (s *story) lost() EventType {
 	return EventRefunded
 }
 
-// status tells of a status that the period and the revocations do not explain.
+// status adds a change of status that the period and the revocations do not explain.
 func (s *story) status(period EventType) {
 	since, after := s.before.Status, s.after
 	if s.isNewPeriod() || period != "" || s.isGivenBack() {

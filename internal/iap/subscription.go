@@ -78,7 +78,7 @@ type Subscription struct {
 	// that of each group of them.
 	AsOf time.Time `json:"as_of"`
 	ToldAt
-	// Tells is which groups the facts tell, and Evidence what they show. Both
+	// Tells is which groups the facts show, and Evidence what they show. Both
 	// are for Merge and not stored.
 	Tells    Groups   `json:"-"`
 	Evidence Evidence `json:"-"`
@@ -125,7 +125,7 @@ func (s Subscription) Key() SubscriptionKey { return s.SubscriptionKey }
 
 // status is that of Apple's five that the other fields amount to at AsOf. Grace
 // beats billing retry, because Apple sets the retry flag in the grace period
-// too, and the retry flag needs no expiration intent beside it.
+// too, and the retry flag needs no expiration intent next to it.
 // https://developer.apple.com/documentation/appstoreserverapi/status
 func (s Subscription) status() Status {
 	switch {

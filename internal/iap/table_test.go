@@ -12,7 +12,7 @@ import (
 func TestDocsPolicy(t *testing.T) {
 	t.Parallel()
 	var table strings.Builder
-	table.WriteString("| Rule | State | Looked at |\n| --- | --- | --- |\n")
+	table.WriteString("| Rule | State | Checked |\n| --- | --- | --- |\n")
 	for _, row := range iap.DefaultPolicy().Table() {
 		table.WriteString(doctest.Row("`"+string(row.Rule)+"`", row.State, row.When))
 	}

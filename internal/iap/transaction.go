@@ -2,7 +2,7 @@ package iap
 
 import "time"
 
-// OwnershipType tells whether the customer bought a product or gets it through
+// OwnershipType reports whether the customer bought a product or gets it through
 // Family Sharing. Receipts older than 2020 do not carry it: the zero value.
 // https://developer.apple.com/documentation/appstorereceipts/in_app_ownership_type
 type OwnershipType string

@@ -40,7 +40,7 @@ type Verifier interface {
 // other zero value stands for the default.
 type Config struct {
 	Store Store
-	// HasApp tells whether a bundle id is among the apps. It is called by
+	// HasApp reports whether a bundle id is among the apps. It is called by
 	// several goroutines at once, for every line.
 	HasApp func(bundleID string) bool
 	// Verifier verifies signatures; nil marks nothing and takes no signed
@@ -130,8 +130,8 @@ func Run(ctx context.Context, r io.Reader, format Format, cfg Config) (Result, e
 	case errors.Is(err, errNotLines):
 		return collect.result, fmt.Errorf("import: %w", err)
 	case err != nil:
-		return collect.result, fmt.Errorf("import: every line up to %d is done, run it again for the rest: %w",
-			collect.result.LastLine, err)
+		return collect.result, fmt.Errorf("import: %w; lines up to %d are imported: import the file again for the rest",
+			err, collect.result.LastLine)
 	}
 	return collect.result, nil
 }

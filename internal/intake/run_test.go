@@ -187,7 +187,7 @@ func TestRunStops(t *testing.T) {
 			if !errors.Is(err, test.want) {
 				t.Fatalf("error %v, want %v", err, test.want)
 			}
-			for _, text := range []string{test.says, fmt.Sprintf("every line up to %d is done", test.counts.LastLine)} {
+			for _, text := range []string{test.says, fmt.Sprintf("lines up to %d are imported", test.counts.LastLine)} {
 				if !strings.Contains(err.Error(), text) {
 					t.Errorf("error %q does not say %q", err, text)
 				}
@@ -241,7 +241,7 @@ func TestRunStoreTimeout(t *testing.T) {
 	}
 }
 
-// stuck is a Store that waits until it is told to stop.
+// stuck is a Store that waits until it is asked to stop.
 type stuck struct{}
 
 func (stuck) AddReceipts(ctx context.Context, _ []iap.Receipt, _ time.Time) ([]bool, error) {

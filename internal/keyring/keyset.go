@@ -15,7 +15,7 @@ import (
 	"revalidator/internal/secret"
 )
 
-// document is the text of a keyset. The fingerprint key stands beside the
+// document is the text of a keyset. The fingerprint key stands next to the
 // encryption keys, not among them, so that it outlives each of those.
 type document struct {
 	// Encryption is a Tink keyset in JSON, in clear.

@@ -4,6 +4,7 @@ package phrase
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -59,9 +60,55 @@ func Decimal(n float64) string {
 // Time is a time to the minute, with its zone.
 func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 
+// Rate is a configured rate per second, never in the form 1e+09.
+func Rate(n float64) string {
+	if n >= 1000 {
+		return humanize.Comma(int64(math.Round(n)))
+	}
+	return strconv.FormatFloat(n, 'f', -1, 64)
+}
+
 // TimeAgo is Time, and how long that is from now.
-func TimeAgo(t, now time.Time) string {
-	return Time(t) + " (" + humanize.RelTime(t, now, "ago", "from now") + ")"
+func TimeAgo(t, now time.Time) string { return Time(t) + " (" + ago(t, now) + ")" }
+
+func ago(t, now time.Time) string {
+	d := t.Sub(now)
+	switch {
+	case d.Abs() < time.Second:
+		return "now"
+	case d < 0:
+		return span(-d) + " ago"
+	}
+	return span(d) + " from now"
+}
+
+// The lengths of months and years, on average.
+const (
+	day   = 24 * time.Hour
+	month = year / 12
+	year  = 36525 * day / 100
+)
+
+// span is a time span in its largest unit; days, months and years only begin where
+// two of the unit have passed, so that half of one is not lost.
+func span(d time.Duration) string {
+	in := func(unit time.Duration, name string) string { return Plural(int64(d/unit), name) }
+	switch {
+	case d < time.Minute:
+		return in(time.Second, "second")
+	case d < time.Hour:
+		return in(time.Minute, "minute")
+	case d < 2*day:
+		return in(time.Hour, "hour")
+	case d < 2*month:
+		return in(day, "day")
+	case d < 2*year:
+		return in(month, "month")
+	}
+	if months := int64(d % year / month); months > 0 {
+		return in(year, "year") + " " + Plural(months, "month")
+	}
+	return in(year, "year")
 }
 
 // Duration is a time span: tenths of a second within a minute, then seconds, then

@@ -1,4 +1,4 @@
-// Package pulse tells whether the loops of a process still go round, for health
+// Package pulse reports whether the loops of a process still go round, for health
 // checks. What a loop does, and what is done about one that is stuck, it leaves
 // to others.
 package pulse

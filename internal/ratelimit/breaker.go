@@ -56,7 +56,7 @@ const (
 
 func (s Signal) isTrouble() bool { return s == Distress || s == Malformed }
 
-// Verdict is what became of a budget by what was heard.
+// Verdict is what one response changed of a budget.
 type Verdict struct {
 	// Open is whether a breaker is open now that holds such calls back;
 	// RetryAfter when it is worth to ask again then.
@@ -272,7 +272,7 @@ func (l *Limiter) store(ctx context.Context, of string, r reading) (bool, error)
 
 // Shares are the parts of the configured rates that are in force, by the keys of
 // the budgets that are not as configured. It is 0 where nobody gets a slot now,
-// so that to bring work is of no use. A key without an app is for all of them.
+// so that to bring work is pointless. A key without an app is for all of them.
 func (l *Limiter) Shares(ctx context.Context) (map[string]float64, error) {
 	states, err := l.Impaired(ctx)
 	if err != nil {

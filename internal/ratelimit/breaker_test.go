@@ -180,7 +180,7 @@ func TestGoodAnswersAreToldTogether(t *testing.T) {
 func TestOldAnswersDoNotCount(t *testing.T) {
 	b := newBench(t)
 	b.hear(100, Answered)
-	b.hear(1, Distress) // which tells of them
+	b.hear(1, Distress) // which describes them
 	b.age(11 * time.Second)
 	if v := b.hear(20, Distress); !v.Opened {
 		t.Errorf("20 of trouble after that: %+v, want open", v)

@@ -27,13 +27,13 @@ const (
 	window, longestWindow, leastCalls = 10 * second, 300 * second, 20
 	// The breaker of all opens when more than half of at least three apps are
 	// failing, of those that asked within a minute, by the last that each of them
-	// heard without a break of half a minute; with at least so much trouble together.
+	// heard without a break of half a minute; with at least so many failures together.
 	lately, lastMinute, leastApps, leastTrouble = 30 * second, 60 * second, 3, 5
 
 	firstPause, longestPause = 30 * second, 600 * second
 	probesNeeded             = 3
 	// majority is how many of the probes of all decide: one app among them may be
-	// in trouble of its own.
+	// failing for a cause of its own.
 	majority = 2
 	// longestBlock is for how long a block is believed.
 	longestBlock = 24 * 3600 * second
@@ -67,7 +67,7 @@ type part struct {
 	Blocked int64 `json:"blocked,omitempty"`
 }
 
-// tally counts answers since a time, and those of them that were trouble.
+// tally counts answers since a time, and those of them that were failures.
 type tally struct{ From, Calls, Bad int64 }
 
 func (t *tally) add(now, longest, calls, bad int64) {
@@ -81,7 +81,7 @@ func (t *tally) add(now, longest, calls, bad int64) {
 
 func (t tally) fails() bool { return 2*t.Bad > t.Calls }
 
-// recent is about the last 20 answers, and how many of them were trouble: of those
+// recent is about the last 20 answers, and how many of them were failures: of those
 // before, the more are forgotten the longer ago they were.
 type recent struct{ Calls, Bad float64 }
 
@@ -267,7 +267,7 @@ func (h *health) takeOrdinary(now int64, a answer, scope string) (v Verdict) {
 	}
 	switch {
 	case a.signal.isTrouble() && h.isOutage(now):
-		// It is nobody's own trouble.
+		// It is nobody's own failure.
 		for name, p := range h.Parts {
 			if isApp(name) {
 				p.Breaker, p.Answers, p.Lately = breaker{}, tally{}, recent{}
@@ -303,7 +303,7 @@ func (h *health) countPart(now int64, p *part, calls, bad int64) {
 }
 
 // isOutage is whether the source fails for most of those who ask it, so that it
-// is not their own trouble.
+// is not their own failure.
 func (h *health) isOutage(now int64) bool {
 	asking, failing, trouble := 0, 0, 0.0
 	for name, p := range h.Parts {

@@ -189,7 +189,7 @@ func TestRandomTroubleIsNoOutage(t *testing.T) {
 	}
 }
 
-// TestProbesRotate has one app in trouble of its own ask first after each pause:
+// TestProbesRotate has one app failing for a cause of its own ask first after each pause:
 // it does not hold the others back.
 func TestProbesRotate(t *testing.T) {
 	t.Parallel()

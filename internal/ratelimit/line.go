@@ -31,7 +31,7 @@ type queue struct {
 	waiting []chan booking
 }
 
-// booking is what became of one in the line.
+// booking is the result of one in the line.
 type booking struct {
 	slot Slot
 	wait time.Duration

@@ -145,7 +145,7 @@ type Slot struct {
 	of    string // the scope of the breaker that it probes
 }
 
-// IsProbe reports whether the call tells if an open breaker may close.
+// IsProbe reports whether the call decides if an open breaker may close.
 func (s Slot) IsProbe() bool { return s.probe != 0 }
 
 const (

@@ -66,7 +66,7 @@ func nextAt(b []byte, depth int) (e element, rest []byte, err error) {
 	return element{tag, b[:length]}, b[length:], nil
 }
 
-// definiteLength reads a length and tells how many bytes it took.
+// definiteLength reads a length and reports how many bytes it took.
 func definiteLength(b []byte) (length, size int, err error) {
 	if b[0] < 0x80 {
 		return int(b[0]), 1, nil

@@ -104,7 +104,7 @@ func milliseconds(s string) (time.Time, error) {
 }
 
 // propertyList reads a flat dictionary of texts, the only shape that these
-// receipts have: { "key" = "value"; … }. It tells how many bytes the list has, after
+// receipts have: { "key" = "value"; … }. It reports how many bytes the list has, after
 // which there may be others. The errors are ErrTruncated and ErrMalformed.
 //
 // howett.net/plist reads the corpus as well, but not safely: it has no bound on

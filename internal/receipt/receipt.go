@@ -1,6 +1,6 @@
 // Package receipt reads what a receipt's own bytes say, without asking Apple:
 // its kind, its app, its environment and its in-app purchase records. What Read
-// returns is a claim: a Verifier tells whether Apple signed it, and only Apple
+// returns is a claim: a Verifier reports whether Apple signed it, and only Apple
 // whether it is still true.
 package receipt
 

@@ -30,7 +30,7 @@ type VerifierConfig struct {
 	Revocation Revocation
 }
 
-// Revocation tells whether a chain held when something was signed. Its errors
+// Revocation reports whether a chain held when something was signed. Its errors
 // are *pki.Error.
 type Revocation interface {
 	Check(ctx context.Context, c *pki.Chain, signed time.Time) error

@@ -37,9 +37,9 @@ type Estimate struct {
 	Counts   []repository.FilterCount `json:"by_app_and_status"`
 	Share    float64                  `json:"share"`
 	// SecondsAlone and SecondsBeside are how long it takes at the configured
-	// rates, without and with another run beside it.
+	// rates, without and with another run next to it.
 	SecondsAlone  float64 `json:"seconds_alone"`
-	SecondsBeside float64 `json:"seconds_beside_another_run"`
+	SecondsBeside float64 `json:"seconds_with_another_run"`
 	// PausedApps are apps whose receipts have to wait.
 	PausedApps []string `json:"paused_apps"`
 }
@@ -60,7 +60,7 @@ func ReadEstimate(ctx context.Context, store EstimateStore, filter runs.Filter, 
 	return newEstimate(counts, apps, share), err
 }
 
-// newEstimate adds up counts. Apps are asked about side by side, so that the
+// newEstimate adds up counts. Apps are checked side by side, so that the
 // slowest one takes the time.
 func newEstimate(counts []repository.FilterCount, apps []apps.App, share float64) Estimate {
 	e := Estimate{Counts: append([]repository.FilterCount{}, counts...), Share: share, PausedApps: []string{}}

@@ -86,7 +86,7 @@ const (
 	Skipped Severity = "skipped"
 )
 
-// Finding is what became of one check.
+// Finding is the result of one check.
 type Finding struct {
 	Check string   `json:"check"`
 	State Severity `json:"state"`

@@ -316,7 +316,7 @@ func (d *Doctor) lastRun(ctx context.Context) Finding {
 	}
 	classes := make([]string, len(failures))
 	for i, f := range failures {
-		classes[i] = fmt.Sprintf("%s (%s)", phrase.Words(f.Class), phrase.Count(f.Answers))
+		classes[i] = fmt.Sprintf("%s (%s)", phrase.Words(f.Class), phrase.Count(f.Responses))
 	}
 	return warn("see 'revalidator explain' of one of them ('revalidator receipts list') for what each failure means",
 		"%s of %s receipts of run %d failed, with %s", phrase.Count(run.Failed), phrase.Count(run.Done), run.ID, phrase.List(classes))

@@ -121,7 +121,7 @@ func ReadExplanation(ctx context.Context, store ExplainStore, id string, m repos
 	}
 	transaction := ""
 	if m.Kind == repository.MatchTransaction {
-		// Of its receipts, what they show beside it is not asked for.
+		// Of its receipts, what they show next to it is not asked for.
 		ids, transaction = nil, id
 	}
 	subscriptions, err := store.SubscriptionsOf(ctx, ids, m.BundleID, transaction)

@@ -25,15 +25,15 @@ type Forecast struct {
 	Days          int     `json:"days"`
 	TimeZone      string  `json:"time_zone"`
 	WindowSeconds float64 `json:"window_seconds"`
-	// Receipts is how many have a next look in this time, CountedOnce how many
-	// of them show nothing that a look after that could follow from.
+	// Receipts is how many have a next check in this time, CountedOnce how many
+	// of them show nothing that a check after that could follow from.
 	Receipts    int64 `json:"receipts"`
 	CountedOnce int64 `json:"counted_once"`
-	// Sampled is from how many of them repeated looks are projected, nil where
+	// Sampled is from how many of them repeated checks are projected, nil where
 	// it is all.
 	Sampled  *int              `json:"sampled"`
 	Runs     []ForecastRun     `json:"runs"`
-	Rules    []RuleLooks       `json:"rules"`
+	Rules    []RuleChecks      `json:"rules"`
 	Apps     []ForecastBudget  `json:"apps"`
 	Warnings []ForecastWarning `json:"warnings"`
 	Paused   []ForecastPaused  `json:"paused_apps"`
@@ -50,14 +50,14 @@ type ForecastRun struct {
 	Left    int64               `json:"left"`
 	Seconds float64             `json:"seconds"`
 	Fits    bool                `json:"fits"`
-	Rules   []RuleLooks         `json:"rules"`
+	Rules   []RuleChecks        `json:"rules"`
 	Apps    []ForecastRunBudget `json:"apps"`
 }
 
-// RuleLooks is how often Apple is asked by a rule.
-type RuleLooks struct {
-	Rule  iap.Rule `json:"rule"`
-	Looks int64    `json:"checks"`
+// RuleChecks is how often Apple is asked by a rule.
+type RuleChecks struct {
+	Rule   iap.Rule `json:"rule"`
+	Checks int64    `json:"checks"`
 }
 
 // ForecastRunBudget is an app in an environment in one run.
@@ -67,7 +67,7 @@ type ForecastRunBudget struct {
 	Due         int64           `json:"due"`
 	Left        int64           `json:"left"`
 	Seconds     float64         `json:"seconds"`
-	Rules       []RuleLooks     `json:"rules"`
+	Rules       []RuleChecks    `json:"rules"`
 }
 
 // ForecastBudget is an app in an environment over all runs.
@@ -75,7 +75,7 @@ type ForecastBudget struct {
 	BundleID       string          `json:"bundle_id"`
 	Environment    iap.Environment `json:"environment"`
 	RatePerSecond  float64         `json:"rate_per_second"`
-	Looks          int64           `json:"checks"`
+	Checks         int64           `json:"checks"`
 	LongestSeconds float64         `json:"longest_seconds"`
 }
 
@@ -100,7 +100,7 @@ type ForecastWarning struct {
 }
 
 // ForecastPaused is a paused app, and how many of its receipts have their next
-// look in this time.
+// check in this time.
 type ForecastPaused struct {
 	BundleID string  `json:"bundle_id"`
 	Code     *string `json:"paused_code"`
@@ -108,7 +108,7 @@ type ForecastPaused struct {
 	Receipts int64   `json:"receipts"`
 }
 
-// sampleSize is how many receipts are looked at one by one, about. It bounds memory
+// sampleSize is how many receipts are read one by one, about. It bounds memory
 // and time; the help of the command names it.
 const sampleSize = 20_000
 
@@ -235,7 +235,7 @@ func (r *Forecast) fill(receipts []forecast.Receipt, runs []forecast.Run, shorta
 		}
 	}
 	r.CountedOnce = whole(once)
-	looks := make(map[iap.Rule]float64)
+	checks := make(map[iap.Rule]float64)
 	apps := make(map[forecast.Budget]*ForecastBudget)
 	for _, run := range runs {
 		r.WindowSeconds = run.Until.Sub(run.Start).Seconds()
@@ -247,12 +247,12 @@ func (r *Forecast) fill(receipts []forecast.Receipt, runs []forecast.Run, shorta
 				apps[budget] = a
 			}
 			load := run.Loads[budget]
-			a.Looks += whole(sumLooks(load))
+			a.Checks += whole(sumChecks(load))
 			a.LongestSeconds = max(a.LongestSeconds, seconds(load.Lasts))
-			add(looks, load.Looks)
+			add(checks, load.Checks)
 		}
 	}
-	r.Rules = sortedRules(looks)
+	r.Rules = sortedRules(checks)
 	r.Apps = []ForecastBudget{}
 	for _, a := range apps {
 		r.Apps = append(r.Apps, *a)
@@ -267,43 +267,43 @@ func (r *Forecast) fill(receipts []forecast.Receipt, runs []forecast.Run, shorta
 }
 
 func newForecastRun(run forecast.Run) ForecastRun {
-	looks := make(map[iap.Rule]float64)
+	checks := make(map[iap.Rule]float64)
 	f := ForecastRun{Start: run.Start, Apps: []ForecastRunBudget{}}
 	for _, budget := range run.Budgets() {
 		load := run.Loads[budget]
-		add(looks, load.Looks)
+		add(checks, load.Checks)
 		b := ForecastRunBudget{
 			BundleID: budget.BundleID, Environment: budget.Environment,
-			Due: whole(sumLooks(load) + load.Left), Left: whole(load.Left), Seconds: seconds(load.Lasts),
-			Rules: sortedRules(load.Looks),
+			Due: whole(sumChecks(load) + load.Left), Left: whole(load.Left), Seconds: seconds(load.Lasts),
+			Rules: sortedRules(load.Checks),
 		}
 		f.Due, f.Left, f.Seconds = f.Due+b.Due, f.Left+b.Left, max(f.Seconds, b.Seconds)
 		f.Apps = append(f.Apps, b)
 	}
-	f.Fits, f.Rules = f.Left == 0, sortedRules(looks)
+	f.Fits, f.Rules = f.Left == 0, sortedRules(checks)
 	return f
 }
 
-func add(sums, looks map[iap.Rule]float64) {
-	for rule, n := range looks {
+func add(sums, checks map[iap.Rule]float64) {
+	for rule, n := range checks {
 		sums[rule] += n
 	}
 }
 
-func sumLooks(load forecast.Load) (sum float64) {
-	for _, n := range load.Looks {
+func sumChecks(load forecast.Load) (sum float64) {
+	for _, n := range load.Checks {
 		sum += n
 	}
 	return sum
 }
 
 // sortedRules lists rules, the commonest first.
-func sortedRules(looks map[iap.Rule]float64) []RuleLooks {
-	rules := []RuleLooks{}
-	for _, rule := range slices.Sorted(maps.Keys(looks)) {
-		rules = append(rules, RuleLooks{rule, whole(looks[rule])})
+func sortedRules(checks map[iap.Rule]float64) []RuleChecks {
+	rules := []RuleChecks{}
+	for _, rule := range slices.Sorted(maps.Keys(checks)) {
+		rules = append(rules, RuleChecks{rule, whole(checks[rule])})
 	}
-	slices.SortStableFunc(rules, func(a, b RuleLooks) int { return cmp.Compare(b.Looks, a.Looks) })
+	slices.SortStableFunc(rules, func(a, b RuleChecks) int { return cmp.Compare(b.Checks, a.Checks) })
 	return rules
 }
 

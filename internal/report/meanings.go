@@ -20,7 +20,7 @@ func nextCheckText(r repository.StoredReceipt) string {
 	return ruleText(r.NextCheckRule)
 }
 
-// ruleText says why the next look is when it is.
+// ruleText says why the next check is when it is.
 func ruleText(r iap.Rule) string {
 	switch r {
 	case iap.RuleNew:
@@ -37,7 +37,7 @@ func ruleText(r iap.Rule) string {
 		return "the last reply was of another time than the clock shows (REVALIDATOR_CLOCK_TOLERANCE), so nothing of it was stored and it is checked again"
 	case iap.RuleConfirm:
 		return "Apple's last reply would be final, so it is confirmed on another day"
-	case iap.RuleSetAside:
+	case iap.RuleQuarantined:
 		return "no other response can come, so it is quarantined for a person to decide"
 	case iap.RuleQuarantineCheck:
 		return "it is quarantined, but shows a subscription that is live, so it is still checked once a week"
@@ -74,7 +74,7 @@ func ruleText(r iap.Rule) string {
 	case iap.RuleNoPurchases:
 		return "nothing was ever bought, so it is checked about once a month"
 	case iap.RuleSettled:
-		return "nothing is expected any more: it has ended for long, or cannot change"
+		return "no further change is expected: it has ended for long, or cannot change"
 	}
 	return "by a rule that this program does not know: " + string(r)
 }
@@ -171,7 +171,7 @@ func stateText(s iap.ReceiptState) string {
 	return ""
 }
 
-// Obstacles are what stands between a receipt and its next look.
+// Obstacles are what stands between a receipt and its next check.
 func Obstacles(r repository.StoredReceipt, now time.Time) []string {
 	found := []string{}
 	if r.AppPausedAt != nil && r.AppPausedCode != nil {

@@ -60,19 +60,19 @@ func NewOperations(cfg OperationsConfig) *Operations {
 	return &Operations{
 		cfg: cfg, timeout: operationsTimeout,
 
-		up:          desc("store_up", "Whether the figures of a store could be read: 1 or 0.", "store"),
-		tasks:       desc("queue_tasks", "Tasks on a queue, by state.", "queue", "state"),
-		waiting:     desc("queue_wait_seconds", "Age of the oldest task that waits on a queue.", "queue"),
-		due:         desc("due_receipts", "Receipts of enabled apps that are due and not claimed, counted up to 100000."),
-		oldest:      desc("due_oldest_seconds", "For how long the first of the due receipts has been due; 0 where there is none."),
-		claimed:     desc("claimed_receipts", "Receipts that are claimed for a worker."),
-		paused:      desc("paused_apps", "Apps that are paused until they are resumed."),
-		stopped:     desc("quarantine_stopped_apps", "Apps whose quarantining is stopped, because too many good receipts have the same failure."),
-		unscheduled: desc("unscheduled_subscriptions", "Live subscriptions past their expiry that no receipt is to be checked for, of the 5000 of each status that expired first: always 0."),
-		open:        desc("breaker_open", "1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.", "bundle_id", "source", "environment", "size"),
-		share:       desc("rate_share", "Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.", "bundle_id", "source", "environment", "size"),
-		clock:       desc("clock_difference_seconds", "By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.", "environment"),
-		secret:      desc("secret_age_seconds", "Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none."),
+		up:          desc("store_up", "1 if the figures of a store, Postgres or Redis, could be read; 0 otherwise.", "store"),
+		tasks:       desc("queue_tasks", "Number of tasks on a queue, by state.", "queue", "state"),
+		waiting:     desc("queue_wait_seconds", "Seconds since the oldest waiting task of a queue was enqueued.", "queue"),
+		due:         desc("due_receipts", "Number of receipts of enabled apps that are due and not claimed, counted up to 100000."),
+		oldest:      desc("due_oldest_seconds", "Seconds since the first of the due receipts became due; 0 if none is due."),
+		claimed:     desc("claimed_receipts", "Number of receipts that are claimed: enqueued, or checked by a worker now."),
+		paused:      desc("paused_apps", "Number of apps that are paused."),
+		stopped:     desc("quarantine_stopped_apps", "Number of apps whose quarantining is stopped, because too many good receipts have the same failure."),
+		unscheduled: desc("unscheduled_subscriptions", "Number of live subscriptions past their expiry without a next check, of the 5000 of each status that expired first; more than 0 is a bug."),
+		open:        desc("breaker_open", "1 while calls are held back because they fail; absent otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.", "bundle_id", "source", "environment", "size"),
+		share:       desc("rate_ratio", "Ratio of the rate in force to the configured rate of an app, while calls are slowed down because they fail; absent otherwise.", "bundle_id", "source", "environment", "size"),
+		clock:       desc("clock_difference_seconds", "Seconds by which Apple's time is ahead of the database's clock, while checks are held because that clock is wrong; absent otherwise.", "environment"),
+		secret:      desc("secret_age_seconds", "Seconds since the newest shared secret was added, of the app for which that is longest; 0 if there is none."),
 	}
 }
 
@@ -116,7 +116,7 @@ func (o *Operations) beside(ctx context.Context, store string, read func(context
 	o.reads.Go(func() {
 		metrics, err := read(ctx)
 		if err != nil {
-			o.cfg.Logger.Warn("read figures for metrics", "store", store, "error", err)
+			o.cfg.Logger.Warn("could not read figures for metrics", "store", store, "error", err)
 			metrics = []prometheus.Metric{gauge(o.up, 0, store)}
 		}
 		done <- metrics

@@ -71,32 +71,32 @@ func TestOperations(t *testing.T) {
 	oldest := noon.Add(-time.Hour)
 	s := &stores{now: noon, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, StoppedApps: 2, Secret: &oldest}}
 	want := `
-		# HELP revalidator_breaker_open 1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.
+		# HELP revalidator_breaker_open 1 while calls are held back because they fail; absent otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.
 		# TYPE revalidator_breaker_open gauge
 		revalidator_breaker_open{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 1
-		# HELP revalidator_rate_share Part of the configured rate of an app that is in force, where that is less than 1 after signs of distress.
-		# TYPE revalidator_rate_share gauge
-		revalidator_rate_share{bundle_id="com.example.fitness",environment="Sandbox",size="",source="verify_receipt"} 0.5
-		revalidator_rate_share{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 0.25
-		# HELP revalidator_claimed_receipts Receipts that are claimed for a worker.
+		# HELP revalidator_rate_ratio Ratio of the rate in force to the configured rate of an app, while calls are slowed down because they fail; absent otherwise.
+		# TYPE revalidator_rate_ratio gauge
+		revalidator_rate_ratio{bundle_id="com.example.fitness",environment="Sandbox",size="",source="verify_receipt"} 0.5
+		revalidator_rate_ratio{bundle_id="com.example.reader",environment="Production",size="",source="verify_receipt"} 0.25
+		# HELP revalidator_claimed_receipts Number of receipts that are claimed: enqueued, or checked by a worker now.
 		# TYPE revalidator_claimed_receipts gauge
 		revalidator_claimed_receipts 5
-		# HELP revalidator_due_oldest_seconds For how long the first of the due receipts has been due; 0 where there is none.
+		# HELP revalidator_due_oldest_seconds Seconds since the first of the due receipts became due; 0 if none is due.
 		# TYPE revalidator_due_oldest_seconds gauge
 		revalidator_due_oldest_seconds 3600
-		# HELP revalidator_due_receipts Receipts of enabled apps that are due and not claimed, counted up to 100000.
+		# HELP revalidator_due_receipts Number of receipts of enabled apps that are due and not claimed, counted up to 100000.
 		# TYPE revalidator_due_receipts gauge
 		revalidator_due_receipts 12
-		# HELP revalidator_paused_apps Apps that are paused until they are resumed.
+		# HELP revalidator_paused_apps Number of apps that are paused.
 		# TYPE revalidator_paused_apps gauge
 		revalidator_paused_apps 1
-		# HELP revalidator_quarantine_stopped_apps Apps whose quarantining is stopped, because too many good receipts have the same failure.
+		# HELP revalidator_quarantine_stopped_apps Number of apps whose quarantining is stopped, because too many good receipts have the same failure.
 		# TYPE revalidator_quarantine_stopped_apps gauge
 		revalidator_quarantine_stopped_apps 2
-		# HELP revalidator_unscheduled_subscriptions Live subscriptions past their expiry that no receipt is to be checked for, of the 5000 of each status that expired first: always 0.
+		# HELP revalidator_unscheduled_subscriptions Number of live subscriptions past their expiry without a next check, of the 5000 of each status that expired first; more than 0 is a bug.
 		# TYPE revalidator_unscheduled_subscriptions gauge
 		revalidator_unscheduled_subscriptions 0
-		# HELP revalidator_queue_tasks Tasks on a queue, by state.
+		# HELP revalidator_queue_tasks Number of tasks on a queue, by state.
 		# TYPE revalidator_queue_tasks gauge
 		revalidator_queue_tasks{queue="receipts",state="active"} 2
 		revalidator_queue_tasks{queue="receipts",state="archived"} 0
@@ -108,14 +108,14 @@ func TestOperations(t *testing.T) {
 		revalidator_queue_tasks{queue="receipts-large",state="completed"} 7
 		revalidator_queue_tasks{queue="receipts-large",state="pending"} 3
 		revalidator_queue_tasks{queue="receipts-large",state="retry"} 0
-		# HELP revalidator_queue_wait_seconds Age of the oldest task that waits on a queue.
+		# HELP revalidator_queue_wait_seconds Seconds since the oldest waiting task of a queue was enqueued.
 		# TYPE revalidator_queue_wait_seconds gauge
 		revalidator_queue_wait_seconds{queue="receipts"} 1.5
 		revalidator_queue_wait_seconds{queue="receipts-large"} 1.5
-		# HELP revalidator_secret_age_seconds Age of the newest shared secret of the app whose newest is the oldest; 0 where there is none.
+		# HELP revalidator_secret_age_seconds Seconds since the newest shared secret was added, of the app for which that is longest; 0 if there is none.
 		# TYPE revalidator_secret_age_seconds gauge
 		revalidator_secret_age_seconds 3600
-		# HELP revalidator_store_up Whether the figures of a store could be read: 1 or 0.
+		# HELP revalidator_store_up 1 if the figures of a store, Postgres or Redis, could be read; 0 otherwise.
 		# TYPE revalidator_store_up gauge
 		revalidator_store_up{store="postgres"} 1
 		revalidator_store_up{store="redis"} 1
@@ -150,7 +150,7 @@ func TestOperationsWithoutAStore(t *testing.T) {
 	s := &stores{now: noon, failing: errors.New("postgres is away")}
 	o := s.operations(t)
 	want := `
-		# HELP revalidator_store_up Whether the figures of a store could be read: 1 or 0.
+		# HELP revalidator_store_up 1 if the figures of a store, Postgres or Redis, could be read; 0 otherwise.
 		# TYPE revalidator_store_up gauge
 		revalidator_store_up{store="postgres"} 0
 		revalidator_store_up{store="redis"} 1
@@ -184,7 +184,7 @@ func TestWrongClockMetric(t *testing.T) {
 		{Environment: iap.Sandbox, HeldSince: &since, Ahead: -90 * time.Minute},
 	}}}
 	want := `
-		# HELP revalidator_clock_difference_seconds By how much Apple's time is ahead of the database's clock, while checks are held because that is wrong; not there otherwise.
+		# HELP revalidator_clock_difference_seconds Seconds by which Apple's time is ahead of the database's clock, while checks are held because that clock is wrong; absent otherwise.
 		# TYPE revalidator_clock_difference_seconds gauge
 		revalidator_clock_difference_seconds{environment="Sandbox"} -5400
 	`

@@ -80,7 +80,7 @@ type ReceiptStore interface {
 // ReadReceipts reads a page of receipts.
 func ReadReceipts(ctx context.Context, store ReceiptStore, q repository.ReceiptQuery) (ReceiptPage, error) {
 	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
+	q.Limit++ // one more shows whether there is a next page
 	found, err := store.StoredReceipts(ctx, q)
 	var page ReceiptPage
 	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.StoredReceipt) int64 { return r.ID })
@@ -118,7 +118,7 @@ func ReadQuarantine(ctx context.Context, store QuarantineStore, q repository.Qua
 		return QuarantinePage{}, err
 	}
 	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
+	q.Limit++ // one more shows whether there is a next page
 	found, err := store.Quarantined(ctx, q)
 	page := QuarantinePage{Counts: list(counts)}
 	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.QuarantinedReceipt) int64 { return r.ID })

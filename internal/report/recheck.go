@@ -9,14 +9,14 @@ import (
 	"revalidator/repository"
 )
 
-// RecheckResult is what became of one receipt.
+// RecheckResult is the result of one receipt.
 type RecheckResult string
 
 // The results of a recheck.
 const (
 	RecheckDue     RecheckResult = "due"
 	RecheckClaimed RecheckResult = "claimed"
-	RecheckNever   RecheckResult = "never_asked"
+	RecheckNever   RecheckResult = "never_checked"
 )
 
 // Rechecked is a receipt that was to be made due.
@@ -25,7 +25,7 @@ type Rechecked struct {
 	BundleID string           `json:"bundle_id"`
 	State    iap.ReceiptState `json:"state"`
 	Result   RecheckResult    `json:"result"`
-	// Obstacles are what stands in the way of the next look.
+	// Obstacles are what stands in the way of the next check.
 	Obstacles []string `json:"obstacles"`
 }
 

@@ -73,7 +73,7 @@ type TypeFigure struct {
 	Figure
 }
 
-// ClassFigure is how many answers were no use for a cause.
+// ClassFigure is how many responses failed for a cause.
 type ClassFigure struct {
 	Class string `json:"class"`
 	Figure
@@ -257,11 +257,11 @@ func (r *Review) compareEvents(this findings, before *findings) {
 func (r *Review) compareFailures(this findings, before *findings) {
 	c := newComparison[string](before != nil)
 	for _, f := range this.failures {
-		c.add(f.Class, f.Answers, false)
+		c.add(f.Class, f.Responses, false)
 	}
 	if before != nil {
 		for _, f := range before.failures {
-			c.add(f.Class, f.Answers, true)
+			c.add(f.Class, f.Responses, true)
 		}
 	}
 	r.Failures = listed(c, func(class string, f Figure) ClassFigure { return ClassFigure{class, f} })

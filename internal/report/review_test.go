@@ -22,11 +22,11 @@ func TestReviewCompares(t *testing.T) {
 		totals:   runs.Totals{Run: runs.Run{ID: 2, Kind: runs.Nightly}, StartedAt: start, Figures: runs.Figures{Calls: 200}},
 		apps:     []repository.RunApp{{BundleID: "reader"}, {BundleID: "fitness"}},
 		products: []repository.ProductEvents{event("monthly", "renewed", 5), event("yearly", "renewed", 2), event("monthly", "expired", 1)},
-		failures: []repository.FailureCount{{Class: "timeout", Answers: 3}},
+		failures: []repository.FailureCount{{Class: "timeout", Responses: 3}},
 	}
 	before := findings{
 		products: []repository.ProductEvents{event("monthly", "renewed", 7), event("weekly", "refunded", 4)},
-		failures: []repository.FailureCount{{Class: "server_error", Answers: 9}},
+		failures: []repository.FailureCount{{Class: "server_error", Responses: 9}},
 	}
 	now := start.Add(100 * time.Second)
 	r := newReview(this, &before, nil, now)

@@ -21,7 +21,7 @@ type RunLine struct {
 	Progress *Progress `json:"progress"`
 }
 
-// Run is what became of a run.
+// Run is the result of a run.
 type Run struct {
 	RunLine
 	Apps     []repository.RunApp       `json:"apps"`

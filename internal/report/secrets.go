@@ -23,7 +23,7 @@ type Secret struct {
 	Readable *bool `json:"readable"`
 }
 
-// NewSecret tells of a secret; without keys it is not known whether they open it.
+// NewSecret describes a secret; without keys it is not known whether they open it.
 func NewSecret(s apps.SharedSecret, keys *keyring.Ring) Secret {
 	r := Secret{
 		ID: s.ID, Kind: secretKind(s), State: s.State, Fingerprint: s.Fingerprint, KeyID: s.KeyID,

@@ -10,7 +10,7 @@ import (
 	"revalidator/repository"
 )
 
-// lastRuns is how many runs status shows, beside those that are running.
+// lastRuns is how many runs status shows, next to those that are running.
 const lastRuns = 5
 
 // Status is what there is to say at one moment. It is read as a whole
@@ -39,7 +39,7 @@ type Status struct {
 // Missing is why a part could not be read, nil where all could.
 func (r *Status) Missing() error { return r.redisError }
 
-// Due is what is due and with nobody.
+// Due is what is due and not claimed.
 type Due struct {
 	Receipts int64 `json:"receipts"`
 	// More says that there are more than Receipts.

@@ -93,7 +93,7 @@ type Totals struct {
 // Figures are the figures of a run, or of an app's part of it.
 type Figures struct {
 	// Due is how many receipts belong to the run or did, InRun how many are still
-	// in it: waiting, or with the workers. Both are nil until they are counted.
+	// in it: waiting or claimed. Both are nil until they are counted.
 	Due   *int64 `db:"due" json:"due"`
 	InRun *int64 `db:"in_run" json:"in_run"`
 	// Succeeded is how many left the run with a usable answer, Failed how many

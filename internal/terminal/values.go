@@ -87,7 +87,7 @@ func OneOf[T ~string](flag string, values []string, known []T) ([]T, error) {
 	var named []T
 	for _, v := range values {
 		if !slices.Contains(known, T(v)) {
-			return nil, fmt.Errorf("%s: there is no %q, but %s", flag, v, strings.Join(Texts(known), ", "))
+			return nil, fmt.Errorf("unknown %s %q: choose from %s", strings.ReplaceAll(strings.TrimPrefix(flag, "--"), "-", " "), v, strings.Join(Texts(known), ", "))
 		}
 		named = append(named, T(v))
 	}
@@ -111,7 +111,7 @@ type Days struct {
 }
 
 // String implements pflag.Value. Nothing is shown as the default of the flag,
-// which its text tells of.
+// which its text describes.
 func (d *Days) String() string {
 	if d.N == nil {
 		return ""

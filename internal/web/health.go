@@ -74,7 +74,7 @@ func (h readiness) ask(ctx context.Context) answer {
 	return result
 }
 
-// start runs a check beside the others. Not every client looks at its context;
+// start runs a check next to the others. Not every client looks at its context;
 // one that does not ends by its own timeout, and nobody listens any more.
 func start(ctx context.Context, check Check) <-chan error {
 	done := make(chan error, 1)

@@ -47,7 +47,7 @@ type Config struct {
 	// is shown; without User nobody is asked. They go together.
 	User     string
 	Password secret.Value
-	// Hosts are names by which a loopback Addr may be asked for beside its own
+	// Hosts are names by which a loopback Addr may be asked for next to its own
 	// and localhost, such as that of a proxy.
 	Hosts []string
 	// Proxies are networks of proxies that are believed when they say who asks.

@@ -43,7 +43,7 @@ type Config struct {
 	MaxChains int
 }
 
-// Revocation tells whether a chain held when something was signed. Its errors
+// Revocation reports whether a chain held when something was signed. Its errors
 // are *pki.Error.
 type Revocation interface {
 	Check(ctx context.Context, c *pki.Chain, signed time.Time) error

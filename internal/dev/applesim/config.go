@@ -79,7 +79,7 @@ type LatestReceipt string
 
 // The choices of what latest_receipt holds.
 const (
-	// LatestSigned is a receipt of this moment, signed anew as Apple does. The
+	// LatestSigned is a receipt of this moment, signed again as Apple does. The
 	// signature costs about a millisecond of processor time.
 	LatestSigned LatestReceipt = "signed"
 	// LatestEcho is the receipt that was sent. It is for measuring the client

@@ -54,7 +54,7 @@ const (
 	// receipt is told of renewal.
 	FaultNoRenewal Fault = "no-renewal"
 	// FaultOlder shows the oldest Rule.Periods of each subscription only, and
-	// never the newest. What it tells of renewal stays.
+	// never the newest. What it describes renewal stays.
 	FaultOlder Fault = "older"
 	// FaultBare shows nothing: in_app is empty, and the other lists are missing.
 	FaultBare Fault = "bare"
@@ -229,7 +229,7 @@ func (s *Server) mishap(e *Entry, key uint64) mishap {
 	return m
 }
 
-// name is how the log tells of a mishap.
+// name is how the log describes a mishap.
 func (m mishap) name() string {
 	switch {
 	case m.rule == nil:

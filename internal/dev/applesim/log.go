@@ -29,7 +29,7 @@ type Entry struct {
 	ReceiptSHA256 string `json:"receipt_sha256,omitempty"`
 	// Attempt counts the requests with receipts of this customer from 1.
 	Attempt int `json:"attempt,omitempty"`
-	// Secret is what became of the password, and SecretIndex, if it was
+	// Secret is the result of the password, and SecretIndex, if it was
 	// accepted, its place among the secrets of the app.
 	Secret      string `json:"secret,omitempty"`
 	SecretIndex int    `json:"secret_index"`

@@ -61,7 +61,7 @@ func (l *rateLimits) allow(bundleID, environment string) bool {
 	return true
 }
 
-// Traffic tells of every app and environment that was asked about, ordered by
+// Traffic describes every app and environment that was asked about, ordered by
 // their names.
 func (s *Server) Traffic() []Traffic {
 	s.limits.mu.Lock()

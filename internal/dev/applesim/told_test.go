@@ -14,7 +14,7 @@ import (
 )
 
 // TestToldIsWhatIsSaid reads replies of every kind, as a naive reader does, and
-// holds what the log tells of them to it.
+// holds what the log describes them to it.
 func TestToldIsWhatIsSaid(t *testing.T) {
 	t.Parallel()
 	mix := DefaultMix()

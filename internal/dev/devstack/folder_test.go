@@ -42,7 +42,7 @@ func TestSweep(t *testing.T) {
 	if err := owned.lock.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// A program that a test beside this one starts holds the lock too, from its
+	// A program that a test next to this one starts holds the lock too, from its
 	// fork to its exec.
 	var diff string
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {

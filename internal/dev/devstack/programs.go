@@ -56,7 +56,7 @@ func firstNumber(path string) int {
 }
 
 // folderWith returns the first folder that holds every one of the programs,
-// with symbolic links followed: initdb looks for postgres beside itself.
+// with symbolic links followed: initdb looks for postgres next to itself.
 func folderWith(folders []string, programs ...string) (string, error) {
 	for _, folder := range folders {
 		real, err := filepath.EvalSymlinks(filepath.Join(folder, programs[0]))

@@ -58,6 +58,7 @@ func metric(t *testing.T, d *prometheus.Desc) string {
 	if nameErr != nil || helpErr != nil {
 		t.Fatalf("a description prints in another form: %s", d)
 	}
+	checkForm(t, name, help)
 	var labels []string
 	for label := range strings.SplitSeq(parts[3], ",") {
 		if label != "" {
@@ -65,4 +66,26 @@ func metric(t *testing.T, d *prometheus.Desc) string {
 		}
 	}
 	return Row("`"+name+"`", strings.Join(labels, ", "), help)
+}
+
+// forms are how a help begins, which names the unit of the metric: the end of its
+// name, and what it counts.
+var forms = regexp.MustCompile(`^(Number of [a-z]+\b.*|Seconds .*|Ratio of .*|1 (while|if) .*(; 0 otherwise|; absent otherwise).*)\.$`)
+
+// checkForm holds a metric to its form: revalidator_<noun>_<unit>, and a help that
+// says of what it is the number, the seconds or the ratio.
+func checkForm(t *testing.T, name, help string) {
+	t.Helper()
+	form := forms.FindStringSubmatch(help)
+	if form == nil {
+		t.Errorf("the help of %s begins with no unit, or does not end as a sentence: %q", name, help)
+		return
+	}
+	units := map[string]bool{
+		"Seconds": strings.HasSuffix(name, "_seconds"), "Ratio": strings.HasSuffix(name, "_ratio"),
+		"Number": !strings.HasSuffix(name, "_seconds") && !strings.HasSuffix(name, "_ratio"), "1": !strings.HasSuffix(name, "_total"),
+	}
+	if unit, _, _ := strings.Cut(help, " "); !units[unit] || !strings.HasPrefix(name, "revalidator_") {
+		t.Errorf("the name of %s does not go with its help: %q", name, help)
+	}
 }

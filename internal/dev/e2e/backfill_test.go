@@ -14,7 +14,7 @@ import (
 	"revalidator/scheduler"
 )
 
-// backfillReceipts is how many receipts are asked about by a backfill that is
+// backfillReceipts is how many receipts are checked by a backfill that is
 // interrupted. The race detector makes of 20,000 a matter of minutes, so that
 // they are left to whoever sets the variable.
 func backfillReceipts(t *testing.T) int {
@@ -36,7 +36,7 @@ func receiptsFrom(t *testing.T, variable string, usual int) int {
 }
 
 // TestBackfillInterruptedThreeTimes stops a backfill at each quarter, the second
-// and third time with the worker, and resumes it: each receipt is asked about
+// and third time with the worker, and resumes it: each receipt is checked
 // once, those in flight at an interruption too.
 func TestBackfillInterruptedThreeTimes(t *testing.T) {
 	t.Parallel()

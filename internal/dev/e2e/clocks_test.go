@@ -191,14 +191,14 @@ func TestReplyKeptForGood(t *testing.T) {
 	}
 }
 
-// running does a run beside the test.
+// running does a run next to the test.
 func (n *night) running(name string) <-chan runs.Totals {
 	done := make(chan runs.Totals, 1)
 	go func() { done <- n.run(name) }()
 	return done
 }
 
-// backfilling does a backfill over everything beside the test.
+// backfilling does a backfill over everything next to the test.
 func (n *night) backfilling(name string) <-chan runs.Totals {
 	n.t.Helper()
 	s := n.scheduler(name, "")

@@ -26,7 +26,7 @@ func eventful() *applesim.Mix {
 
 // TestEventsTellEveryChange lets months go by, night by night, and then holds
 // the events of each subscription to the row that they led to: nothing that an
-// event tells of changed without one.
+// event describes changed without one.
 func TestEventsTellEveryChange(t *testing.T) {
 	t.Parallel()
 	const nights, hours = 45, 47

@@ -57,7 +57,7 @@ func TestNothingSecretLeaves(t *testing.T) {
 	must(t, n.sim.SetFaults(nil))
 	n.sim.SetSecrets(readerApp, []string{newSecret})
 	n.addSecret("", "no secret of this app at all, and much too long")
-	n.past.Add(int64(10 * time.Second)) // the ring is read anew
+	n.past.Add(int64(10 * time.Second)) // the ring is read again
 	n.exec(`UPDATE receipts SET next_check_at = $1`, n.now())
 	n.run("with dead secrets")
 
@@ -71,7 +71,7 @@ func TestNothingSecretLeaves(t *testing.T) {
 	must(t, err)
 	maps.Copy(places, tables)
 	for place, want := range map[string]string{
-		"the log": "panic", "Redis and the pages after panics": "panicked", "Redis": readerApp, "the metrics": "revalidator_app_paused_total", "the web pages": "foreign",
+		"the log": "panic", "Redis and the pages after panics": "panicked", "Redis": readerApp, "the metrics": "revalidator_app_pauses_total", "the web pages": "foreign",
 		"receipts": `"customer_ref"`,
 	} {
 		if !strings.Contains(places[place], want) {

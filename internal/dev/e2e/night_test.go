@@ -57,7 +57,7 @@ const patience = 4 * time.Minute
 func newNight(t *testing.T, cfg applesim.Config, rate float64, burst int) *night {
 	t.Helper()
 	cfg.Start = time.Now().UTC().Truncate(time.Second)
-	cfg.LatestReceipt = applesim.LatestEcho // signing each reply anew takes a millisecond
+	cfg.LatestReceipt = applesim.LatestEcho // signing each reply again takes a millisecond
 	cfg.LogSize = 100_000
 	sim, err := applesim.New(cfg)
 	must(t, err)

@@ -74,7 +74,7 @@ func TestJudgeObjects(t *testing.T) {
 		{"a subscription that nobody looks at again", `UPDATE receipts SET next_check_at = NULL, next_check_rule = 'settled'
 			WHERE id IN (SELECT receipt_id FROM receipt_subscriptions JOIN subscriptions USING (original_transaction_id) WHERE status = 'billing_retry')`, nil, "next check: com.example"},
 		{"a receipt that rests for another customer's", `UPDATE receipts SET covered_by = (SELECT max(id) FROM receipts)` + oneReceipt, nil, "covered: receipt"},
-		{"a receipt that is taken out at once", `UPDATE receipts SET state = 'malformed', next_check_at = NULL, next_check_rule = 'set_aside'` + oneReceipt, nil, "quarantine: receipt"},
+		{"a receipt that is taken out at once", `UPDATE receipts SET state = 'malformed', next_check_at = NULL, next_check_rule = 'quarantined'` + oneReceipt, nil, "quarantine: receipt"},
 		{"a rate that is exceeded", ``, func(c *judge.Case) { c.Rate, c.Burst = rate/20, 1 }, "ahead of its rate"},
 	} {
 		n.exec(test.spoil)

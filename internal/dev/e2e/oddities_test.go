@@ -100,7 +100,7 @@ func TestRefundsAhead(t *testing.T) {
 	for hour := range 48 {
 		stories = append(stories, applesim.Story{
 			BundleID: "com.example.reader", Bought: soon.Add(time.Duration(hour) * time.Hour), Period: applesim.Monthly,
-			// The receipt is of the period before, and so tells nothing of this one.
+			// The receipt is of the period before, and so shows nothing of this one.
 			Acts: []applesim.Act{applesim.ActRenew, applesim.ActRefundAhead}, Resubscribe: time.Duration(hour%2) * 12 * time.Hour,
 		})
 	}

@@ -315,7 +315,7 @@ func TestNightlyRunWaitsForTheSecret(t *testing.T) {
 	g.mustHaveAlarmed(1)
 }
 
-// TestRefusedAppHoldsNoOtherUp compares the calls for one app beside an app
+// TestRefusedAppHoldsNoOtherUp compares the calls for one app next to an app
 // whose secret dies with those of a night of its own. Both nights are at the
 // same time, so that a busy machine slows them alike, and slow enough to leave
 // one idle. A stall may still hit one of them; of a fault all tries would tell.

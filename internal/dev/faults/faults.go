@@ -1,7 +1,7 @@
 // Package faults attacks whole installations: the built program as processes, a
 // Postgres and a Redis of their own, the simulated App Store, and a proxy on
 // each way between them. Each scenario is one night in which something goes
-// wrong, and afterwards internal/dev/judge says what became of the promises. It is
+// wrong, and afterwards internal/dev/judge says the result of the promises. It is
 // for cmd/faults and is never linked into the production binary.
 package faults
 
@@ -78,7 +78,7 @@ type Result struct {
 	// InFlight is how many good answers were on their way to Postgres when
 	// processes were killed or ways were cut, which may all be asked for again.
 	InFlight int `json:"in_flight"`
-	// Calls is how many calls reached the App Store while it was in trouble for
+	// Calls is how many calls reached the App Store while it was failing for
 	// Scenario.Lasts, and Probes those of them after the first moment.
 	Calls  int `json:"calls"`
 	Probes int `json:"probes"`

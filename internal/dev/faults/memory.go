@@ -79,7 +79,7 @@ func hungry(s Scenario) Scenario {
 			return err
 		}
 		// What found no room is asked again, and nothing else.
-		n, err := w.number(ctx, `SELECT coalesce(sum(answers), 0) FROM run_failures WHERE class = 'memory_full' AND run_id > $1`, w.before)
+		n, err := w.number(ctx, `SELECT coalesce(sum(responses), 0) FROM run_failures WHERE class = 'memory_full' AND run_id > $1`, w.before)
 		w.inFlight += n
 		return err
 	}

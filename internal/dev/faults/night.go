@@ -179,7 +179,7 @@ func (w *World) verdict(ctx context.Context) (judge.Verdict, error) {
 	return verdict, nil
 }
 
-// duplicates is how many receipts may have been asked about again: those whose
+// duplicates is how many receipts may have been checked again: those whose
 // answers were on their way when a process was killed or a way was cut, or one
 // in a hundred.
 func (w *World) duplicates() int {

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// outage is for how long Apple is in trouble unless For says otherwise. With
+	// outage is for how long Apple is failing unless For says otherwise. With
 	// the settings of the suite it is to back-offs and leases what an hour is to
 	// the usual ones.
 	outage = 8 * time.Second

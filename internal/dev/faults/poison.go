@@ -108,7 +108,7 @@ func withPoison(source string) (string, error) {
 }
 
 // poisonIsSetAside holds the end of the first run to what was promised: the other
-// receipts are done, those with the poison are set aside and listed with the
+// receipts are done, those with the poison are quarantined and listed with the
 // reason, and each panic was told with its stack.
 func (w *World) poisonIsSetAside(ctx context.Context) error {
 	var poisonous []int64
@@ -164,7 +164,7 @@ func (w *World) eachPanicIsTold(poisonous []int64) error {
 	return nil
 }
 
-// panicLine is how a worker tells of a panic over a receipt: where it happened
+// panicLine is how a worker describes a panic over a receipt: where it happened
 // is in the stack.
 var panicLine = regexp.MustCompile(`level=ERROR msg="panic: [^"]*" receipt_id=(\d+) cause=string stack=".*\(\*Worker\)\.check\(`)
 

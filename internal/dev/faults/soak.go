@@ -97,7 +97,7 @@ type soak struct {
 	random   *rand.Rand
 	receipts int
 	// steady is the worker that nothing happens to but through its servers, and
-	// metrics where it tells of itself.
+	// metrics where it describes itself.
 	steady  *process
 	metrics string
 	// first is what was used after the first night.

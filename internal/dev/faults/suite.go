@@ -50,7 +50,7 @@ type SuiteConfig struct {
 	// Folder gets the logs of the programs; empty is a temporary folder, which
 	// Close removes.
 	Folder string
-	// Say tells of progress.
+	// Say describes progress.
 	Say func(format string, args ...any)
 	// Logger is told by the servers.
 	Logger *slog.Logger
@@ -207,7 +207,7 @@ func (s *Suite) newAppStore(change func(*applesim.Config)) (*applesim.Server, er
 		applesim.Weight{Act: applesim.ActRefundReversed, Weight: 3})
 	cfg := applesim.Config{
 		Seed: simSeed, Customers: s.cfg.Receipts * 100 / 106, Receipts: 3, Start: s.start,
-		LatestReceipt: applesim.LatestEcho, // signing each reply anew takes a millisecond
+		LatestReceipt: applesim.LatestEcho, // signing each reply again takes a millisecond
 		LogSize:       cmp.Or(s.cfg.LogSize, 50*s.cfg.Receipts),
 		Mix:           &mix,
 	}

@@ -169,7 +169,7 @@ func (l *lived) accepts(a answer, list []answer, r row) bool {
 
 const oneDay = 24 * time.Hour
 
-// TestOpinions tells of one customer after the other what happens to them, what
+// TestOpinions describes one customer after the other what happens to them, what
 // is then answered, and which rows follow from it and which do not.
 func TestOpinions(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ type Case struct {
 	// Started when it began, by our clock.
 	Since   int64
 	Started time.Time
-	// Duplicates is how many receipts may have been asked about again after a
+	// Duplicates is how many receipts may have been checked again after a
 	// good answer.
 	Duplicates int
 	// Rate and Burst are those of every app. RateSlack is by how much a call may
@@ -50,7 +50,7 @@ type Case struct {
 }
 
 // Verdict is what was found. What is not 0 from Lost on is a broken promise, and
-// Complaints tells of it in words.
+// Complaints describes it in words.
 type Verdict struct {
 	// Receipts were due, Asked are those of them with a good answer, and
 	// Duplicates the good answers beyond one for each.

@@ -63,7 +63,7 @@ func piece(r applesim.Receipt) []byte {
 	return r.Data[at/3*3:][:size]
 }
 
-// Leaks tells which markers, or what looks like a receipt, are in which of some
+// Leaks reports which markers, or what looks like a receipt, are in which of some
 // places.
 func Leaks(markers, places map[string]string) []string {
 	var leaks []string
