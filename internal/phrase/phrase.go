@@ -56,8 +56,8 @@ func Decimal(n float64) string {
 	return strconv.FormatFloat(n, 'f', digits, 64)
 }
 
-// Time is a time to the minute, with its zone.
-func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+// Time is a time to the second, in the zone of the process: see time.Local.
+func Time(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
 
 // TimeAgo is Time, and how long that is from now.
 func TimeAgo(t, now time.Time) string {
