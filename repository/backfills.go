@@ -398,7 +398,7 @@ func (db *DB) HasItems(ctx context.Context, run runs.Run) (bool, error) {
 		                 AND EXISTS (SELECT FROM run_items WHERE run_id = $1 AND bundle_id = t.bundle_id))`
 	var has bool
 	if err := db.db.GetContext(ctx, &has, query, run.ID); err != nil {
-		return false, fmt.Errorf("look for work of backfill %d: %w", run.ID, err)
+		return false, fmt.Errorf("find work of backfill %d: %w", run.ID, err)
 	}
 	return has, nil
 }

@@ -35,7 +35,7 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, e
 				WHERE s.state IN ('new', 'accepted') GROUP BY a.bundle_id) n) AS secret`
 	var b Backlog
 	if err := db.db.GetContext(ctx, &b, query, now, limit); err != nil {
-		return Backlog{}, fmt.Errorf("look at the backlog: %w", err)
+		return Backlog{}, fmt.Errorf("read the backlog: %w", err)
 	}
 	var err error
 	b.WrongClocks, err = db.WrongClocks(ctx)

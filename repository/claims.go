@@ -279,7 +279,7 @@ func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Durat
 		ORDER BY claimed_until, id LIMIT $3`
 	var claims []claim.Claim
 	if err := db.db.SelectContext(ctx, &claims, query, made.Add(lease), leasePerByte, limit); err != nil {
-		return nil, fmt.Errorf("look for old claims: %w", err)
+		return nil, fmt.Errorf("find old claims: %w", err)
 	}
 	return claims, nil
 }

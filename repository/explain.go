@@ -38,7 +38,7 @@ func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]Match,
 		ORDER BY kind, bundle_id, environment`
 	var matches []Match
 	if err := db.db.SelectContext(ctx, &matches, query, id, receiptID); err != nil {
-		return nil, fmt.Errorf("look up %q: %w", id, err)
+		return nil, fmt.Errorf("find %q: %w", id, err)
 	}
 	return matches, nil
 }

@@ -29,7 +29,7 @@ func (db *DB) Planned(ctx context.Context, slots []time.Time) ([]PlannedGroup, e
 	}
 	var groups []PlannedGroup
 	if err := db.db.SelectContext(ctx, &groups, query, timeArray(slots), slots[len(slots)-1]); err != nil {
-		return nil, fmt.Errorf("count planned looks: %w", err)
+		return nil, fmt.Errorf("count planned checks: %w", err)
 	}
 	return groups, nil
 }

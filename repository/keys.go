@@ -35,7 +35,7 @@ func (db *DB) ResealSharedSecret(ctx context.Context, id int64, keyID string, re
 		return nil
 	})
 	if err != nil {
-		return false, fmt.Errorf("encrypt shared secret %d anew: %w", id, err)
+		return false, fmt.Errorf("encrypt shared secret %d again: %w", id, err)
 	}
 	return changed, nil
 }

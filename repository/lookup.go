@@ -41,7 +41,7 @@ func (db *DB) StoredReceipt(ctx context.Context, id int64) (StoredReceipt, error
 	const query = storedReceipts + `WHERE r.id = $1`
 	var r StoredReceipt
 	if err := db.db.GetContext(ctx, &r, query, id); err != nil {
-		return StoredReceipt{}, fmt.Errorf("look up receipt %d: %w", id, named(err))
+		return StoredReceipt{}, fmt.Errorf("find receipt %d: %w", id, named(err))
 	}
 	return r, nil
 }

@@ -67,7 +67,7 @@ func TestRecheck(t *testing.T) {
 	r, err := f.StoredReceipt(t.Context(), 1)
 	f.must(err)
 	if !r.NextCheckAt.Equal(later) || r.NextCheckRule != iap.RuleRequested {
-		t.Errorf("next look: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
+		t.Errorf("next check: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
 	}
 	r, err = f.StoredReceipt(t.Context(), 3)
 	f.must(err)

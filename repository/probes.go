@@ -36,7 +36,7 @@ func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time
 		RETURNING ` + appColumns
 	var app apps.App
 	if err := db.db.GetContext(ctx, &app, query, now, wantOfSecret(), now.Add(-retry), now.Add(-recheck)); err != nil {
-		return app, fmt.Errorf("look for apps to probe: %w", named(err))
+		return app, fmt.Errorf("find apps to probe: %w", named(err))
 	}
 	return app, nil
 }

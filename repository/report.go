@@ -16,7 +16,7 @@ func (db *DB) LastFinished(ctx context.Context) (runs.Totals, error) {
 		WHERE id = (SELECT id FROM runs WHERE state IN ('finished', 'cut_off') ORDER BY id DESC LIMIT 1)`
 	var t runs.Totals
 	if err := db.db.GetContext(ctx, &t, query); err != nil {
-		return runs.Totals{}, fmt.Errorf("look for the last finished run: %w", named(err))
+		return runs.Totals{}, fmt.Errorf("find the last finished run: %w", named(err))
 	}
 	return t, nil
 }
@@ -29,7 +29,7 @@ func (db *DB) FinishedBefore(ctx context.Context, kind runs.Kind, id int64) (run
 		WHERE id = (SELECT id FROM runs WHERE kind = $1 AND state IN ('finished', 'cut_off') AND id < $2 ORDER BY id DESC LIMIT 1)`
 	var t runs.Totals
 	if err := db.db.GetContext(ctx, &t, query, kind, id); err != nil {
-		return runs.Totals{}, fmt.Errorf("look for the %s run before %d: %w", kind, id, named(err))
+		return runs.Totals{}, fmt.Errorf("find the %s run before %d: %w", kind, id, named(err))
 	}
 	return t, nil
 }

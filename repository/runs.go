@@ -67,7 +67,7 @@ func (db *DB) FedRun(ctx context.Context, now time.Time) (runs.Run, error) {
 		WHERE state = 'running' AND kind <> 'backfill' AND owner_until >= $1 ORDER BY id DESC LIMIT 1`
 	var run runs.Run
 	if err := db.db.GetContext(ctx, &run, query, now); err != nil {
-		return runs.Run{}, fmt.Errorf("look for a run that is fed: %w", named(err))
+		return runs.Run{}, fmt.Errorf("find a run that is fed: %w", named(err))
 	}
 	return run, nil
 }
@@ -189,7 +189,7 @@ func (db *DB) HasWork(ctx context.Context, run runs.Run, now time.Time) (bool, e
 		forgiven = pq.Array([]string{apps.PausedNoSecret, apps.PausedSecretRefused})
 	}
 	if err := db.db.GetContext(ctx, &left, query, run.ID, run.Cutoff, now, forgiven, run.DueAfter); err != nil {
-		return false, fmt.Errorf("look for work of run %d: %w", run.ID, err)
+		return false, fmt.Errorf("find work of run %d: %w", run.ID, err)
 	}
 	return left, nil
 }

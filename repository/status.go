@@ -74,7 +74,7 @@ func (db *DB) AppSecrets(ctx context.Context) ([]AppSecret, error) {
 		GROUP BY a.bundle_id ORDER BY a.bundle_id`
 	var secrets []AppSecret
 	if err := db.db.SelectContext(ctx, &secrets, query); err != nil {
-		return nil, fmt.Errorf("look at secrets of apps: %w", err)
+		return nil, fmt.Errorf("read the secrets of apps: %w", err)
 	}
 	return secrets, nil
 }

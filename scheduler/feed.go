@@ -109,7 +109,7 @@ func (s *Scheduler) feed(ctx context.Context, f *feed) (runs.State, error) {
 			return state, err
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
-			s.cfg.Logger.Error("feed the queue", "run_id", f.run.ID, "error", err)
+			s.cfg.Logger.Error("could not feed the queue", "run_id", f.run.ID, "error", err)
 			_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 			continue
 		}
@@ -169,7 +169,7 @@ func (s *Scheduler) count(ctx context.Context, f *feed) {
 			return
 		}
 		if ctx.Err() == nil && !errors.Is(err, runs.ErrLost) {
-			s.cfg.Logger.Error("count what is due", "run_id", f.run.ID, "error", err)
+			s.cfg.Logger.Error("could not count what is due", "run_id", f.run.ID, "error", err)
 		}
 		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}

@@ -39,7 +39,7 @@ func (s *Scheduler) keep(ctx context.Context, id int64, lose context.CancelCause
 		switch kept, err := s.keepOnce(ctx, id, every); {
 		case ctx.Err() != nil:
 		case err != nil:
-			s.cfg.Logger.Error("keep the run", "run_id", id, "error", err)
+			s.cfg.Logger.Error("could not keep the run", "run_id", id, "error", err)
 			_ = clock.Sleep(ctx, min(s.cfg.Feed.Look, every))
 		case !kept:
 			lose(runs.ErrLost)
@@ -74,7 +74,7 @@ func (s *Scheduler) Follow(ctx context.Context, id int64) (runs.Totals, error) {
 		case errors.Is(err, database.ErrNotFound), err == nil && totals.State != runs.Running:
 			return totals, err
 		case err != nil && !errors.Is(err, runs.ErrLost):
-			s.cfg.Logger.Error("look at the run", "run_id", id, "error", err)
+			s.cfg.Logger.Error("could not read the run", "run_id", id, "error", err)
 		}
 		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}

@@ -119,13 +119,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	feeds.Go(func() error { return s.Attend(ctx) })
 	feeds.Go(func() error { s.maintain(ctx); return nil })
 	var opened time.Time // the newest slot that is known to have a run
-	defer s.loops.End("look for runs")
+	defer s.loops.End("find runs")
 	for ctx.Err() == nil {
-		s.loops.Beat("look for runs")
+		s.loops.Beat("find runs")
 		run, found, err := s.next(ctx, &opened)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			s.cfg.Logger.Error("look for a run", "error", err)
+			s.cfg.Logger.Error("could not look for a run", "error", err)
 		case found && s.begin(run.ID):
 			feeds.Go(func() error {
 				defer s.finish(run.ID)
@@ -183,7 +183,7 @@ func (s *Scheduler) serve(ctx context.Context, run runs.Run) error {
 	case errors.Is(err, runs.ErrLost):
 		s.cfg.Logger.Info("run was ended or taken over by another process", "run_id", run.ID)
 	case err != nil:
-		s.cfg.Logger.Error("feed run", "run_id", run.ID, "error", err)
+		s.cfg.Logger.Error("could not feed the run", "run_id", run.ID, "error", err)
 	}
 	return nil
 }

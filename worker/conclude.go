@@ -20,7 +20,7 @@ func (w *Worker) conclude(ctx context.Context, r claim.Receipt, a Answer, err er
 	o := w.notAsked(r)
 	o.Calls, o.Failure, o.Environment = a.Calls, c.Name, a.Environment
 	if c.Alarm {
-		w.cfg.Logger.Warn("answer needs a look", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "class", c.Name, "error", err)
+		w.cfg.Logger.Warn("reply needs attention", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "class", c.Name, "error", err)
 	}
 	switch c.Action {
 	case Fail:

@@ -14,8 +14,8 @@ import (
 )
 
 // Handle is the story of one receipt. It ends well for everything that Apple
-// may say; an error means a fault of our own machinery, after which asynq runs
-// the task again under the same claim.
+// may say; an error other than failedCheck means a fault of our own machinery, after
+// which asynq runs the task again under the same claim.
 func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	v, err := jobs.ParseVerify(task.Payload())
 	if err != nil {
@@ -51,6 +51,9 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	w.cfg.Logger.Debug("receipt checked", "receipt_id", r.ID, "run_id", r.RunID, "class", o.Failure,
 		"calls", o.Calls, "next_check", o.NextCheck.At, "rule", o.NextCheck.Rule, "saved", saved)
 	w.show(task, describe(o, saved))
+	if w.cfg.ShowResults && saved && inVain(o) {
+		return failedCheck(describe(o, saved))
+	}
 	return nil
 }
 
@@ -72,7 +75,7 @@ func (w *Worker) mine(ctx context.Context, v jobs.Verify) (bool, error) {
 	mine, err := w.cfg.Queue.Mine(ctx, v)
 	switch {
 	case err != nil:
-		return false, w.fault(ctx, slog.LevelWarn, "tell whose task it is", v, err)
+		return false, w.fault(ctx, slog.LevelWarn, "could not read whose task it is", v, err)
 	case !mine && w.foreign.isDue(w.cfg.Now()):
 		w.cfg.Logger.Warn("task of another installation dropped", "receipt_id", v.ReceiptID, "installation", v.Installation)
 	}

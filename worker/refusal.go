@@ -142,7 +142,7 @@ func (w *Worker) insteadOf(ctx context.Context, r claim.Receipt, o claim.Outcome
 		return w.conclude(ctx, r, answer, fmt.Errorf("%w: %w", errSaveRefused, failed))
 	}
 	if w.refusals.isDue(w.cfg.Now()) {
-		w.cfg.Logger.Error("results cannot be stored: all of a batch are refused, which is held against no receipt; they are checked again later",
+		w.cfg.Logger.Error("could not store results: all of a batch are refused, which counts against no receipt; they are checked again later",
 			"receipt_id", r.ID, "results", refused.others+1, "error", refused.err)
 	}
 	if refused.others == 0 {

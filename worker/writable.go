@@ -87,7 +87,7 @@ func (g *writeGate) close(err error) (changed bool) {
 	defer g.mu.Unlock()
 	if changed = g.refusal == nil; changed {
 		g.opened = make(chan struct{})
-		g.log.Error("database may not be written: Apple is not asked until it may, and nothing is lost", "error", err)
+		g.log.Error("database may not be written: no receipt is checked until it may, and nothing is lost", "error", err)
 	}
 	g.refusal = err
 	return changed

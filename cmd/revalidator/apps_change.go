@@ -36,7 +36,7 @@ func (p *program) appsSetCommand() *cobra.Command {
 		Short: "Change the rate of an app, its name, or when its receipts are due",
 		Long: `Change what the flags name and leave the rest as it is. A new rate is kept from
 the next receipts on, also in a run that is running. The flags in days change
-when a receipt is looked at next from its next look on.`,
+when a receipt is checked, from its next check on.`,
 		Example: `  revalidator apps set com.example.reader --rate 25 --burst 5
   revalidator apps set com.example.reader --resubscribe-days 180
   revalidator apps set com.example.reader --resubscribe-days default`,
@@ -85,10 +85,10 @@ func (p *program) appsPauseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pause BUNDLE_ID --reason TEXT [--json]",
 		Short: "Stop all work on an app until it is resumed",
-		Long: `Stop all work on an app. What is on the queue for it is given back, Apple is not
-asked about it any more, and its receipts stay due. A pause of a person ends
-with 'revalidator apps resume' only; the pause that the program makes by itself,
-when Apple refuses every secret of an app, ends with a new secret too.`,
+		Long: `Stop all work on an app. Its tasks on the queue are released, none of its
+receipts is checked any more, and they stay due. An app that a person paused is
+resumed by 'revalidator apps resume' only; one that the program paused, because
+Apple refuses every secret of the app, is resumed by a new secret too.`,
 		Example: "  revalidator apps pause com.example.reader --reason 'moving to another team'",
 		Args:    terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {

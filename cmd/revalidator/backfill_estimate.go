@@ -23,7 +23,7 @@ func (p *program) estimate(ctx context.Context, parts *parts, filter runs.Filter
 
 func estimateText(out *terminal.Page, e report.Estimate) {
 	if e.Receipts == 0 {
-		out.Print("No receipt that Apple can be asked about meets the filters.\n")
+		out.Print("No receipt that can be checked meets the filters.\n")
 		return
 	}
 	table := out.Table().Cut(1)

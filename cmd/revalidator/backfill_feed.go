@@ -19,7 +19,7 @@ func (p *program) startBackfill(ctx context.Context, parts *parts, filter runs.F
 	run, err := s.OpenBackfill(ctx, filter, float64(o.share), o.detach)
 	switch {
 	case errors.Is(err, database.ErrNotFound):
-		return errors.New("no receipt that Apple can be asked about meets the filters: nothing was opened")
+		return errors.New("no receipt that can be checked meets the filters: no backfill was opened")
 	case err != nil && run.ID != 0:
 		return interrupted(ctx, s, run, err)
 	case err != nil:
@@ -40,7 +40,7 @@ func (p *program) noteMissingIDs(ctx context.Context, parts *parts, id int64, gi
 	}
 	totals, err := parts.db.RunTotals(ctx, id)
 	if missing := int64(ids) - totals.Counted(); err == nil && missing > 0 {
-		p.Note("%d of %d ids are no receipts that Apple can be asked about", missing, ids)
+		p.Note("%d of %d ids are not ids of receipts that can be checked", missing, ids)
 	}
 	return err
 }

@@ -29,7 +29,7 @@ func (f *filterFlags) add(c *cobra.Command) {
 	flags.StringSliceVar(&f.statuses, "status", nil, "that show a subscription of these `status`es: "+strings.Join(terminal.Texts(iap.Statuses()), ", "))
 	flags.StringVar(&f.expiring, "expiring", "", "that show a subscription which expires within `FROM..UNTIL`: dates or RFC 3339 times, UNTIL itself left out, either may be missing")
 	flags.StringSliceVar(&f.states, "state", nil, "receipts in these `state`s: "+strings.Join(terminal.Texts(askableStates()), ", "))
-	flags.StringSliceVar(&f.lastResults, "last-result", nil, "whose last answer was ok, or one of these `class`es of failure")
+	flags.StringSliceVar(&f.lastResults, "last-result", nil, "whose last response was ok, or failed with one of these `class`es")
 	flags.StringVar(&f.checkedBefore, "checked-before", "", "last checked before a `time`, or never: RFC 3339, a date, or how long ago, such as 7d")
 	flags.StringVar(&f.ids, "ids", "", "receipts whose ids are in `file`, one per line; - is standard input")
 	flags.BoolVar(&f.all, "all", false, "every receipt, where no filter is given")

@@ -70,7 +70,7 @@ func TestBackfillUsage(t *testing.T) {
 		{"no share", "want a percentage such as 30%", []string{"--all", "--share", "0%"}},
 		{"share of more than all", "want a percentage such as 30%", []string{"--all", "--share", "101%"}},
 		{"two ways", "give one of them", []string{"--all", "--worker", "--detach"}},
-		{"no such command", `"lst" is too much`, []string{"lst"}},
+		{"no such command", `unexpected argument "lst"`, []string{"lst"}},
 		{"number", "no number of a backfill", []string{"cancel", "first"}},
 		{"no number", "RUN, the number of the backfill, is missing", []string{"resume"}},
 		{"limit", "want at least 1", []string{"list", "--limit", "0"}},

@@ -106,7 +106,7 @@ func (t tail) validate(givesLast bool) error {
 	case t.resumes && !t.query.Since.IsZero():
 		return errors.New("--after and --since are two beginnings: give one")
 	case givesLast && (t.resumes || !t.query.Since.IsZero()):
-		return errors.New("--last counts from the end: leave it out beside --after and --since")
+		return errors.New("--last counts from the end: do not combine it with --after or --since")
 	case t.newest < 0 || t.newest > maxPage:
 		return fmt.Errorf("--last must be from 0 to %d", maxPage)
 	case t.query.After < 0:

@@ -19,7 +19,7 @@ func (p *program) explainCommand() *cobra.Command {
 		Use:   "explain (RECEIPT_ID | CUSTOMER_REF | TRANSACTION_ID) [flags]",
 		Short: "Say why a receipt, customer or subscription is as it is",
 		Long: `Say why a receipt, a customer or a subscription is as it is: what was asked and
-answered last, when it is looked at next and by which rule, which events led
+answered last, when it is checked next and by which rule, which events led
 here, and what stands in the way. Apple is not asked; 'revalidator check' does.
 
 An argument that is the id of several things lists them; --as and --app choose.`,
@@ -61,7 +61,7 @@ func (p *program) explain(ctx context.Context, id string, kind repository.MatchK
 		}
 		budgets, err := parts.readBudgets(ctx)
 		if err != nil {
-			p.Note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
+			p.Note("redis does not answer, so it is unknown whether calls to Apple are slowed down now: %v", err)
 		}
 		e.AddBudgets(budgets)
 		return p.Print(e, func(out *terminal.Page) { explanationText(out, e, parts.clock.AppleTime()) })

@@ -20,7 +20,7 @@ func (p *program) keysCommand() *cobra.Command {
 REVALIDATOR_KEYS or REVALIDATOR_KEYS_FILE gives. To change the key while
 everything runs:
 
-  1. revalidator keys extend > new.keys   a new key beside the old ones
+  1. revalidator keys extend > new.keys   a new key next to the old ones
   2. give new.keys to every worker and every person, and restart the workers
   3. revalidator keys rotate              encrypts every secret with the new key
   4. revalidator keys prune > last.keys   without the old ones; give it to all

@@ -20,15 +20,15 @@ func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
 		Short: "List the receipts that are quarantined, and why",
-		Long: `List the receipts that are set aside for what they are, with the reason: how
-many of each app first, then each of them. They are not asked about any more, or
+		Long: `List the receipts that are excluded from checks, with the reason: how
+many of each app first, then each of them. They are not checked any more, or
 once a week. One reply is never enough, and where Apple accepted the receipt
 before, it takes three failures or more, on different days. docs/quarantine.md
 has the whole table.
 
 The reasons are malformed, not_authenticated, wrong_app, account_gone,
 too_large_for_verify_receipt, panicked and save_refused. 'revalidator explain'
-tells more of each.`,
+explains each.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
   revalidator receipts quarantined --app com.example.reader --after 50`,
@@ -105,10 +105,9 @@ func (p *program) receiptsReleaseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "release (ID... | --all | --app BUNDLE_ID) [flags]",
 		Short: "Take receipts out of quarantine, and make them due now",
-		Long: `Take receipts out of quarantine, and make them due now as if nothing were known
-of them: what was held against them must be said as often again before it is
-believed. Their subscriptions stay as they are. The next run asks Apple about
-them: the nightly one, or one that you start with 'revalidator run'.
+		Long: `Take receipts out of quarantine, and make them due now. Their failures are
+counted from zero again; their subscriptions stay as they are. The next run
+checks them: the nightly one, or one that you start with 'revalidator run'.
 
 A receipt that a worker checks now is not changed.`,
 		Example: `  revalidator receipts release 42 43
@@ -199,6 +198,6 @@ func releaseText(r report.Release, now time.Time) func(*terminal.Page) {
 		quarantineTable(out, r.Counts)
 		out.Print("\n")
 		s.Row("Released", phrase.Count(r.Released)+":", "due", "now")
-		s.Row("Next look", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
+		s.Row("Next check", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
 	}
 }

@@ -17,9 +17,9 @@ func (p *program) secretsVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [--app BUNDLE_ID] [--json]",
 		Short: "Ask Apple which of the shared secrets it accepts",
-		Long: `Ask Apple about a stored receipt with each secret in turn, within the rate of
+		Long: `Check a stored receipt with each secret in turn, within the rate of
 the app, and note what it says. Receipts that show a subscription are preferred,
-because Apple looks at the secret for those; the receipt itself stays as it is.
+because Apple reads the secret for those; the receipt itself stays as it is.
 An app that stood still for want of a secret goes on where one is accepted.
 
 Results:

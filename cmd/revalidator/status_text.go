@@ -64,7 +64,7 @@ func statusSheet(out *terminal.Page, r *report.Status) {
 	}
 	terminal.Each(s, "Clock", r.WrongClocks, func(c report.WrongClock) string { return out.Paint(terminal.Red, c.String()+": checks are held") })
 	if r.Missing() != nil {
-		s.Sentence("Redis", "%s", out.Paint(terminal.Red, "away, so that queues, workers and schedulers are not known"))
+		s.Sentence("Redis", "%s", out.Paint(terminal.Red, "does not answer: queues, workers and schedulers are not known"))
 	} else {
 		queueText(s, r.QueueStatus)
 	}
@@ -89,7 +89,7 @@ func queueText(s terminal.Sheet, q report.QueueStatus) {
 		}
 		s.Items(label, laneText(q)...)
 	}
-	s.Items("Workers", serversText(len(q.Workers), "worker", out))
+	s.Items("Workers", serversText(len(q.Workers)+q.WorkersUnlisted, "worker", out))
 	s.Items("Schedulers", serversText(len(q.Schedulers), "scheduler", out))
 	if q.SilentClaims > 0 {
 		s.Sentence("Claims", "%s", out.Paint(terminal.Red, report.SilentText(q.SilentClaims)))

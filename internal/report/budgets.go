@@ -60,15 +60,15 @@ func ReadBudgets(ctx context.Context, limiter Limiter) ([]Budget, error) {
 func (b Budget) obstacle() string {
 	switch {
 	case b.HeldBackSince != nil && b.BundleID == "":
-		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not asked until a few probes are answered well.",
+		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not called until a few probes succeed.",
 			phrase.Time(*b.HeldBackSince), phrase.Words(b.HeldBackFor))
 	case b.HeldBackSince != nil:
-		return fmt.Sprintf("held back: calls for this app fail since %s (%s), and Apple is not asked until a few probes are answered well.",
+		return fmt.Sprintf("held back: calls for this app fail since %s (%s), and no call is made until a few probes succeed.",
 			phrase.Time(*b.HeldBackSince), phrase.Words(b.HeldBackFor))
 	case b.BlockedUntil != nil:
 		return fmt.Sprintf("blocked: Apple wants no call before %s (HTTP 429).", phrase.Time(*b.BlockedUntil))
 	}
-	return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
+	return fmt.Sprintf("slower: Apple shows signs of overload, so calls are made at %.0f %% of the rate.", 100*b.RateShare)
 }
 
 // Name is of what the budget is, for people.

@@ -57,7 +57,7 @@ type ForecastRun struct {
 // RuleLooks is how often Apple is asked by a rule.
 type RuleLooks struct {
 	Rule  iap.Rule `json:"rule"`
-	Looks int64    `json:"looks"`
+	Looks int64    `json:"checks"`
 }
 
 // ForecastRunBudget is an app in an environment in one run.
@@ -75,7 +75,7 @@ type ForecastBudget struct {
 	BundleID       string          `json:"bundle_id"`
 	Environment    iap.Environment `json:"environment"`
 	RatePerSecond  float64         `json:"rate_per_second"`
-	Looks          int64           `json:"looks"`
+	Looks          int64           `json:"checks"`
 	LongestSeconds float64         `json:"longest_seconds"`
 }
 

@@ -38,7 +38,7 @@ func TestObstacles(t *testing.T) {
 		{"left by a worker", repository.StoredReceipt{ClaimedUntil: &before}, []string{"expired claim: a worker had it"}},
 		{"wrong app", repository.StoredReceipt{State: iap.ReceiptWrongApp}, []string{"import it for that one"}},
 		{"too large", repository.StoredReceipt{State: iap.ReceiptTooLarge}, []string{"larger than verifyReceipt takes"}},
-		{"Xcode", repository.StoredReceipt{State: iap.ReceiptXcode}, []string{"never asked about"}},
+		{"Xcode", repository.StoredReceipt{State: iap.ReceiptXcode}, []string{"never checked"}},
 		{"quarantined", repository.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts release"}},
 		{"malformed, paused", repository.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person},
 			[]string{person, "send a fresh one"}},

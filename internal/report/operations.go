@@ -167,7 +167,7 @@ func (o *Operations) readQueues(ctx context.Context) ([]prometheus.Metric, error
 	for _, name := range jobs.Queues() {
 		q, err := o.cfg.Inspector.GetQueueInfo(name)
 		if err != nil {
-			return nil, fmt.Errorf("look at queue %s: %w", name, err)
+			return nil, fmt.Errorf("read queue %s: %w", name, err)
 		}
 		metrics = append(metrics, gauge(o.waiting, q.Latency.Seconds(), q.Queue))
 		for state, n := range map[string]int{
