@@ -93,7 +93,7 @@ func believedAtOnce(class string, state iap.ReceiptState) claim.Outcome {
 // forged is believed at once, without another day.
 func forged(code int) claim.Outcome {
 	o := retried("forged", code)
-	o.Verdict = &quarantine.Verdict{State: iap.ReceiptForged, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+	o.Verdict = &quarantine.Verdict{State: iap.ReceiptForged, NextCheck: iap.Check{Rule: iap.RuleQuarantined}}
 	return o
 }
 

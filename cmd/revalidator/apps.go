@@ -104,7 +104,7 @@ func (p *program) addApp(ctx context.Context, app apps.App) error {
 
 // printApp prints what a command did to an app, or the app as it is then.
 func (p *program) printApp(app apps.App, text string) error {
-	return p.PrintLine(app, "%s", text)
+	return p.Print(app, func(out *terminal.Page) { out.Print(terminal.QuoteLines(text) + "\n") })
 }
 
 func (p *program) appsListCommand() *cobra.Command {
@@ -134,14 +134,14 @@ func appsTable(out *terminal.Page, apps []apps.App) {
 	if len(apps) == 0 {
 		return
 	}
-	table := out.Annotated(func(i int) string { return strings.Join(appNotes(apps[i]), "; ") })
+	table := out.Annotated(func(i int) string { return strings.Join(appNotes(apps[i]), "; ") }).Cut(0, 1)
 	table.Row("BUNDLE ID\tNAME\tRATE\tSTATE")
 	for _, a := range apps {
 		state := "enabled"
 		if a.PausedAt != nil {
 			state = "paused"
 		}
-		table.Row("%s\t%s\t%s/s\t%s", terminal.Short(a.BundleID, 36), terminal.Short(a.Name, 22), phrase.Rate(a.RatePerSecond), state)
+		table.Row("%s\t%s\t%s/s\t%s", a.BundleID, a.Name, phrase.Rate(a.RatePerSecond), state)
 	}
 	table.End()
 	looksTable(out, apps)

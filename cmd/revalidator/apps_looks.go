@@ -39,17 +39,18 @@ func looksText(a apps.App) string {
 
 // looksTable lists the schedule settings of the apps that have any.
 func looksTable(out *terminal.Page, apps []apps.App) {
-	table := out.Table()
-	head := "\nBUNDLE ID\tGRACE DAYS\tRESUBSCRIBE DAYS\tSWEEP DAYS"
+	table := out.Table().Cut(0)
+	head := "BUNDLE ID\tGRACE DAYS\tRESUBSCRIBE DAYS\tSWEEP DAYS"
 	for _, a := range apps {
 		if looksText(a) == "" {
 			continue
 		}
 		if head != "" {
+			out.Print("\n")
 			table.Row(head)
 			head = ""
 		}
-		table.Row("%s\t%s\t%s\t%s", terminal.Short(a.BundleID, 36), daysText(a.GraceDays), daysText(a.ResubscribeDays), daysText(a.SweepDays))
+		table.Row("%s\t%s\t%s\t%s", a.BundleID, daysText(a.GraceDays), daysText(a.ResubscribeDays), daysText(a.SweepDays))
 	}
 	table.End()
 }

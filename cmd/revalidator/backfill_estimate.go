@@ -26,7 +26,7 @@ func estimateText(out *terminal.Page, e report.Estimate) {
 		out.Print("No receipt that can be checked meets the filters.\n")
 		return
 	}
-	table := out.Table()
+	table := out.Table().Cut(1)
 	table.Row("RECEIPTS\tAPP\tSTATUS")
 	for _, c := range e.Counts {
 		status := "no subscription known"
@@ -37,7 +37,7 @@ func estimateText(out *terminal.Page, e report.Estimate) {
 		if slices.Contains(e.PausedApps, c.BundleID) {
 			paused = " (paused)"
 		}
-		table.Row("%8s\t%s\t%s", phrase.Count(c.Receipts), terminal.Short(c.BundleID, 34)+paused, status)
+		table.Row("%8s\t%s\t%s", phrase.Count(c.Receipts), c.BundleID+paused, status)
 	}
 	table.Row("%8s\tin all", phrase.Count(e.Receipts))
 	table.End()

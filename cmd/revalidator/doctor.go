@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -95,10 +94,10 @@ func diagnosisText(out *terminal.Page, d report.Diagnosis) {
 		if color := colors[f.State]; color != "" {
 			state = out.Paint(color, state)
 		}
-		text := terminal.Wrap(indent, strings.Fields(f.Text)...)[indent:]
+		s := terminal.Sheet{Page: out, Label: indent}
+		s.Sentence(state+fmt.Sprintf("  %-18s", phrase.Words(f.Check)), "%s", f.Text)
 		if f.Fix != "" {
-			text += terminal.Wrap(indent, strings.Fields("-> "+f.Fix)...)
+			s.Sentence("", "-> %s", f.Fix)
 		}
-		out.Printf("%s  %-18s%s", state, phrase.Words(f.Check), text)
 	}
 }

@@ -14,37 +14,40 @@ import (
 // eventPrinter prints events as they come, each on a line of its own.
 type eventPrinter struct {
 	terminal *terminal.Terminal
-	// hasHead is whether the names of the columns were printed.
-	hasHead bool
+	// table has the names of the columns once they were printed.
+	table *terminal.Table
 }
 
-// eventLine has the columns of a terminal: id, time, event, product, subscription.
-const eventLine = "%-7s %-11s %-24s %-16s %s\n"
-
 func (o *eventPrinter) print(events []repository.EventDetails) error {
+	if o.terminal.JSON {
+		return o.lines(events)
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	if o.table == nil {
+		o.table = o.terminal.Page(o.terminal.Out).Table().Cut(2, 3, 4).Spare(0, 4)
+		o.table.Row("ID\tTIME\tEVENT\tPRODUCT\tSUBSCRIPTION")
+	}
 	for _, e := range events {
-		if err := o.one(e); err != nil {
-			return fmt.Errorf("print event %d: %w", e.ID, err)
-		}
+		o.table.Row("%d\t%s\t%s\t%s\t%s", e.ID, phrase.Time(e.RecordedAt), eventText(e), e.ProductID, e.OriginalTransactionID)
+	}
+	if err := o.table.End(); err != nil {
+		return fmt.Errorf("print events up to %d: %w", events[len(events)-1].ID, err)
 	}
 	return nil
 }
 
-func (o *eventPrinter) one(e repository.EventDetails) error {
-	if o.terminal.JSON {
-		encoder := json.NewEncoder(o.terminal.Out)
-		encoder.SetEscapeHTML(false)
-		return encoder.Encode(e)
+// lines prints each event as a document on a line of its own.
+func (o *eventPrinter) lines(events []repository.EventDetails) error {
+	encoder := json.NewEncoder(o.terminal.Out)
+	encoder.SetEscapeHTML(false)
+	for _, e := range events {
+		if err := encoder.Encode(e); err != nil {
+			return fmt.Errorf("print event %d: %w", e.ID, err)
+		}
 	}
-	text := ""
-	if !o.hasHead {
-		text = fmt.Sprintf(eventLine, "ID", "TIME (UTC)", "EVENT", "PRODUCT", "SUBSCRIPTION")
-		o.hasHead = true
-	}
-	text += fmt.Sprintf(eventLine, fmt.Sprint(e.ID), e.RecordedAt.UTC().Format("01-02 15:04"),
-		eventText(e), terminal.Short(e.ProductID, 16), terminal.Short(e.OriginalTransactionID, 18))
-	_, err := o.terminal.Out.Write([]byte(text))
-	return err
+	return nil
 }
 
 // eventText is the type in words, and why a subscription expired where Apple

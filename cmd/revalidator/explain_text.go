@@ -97,6 +97,6 @@ func eventsText(out *terminal.Page, events []repository.Event) {
 		if e.RunID != nil {
 			by = fmt.Sprintf("run %d", *e.RunID)
 		}
-		out.Print(terminal.Wrap(2, phrase.Time(e.AsOf), phrase.Words(string(e.Type)), e.ProductID, by))
+		out.Wrap(2, phrase.Time(e.AsOf), phrase.Words(string(e.Type)), e.ProductID, by)
 	}
 }

@@ -34,7 +34,8 @@ func forecastText(out *terminal.Page, r *report.Forecast) {
 			phrase.Plural(r.Receipts, "receipt"), phrase.Count(int64(*r.Sampled))))
 	}
 	if len(remarks) > 0 {
-		out.Printf("\n%s", terminal.Wrap(0, strings.Fields(strings.Join(remarks, " "))...))
+		out.Print("\n")
+		out.Wrap(0, terminal.Words(strings.Join(remarks, " "))...)
 	}
 	forecastWarn(out, r)
 }
@@ -104,15 +105,17 @@ func forecastTables(out *terminal.Page, r *report.Forecast) {
 	for _, rule := range r.Rules {
 		checks += rule.Checks
 	}
+	out.Print("\n")
 	table := out.Table()
-	table.Row("\nBY RULE\t%9s\t%9s\t%5s", "CHECKS", "PER "+strings.ToUpper(r.Every), "SHARE")
+	table.Row("BY RULE\t%9s\t%9s\t%5s", "CHECKS", "PER "+strings.ToUpper(r.Every), "SHARE")
 	for _, rule := range r.Rules {
 		table.Row("%s\t%9s\t%9s\t%4.0f%%", phrase.Words(string(rule.Rule)), phrase.Count(rule.Checks),
 			phrase.Count(rule.Checks/int64(len(r.Runs))), 100*float64(rule.Checks)/float64(max(checks, 1)))
 	}
 	table.End()
-	table = out.Table()
-	table.Row("\nBY APP\tENVIRONMENT\t%9s\t%6s\t%7s", "CHECKS", "RATE", "LONGEST")
+	out.Print("\n")
+	table = out.Table().Cut(0)
+	table.Row("BY APP\tENVIRONMENT\t%9s\t%6s\t%7s", "CHECKS", "RATE", "LONGEST")
 	for _, a := range r.Apps[:min(len(r.Apps), phrase.Most)] {
 		table.Row("%s\t%s\t%9s\t%6s\t%7s", a.BundleID, a.Environment, phrase.Count(a.Checks),
 			phrase.Rate(a.RatePerSecond)+"/s", phrase.Duration(math.Round(a.LongestSeconds)))
@@ -137,7 +140,8 @@ func forecastWarn(out *terminal.Page, r *report.Forecast) {
 			out.Printf("\nand %d more that are too slow\n", len(r.Warnings)-phrase.Most)
 			return
 		}
-		out.Printf("\n%s\n%s", out.Paint(terminal.Yellow, forecastHeadline(w, r.Every)), terminal.Wrap(2, strings.Fields(w.Fix)...))
+		out.Printf("\n%s\n", out.Paint(terminal.Yellow, forecastHeadline(w, r.Every)))
+		out.Wrap(2, terminal.Words(w.Fix)...)
 	}
 }
 

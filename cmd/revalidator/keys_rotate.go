@@ -49,6 +49,12 @@ you keep backups of the database from before.`,
 				if err != nil {
 					return err
 				}
+				for _, row := range rows {
+					if _, err := parts.keys.Open(row.Ciphertext, row.Row()); errors.Is(err, keyring.ErrUnreadable) {
+						return fmt.Errorf("no key of this set opens shared secret %d, which has key %s: it is an older key set than that of the last 'revalidator keys rotate';"+
+							" give the newer one in REVALIDATOR_KEYS or REVALIDATOR_KEYS_FILE", row.ID, row.KeyID)
+					}
+				}
 				if old := underOtherKeys(rows, parts.keys.KeyID()); len(old) > 0 {
 					return fmt.Errorf("shared secrets %d need an old key still: run 'revalidator keys rotate' first", old)
 				}

@@ -29,6 +29,11 @@ func TestKeyRotation(t *testing.T) {
 	if r.Encrypted != 2 || r.Already != 0 || len(r.Unreadable) != 0 {
 		t.Errorf("rotate: %+v, want both encrypted again", r)
 	}
+	before := &session{env: append([]string{}, s.env...)}
+	before.set("REVALIDATOR_KEYS", oldKeys)
+	if o := before.run(t, "keys", "prune"); o.code != terminal.ExitFailure || !strings.Contains(o.stderr, "older key set") {
+		t.Errorf("prune with the old set: exit code %d and %q, want it named", o.code, o.stderr)
+	}
 	if o := s.must(t, "keys", "rotate"); !strings.Contains(o.stdout, "0 shared secrets encrypted again, 2 had that key already") {
 		t.Errorf("rotate once more: %q", o.stdout)
 	}

@@ -90,17 +90,17 @@ func orNever(t *time.Time) string {
 	if t == nil {
 		return "never"
 	}
-	return t.UTC().Format("01-02 15:04")
+	return phrase.Time(*t)
 }
 
 func receiptsTable(out *terminal.Page, l report.ReceiptPage) {
 	if len(l.Receipts) == 0 {
 		return
 	}
-	table := out.Table()
-	table.Row("ID\tAPP\tCUSTOMER\tSTATE\tNEXT (UTC)")
+	table := out.Table().Cut(1, 2, 3).Spare(4)
+	table.Row("ID\tAPP\tCUSTOMER\tSTATE\tNEXT CHECK")
 	for _, r := range l.Receipts {
-		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(string(r.State)), 17), orNever(r.NextCheckAt))
+		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, r.BundleID, r.CustomerRef, phrase.Words(string(r.State)), orNever(r.NextCheckAt))
 	}
 	table.End()
 }

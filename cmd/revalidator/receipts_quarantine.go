@@ -82,19 +82,19 @@ func quarantineText(out *terminal.Page, l report.QuarantinePage) {
 	}
 	quarantineTable(out, l.Counts)
 	out.Print("\n")
-	table := out.Table()
-	table.Row("ID\tAPP\tCUSTOMER\tREASON\tNEXT (UTC)")
+	table := out.Table().Cut(1, 2, 3).Spare(4)
+	table.Row("ID\tAPP\tCUSTOMER\tREASON\tNEXT CHECK")
 	for _, r := range l.Receipts {
-		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, terminal.Short(r.BundleID, 22), terminal.Short(r.CustomerRef, 18), terminal.Short(phrase.Words(r.Reason), 17), orNever(r.NextCheckAt))
+		table.Row("%d\t%s\t%s\t%s\t%s", r.ID, r.BundleID, r.CustomerRef, phrase.Words(r.Reason), orNever(r.NextCheckAt))
 	}
 	table.End()
 }
 
 func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
-	table := out.Table()
+	table := out.Table().Cut(0)
 	table.Row("APP\tREASON\tRECEIPTS")
 	for _, c := range counts {
-		table.Row("%s\t%s\t%s", terminal.Short(c.BundleID, 36), phrase.Words(c.Reason), phrase.Count(c.Receipts))
+		table.Row("%s\t%s\t%s", c.BundleID, phrase.Words(c.Reason), phrase.Count(c.Receipts))
 	}
 	table.End()
 }

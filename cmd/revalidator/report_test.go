@@ -68,7 +68,7 @@ func TestReportOfRunning(t *testing.T) {
 	s := newSession(t)
 	s.exec(t, reportedRuns)
 	o := s.must(t, "report", "5")
-	for _, want := range []string{"running: has taken ", "Compared with run 4 of 2026-12-02 02:00 UTC"} {
+	for _, want := range []string{"running: has taken ", "Compared with run 4 of 2026-12-02 02:00:00 UTC"} {
 		if !strings.Contains(o.stdout, want) {
 			t.Errorf("%q is missing:\n%s", want, o.stdout)
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"revalidator/internal/apps"
 	"revalidator/internal/phrase"
@@ -34,16 +33,16 @@ func reviewHead(out *terminal.Page, r *report.Review) {
 	if r.State == runs.Running {
 		took = "has taken"
 	}
-	out.Printf("%s run %d of %s, %s: %s %s,\n%s to Apple, %s/s.\n", r.Kind, r.ID, phrase.Time(r.ScheduledFor), phrase.Words(string(r.State)), took,
+	out.Sentence("%s run %d of %s, %s: %s %s, %s to Apple, %s/s.", r.Kind, r.ID, phrase.Time(r.ScheduledFor), phrase.Words(string(r.State)), took,
 		phrase.Duration(r.ElapsedSeconds), phrase.Plural(r.Calls, "call"), phrase.Decimal(r.CallsPerSecond))
 	if r.StartedBy != "" {
-		out.Printf("Started by %s.\n", r.StartedBy)
+		out.Sentence("Started by %s.", r.StartedBy)
 	}
 	if r.Due == nil {
 		out.Print("What is due is still being counted.\n")
 	}
 	if b := r.Before; b != nil {
-		out.Printf("Compared with run %d of %s, which took %s at %s/s.\n", b.ID, phrase.Time(b.ScheduledFor),
+		out.Sentence("Compared with run %d of %s, which took %s at %s/s.", b.ID, phrase.Time(b.ScheduledFor),
 			phrase.Duration(b.ElapsedSeconds), phrase.Decimal(b.CallsPerSecond))
 		return
 	}
@@ -135,9 +134,10 @@ func reviewProducts(out *terminal.Page, r *report.Review) {
 		}
 		if p.BundleID != app {
 			app = p.BundleID
-			out.Print(app + "\n")
+			out.Printf("%s\n", app)
 		}
-		out.Printf("  %s\n%s", p.ProductID, terminal.Wrap(4, eventPieces(p.Events)...))
+		out.Printf("  %s\n", p.ProductID)
+		out.Wrap(4, eventPieces(p.Events)...)
 	}
 }
 
@@ -160,8 +160,9 @@ func reviewAppsTable(out *terminal.Page, r *report.Review) {
 	if len(r.Apps) == 0 {
 		return
 	}
-	table := out.Table()
-	table.Row("\nBY APP\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", "DONE", "CHANGED", "FAILED", "CALLS", "CALLS/S", "RATE")
+	out.Print("\n")
+	table := out.Table().Cut(0).Spare(6, 5)
+	table.Row("BY APP\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", "DONE", "CHANGED", "FAILED", "CALLS", "CALLS/S", "RATE")
 	for _, a := range r.Apps {
 		table.Row("%s\t%7s\t%7s\t%6s\t%7s\t%7s\t%5s", a.BundleID, phrase.Count(a.Done), phrase.Count(a.Changed), phrase.Count(a.Failed),
 			phrase.Count(a.Calls), phrase.Decimal(a.CallsPerSecond), phrase.Rate(a.RatePerSecond))
@@ -192,6 +193,6 @@ func reviewUnfinished(out *terminal.Page, r *report.Review) {
 		if i == 0 {
 			out.Print("\nReleased unchecked, or paused:\n")
 		}
-		out.Print(out.Paint(terminal.Yellow, terminal.Wrap(2, strings.Fields(line)...)))
+		out.Wrap(2, terminal.Words(out.Paint(terminal.Yellow, line))...)
 	}
 }

@@ -28,7 +28,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintln(stderr, "revalidator:", err)
+	fmt.Fprintln(stderr, "revalidator:", terminal.QuoteLines(err.Error()))
 	return terminal.ExitCode(err)
 }
 
@@ -57,6 +57,7 @@ Exit codes:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.PersistentFlags().BoolVar(&p.Wide, "wide", false, "tables and lines as wide as they need, on a terminal too")
 	root.PersistentFlags().BoolVarP(&p.Quiet, "quiet", "q", false, "no progress and no hints, only results and errors")
 	root.AddCommand(
 		p.migrateCommand(), p.appsCommand(), p.secretsCommand(), p.keysCommand(), p.importCommand(),

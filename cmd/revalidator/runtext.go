@@ -19,10 +19,10 @@ func runText(out *terminal.Page, r *report.Run) {
 	}
 	out.Printf("%s run %d %s %s %s\n", r.Kind, r.ID, phrase.Words(string(r.State)), verb, phrase.Duration(r.ElapsedSeconds))
 	if r.StartedBy != "" {
-		out.Printf("started by %s\n", r.StartedBy)
+		out.Sentence("started by %s", r.StartedBy)
 	}
 	if r.Progress != nil {
-		out.Printf("%s\n", progressText(r.RunLine, out))
+		progressText(r.RunLine, out)
 	}
 	table := out.Figures()
 	row := func(n, what string) { table.Row("  %s\t %s", n, what) }
@@ -74,21 +74,29 @@ func runAppsText(out *terminal.Page, apps []repository.RunApp) {
 		return
 	}
 	out.Print("By app:\n")
-	table := out.Table()
+	table := out.Table().Cut(0).Spare(4, 1)
 	table.Row("  BUNDLE ID\t%8s\t%9s\t%6s\t%8s\t%8s", "DUE", "SUCCEEDED", "FAILED", "RELEASED", "IN RUN")
 	for _, a := range apps {
 		paused := ""
 		if a.PausedCode != nil {
-			paused = "\tpaused"
+			paused = "paused"
 		}
-		table.Row("  %s\t%8s\t%9s\t%6s\t%8s\t%8s%s", terminal.Short(a.BundleID, 20), phrase.CountIf(a.Due), phrase.Count(a.Succeeded),
+		table.Row("  %s\t%8s\t%9s\t%6s\t%8s\t%8s\t%s", a.BundleID, phrase.CountIf(a.Due), phrase.Count(a.Succeeded),
 			phrase.Count(a.Failed), phrase.Count(a.Released), phrase.CountIf(a.InRun), paused)
 	}
 	table.End()
 }
 
 // progressText says how far a run is, and whether anybody feeds it.
-func progressText(r report.RunLine, out *terminal.Page) string {
+func progressText(r report.RunLine, out *terminal.Page) {
+	out.Sentence("%s", paceText(r))
+	if !r.Fed {
+		out.Sentence("%s", out.Paint(terminal.Yellow, fmt.Sprintf("no process feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID)))
+	}
+}
+
+// paceText says how far a run is, how fast it is, and how long that takes.
+func paceText(r report.RunLine) string {
 	pace := fmt.Sprintf("%.1f/s on average", r.Progress.AveragePerSecond)
 	if r.Progress.PerSecond != nil {
 		pace = fmt.Sprintf("%.1f/s now, %s", *r.Progress.PerSecond, pace)
@@ -96,9 +104,6 @@ func progressText(r report.RunLine, out *terminal.Page) string {
 	text := fmt.Sprintf("%s of %s done, %s", phrase.Count(r.Done), phrase.CountIf(r.Due), pace)
 	if left := r.Progress.SecondsLeft; left != nil {
 		text += ", " + phrase.Duration(*left) + " left"
-	}
-	if !r.Fed {
-		text += "\n" + out.Paint(terminal.Yellow, fmt.Sprintf("no process feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID))
 	}
 	return text
 }

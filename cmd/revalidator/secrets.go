@@ -38,7 +38,7 @@ func (p *program) secretsAddCommand() *cobra.Command {
 		Use:   "add (--app BUNDLE_ID | --primary) [--file FILE|-] [--json]",
 		Short: "Add a shared secret, from a prompt, a file or a pipe",
 		Long: `Add a shared secret. A terminal prompts for it without echo; otherwise it is
-read from a file (- is standard input). It is stored encrypted. It is never taken
+read from a file (- is standard input). It is stored encrypted, and never taken
 from the command line, which every user of the machine can read and which stays
 in the history of the shell.
 

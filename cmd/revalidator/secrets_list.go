@@ -61,12 +61,12 @@ func secretsTable(out *terminal.Page, secrets []report.Secret, now time.Time) {
 	if len(secrets) == 0 {
 		return
 	}
-	table := out.Table()
+	table := out.Table().Cut(1).Spare(5)
 	table.Row("ID\tGOOD FOR\tSTATE\tADDED\tACCEPTED\tREFUSED\tFINGERPRINT")
 	for _, s := range secrets {
 		goodFor, state := "all apps (primary)", string(s.State)
 		if s.App != nil {
-			goodFor = terminal.Short(*s.App, 20)
+			goodFor = *s.App
 		}
 		if s.Readable != nil && !*s.Readable {
 			state = "unreadable"

@@ -137,7 +137,7 @@ func verdictWord(said apps.SecretState) string {
 }
 
 func verdictsTable(out *terminal.Page, verdicts []appVerdict) {
-	table := out.Table()
+	table := out.Table().Cut(0)
 	for _, v := range verdicts {
 		for _, s := range v.Secrets {
 			result := s.Result

@@ -166,7 +166,7 @@ var changing = []struct {
 	name    string
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`), "<time>"},
-	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d UTC`), "<time>"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`), "<time>"},
 	{regexp.MustCompile(`\d\d-\d\d \d\d:\d\d`), "<time>"},
 	{regexp.MustCompile(`\((now|[^()]+ (ago|from now))\)`), "(<ago>)"},
 	{regexp.MustCompile(`\b(\d+(\.\d+)?(h|m|s|ms))+\n`), "<duration>\n"},

@@ -32,16 +32,15 @@ running, its pace is measured for a second.
 Where Redis is away, what Postgres knows is shown all the same, and the exit
 code is 1.
 
---watch refreshes it every two seconds, on a terminal, until Ctrl-C.`,
+--watch shows it again every two seconds until Ctrl-C: on a terminal in place,
+as much of it as fits; elsewhere one below the other, with --json a document
+each time.`,
 		Example: "  revalidator status\n  revalidator status 42\n  revalidator status --watch\n  revalidator status --json | jq .due",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			id, err := runNumber(args)
 			if err != nil {
 				return terminal.Usage(err)
-			}
-			if watch && (p.JSON || !terminal.IsTerminal(p.Out)) {
-				return terminal.Usage(errors.New("--watch needs a terminal: leave it out, and ask again when you want to know"))
 			}
 			return p.with(c.Context(), func(parts *parts) error {
 				if err := parts.connectRedis(); err != nil {
@@ -57,7 +56,7 @@ code is 1.
 		},
 	}
 	p.AddJSON(c)
-	c.Flags().BoolVar(&watch, "watch", false, "refresh it every two seconds, on a terminal")
+	c.Flags().BoolVar(&watch, "watch", false, "show it again every two seconds, until Ctrl-C")
 	return c
 }
 
@@ -136,9 +135,13 @@ func (p *program) watchStatus(ctx context.Context, read lookFunc) error {
 		ctx, cancel := context.WithTimeout(ctx, stores.ReachTimeout) // clients may be slow to give up
 		defer cancel()
 		l, err := read(ctx, known)
-		if err == nil {
-			l.text(out)
+		switch {
+		case err != nil:
+			return err
+		case p.JSON:
+			return p.Print(l.value, nil)
 		}
-		return err
+		l.text(out)
+		return nil
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -140,15 +141,87 @@ func TestStatusWatchGoesOn(t *testing.T) {
 	}
 }
 
-// TestStatusWatchRefused is where --watch would fill a file or a pipe.
-func TestStatusWatchRefused(t *testing.T) {
+// TestStatusWatchWithoutTerminal has one status follow the other, in a pipe.
+func TestStatusWatchWithoutTerminal(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"status", "--watch"}, {"status", "--watch", "--json"}} {
-		o := (&session{}).run(t, args...)
-		if o.code != terminal.ExitUsage || o.stdout != "" || !strings.Contains(o.stderr, "--watch needs a terminal") {
-			t.Errorf("%q: got exit code %d, %q and %q", args, o.code, o.stdout, o.stderr)
+	s := newSession(t)
+	s.must(t, "migrate")
+	for _, test := range []struct{ name, want string }{{"", "No runs yet"}, {"--json", `"runs": \[\]`}} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		out := newOutput()
+		ended := make(chan int, 1)
+		go func() {
+			ended <- run(ctx, strings.Fields("status --watch "+test.name), nil, out, io.Discard, s.env)
+		}()
+		out.waitFor(t, test.want+`[^\x00]*`+test.want)
+		interrupt()
+		if code := <-ended; code != terminal.ExitOK {
+			t.Errorf("%q: exit code: got %d, want %d", test.name, code, terminal.ExitOK)
+		}
+		if strings.Contains(out.text(), "\x1b") {
+			t.Errorf("%q: it moves the cursor of a pipe: %q", test.name, out.text())
 		}
 	}
+}
+
+// TestStatusWatchFits has as much to tell as there may be, on small terminals: the
+// runs and the running ones are there, and so is the last line.
+func TestStatusWatchFits(t *testing.T) {
+	t.Parallel()
+	for _, size := range []struct{ columns, rows uint16 }{{80, 24}, {60, 20}} {
+		term := newTerminalOf(t, size.columns, size.rows)
+		p := &program{Terminal: terminal.Terminal{Out: term.program}}
+		ctx, interrupt := context.WithCancel(t.Context())
+		defer interrupt()
+		err := p.watchStatus(ctx, func(context.Context, *report.Paces) (look, error) {
+			defer interrupt()
+			return look{text: func(out *terminal.Page) { statusText(out, fullStatus()) }}, nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		term.close()
+		screen, _, _ := strings.Cut(term.screen.text(), "\x1b[?25h")
+		_, screen, _ = strings.Cut(screen, "\x1b[H")
+		screen = regexp.MustCompile("\x1b\\[[0-9]*[mKJ]").ReplaceAllString(screen, "")
+		lines := strings.Split(strings.ReplaceAll(screen, "\r", ""), "\n")
+		if len(lines) > int(size.rows) {
+			t.Errorf("%d lines on a terminal of %d:\n%s", len(lines), size.rows, screen)
+		}
+		for _, line := range lines {
+			if utf8.RuneCountInString(line) > int(size.columns) {
+				t.Errorf("wider than %d columns: %q", size.columns, line)
+			}
+		}
+		for _, want := range []string{"RUN ", "STATE", "FAILED", "1000002", "of 1,000 done", "Due now", "Workers", "Schedulers", "until Ctrl-C."} {
+			if !strings.Contains(screen, want) {
+				t.Errorf("%d columns: %q is missing:\n%s", size.columns, want, screen)
+			}
+		}
+	}
+}
+
+// fullStatus is of an installation with many runs, of which some are running.
+func fullStatus() *report.Status {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	due, left, pace := int64(1000), int64(400), 12.5
+	r := &report.Status{At: now, Due: report.Due{Receipts: 100_000, More: true, Oldest: &now, OverdueSince: &now}}
+	for id := int64(1_000_002); id > 1_000_000-30; id-- {
+		line := report.RunLine{Totals: runs.Totals{Run: runs.Run{ID: id, Kind: runs.Backfill}, StartedAt: now.Add(-time.Hour), State: runs.Finished}, Fed: true}
+		line.Due, line.InRun = &due, new(int64)
+		if id > 1_000_000 {
+			line.State, line.InRun, line.Fed = runs.Running, &left, false
+			line.StartedBy = "somebody@a-machine-with-a-long-name.example.com"
+			line.Progress = &report.Progress{AveragePerSecond: pace, PerSecond: &pace, SecondsLeft: &pace}
+		}
+		r.Runs = append(r.Runs, line)
+	}
+	for _, tally := range []*repository.Tally{&r.Receipts, &r.Subscriptions} {
+		tally.Counts = map[string]int64{"valid": 100_000, "quarantined": 1000, "wrong_app": 500, "billing_retry": 7000}
+	}
+	r.Queues = []report.Lane{{Queue: "receipts", Waiting: 1000}, {Queue: "receipts-large"}}
+	r.Workers, r.Schedulers = make([]report.Worker, 3), []string{"a"}
+	return r
 }
 
 // TestDueText is what due receipts read like, on a page without colors.

@@ -13,22 +13,48 @@ import (
 	"revalidator/repository"
 )
 
-// statusText is the status for people.
+// statusText is the status for people. Where the page has little room, runs that
+// have ended give way first, then what is told of each that is running.
 func statusText(out *terminal.Page, r *report.Status) {
 	if len(r.Runs) == 0 {
-		out.Print("No runs yet: start one with 'revalidator run', or a scheduler.\n")
-	} else {
-		runsTable(out, r.Runs, r.At)
+		out.Print("No runs yet: start one with 'revalidator run', or a scheduler.\n\n")
+		statusSheet(out, r)
+		return
 	}
+	sheet, lines := out.Part(func(p *terminal.Page) { statusSheet(p, r) })
+	const heading, gap = 1, 1
+	room := out.Room() - lines - heading - 1 - gap
+	var running []string
 	for _, run := range r.Runs {
-		if run.Progress != nil {
-			out.Printf("\nRun %d, started by %s:\n%s\n", run.ID, orUnknown(run.StartedBy), progressText(run, out))
+		text, lines := out.Part(func(p *terminal.Page) { runningText(p, run) })
+		if lines > room && run.Progress != nil {
+			text, lines = out.Part(func(p *terminal.Page) { p.Sentence("Run %d: %s", run.ID, paceText(run)) })
 		}
-		if run.Released > 0 || run.InRun == nil || *run.InRun > 0 {
-			out.Printf("Run %d: %s\n", run.ID, equationText(run.Totals))
+		if lines > 0 && lines <= room {
+			running = append(running, text)
+			room -= lines
 		}
 	}
-	out.Print("\n")
+	runsTable(out, r.Runs[:min(len(r.Runs), 1+max(0, room))], r.At)
+	for _, text := range running {
+		out.Print(text)
+	}
+	out.Print("\n" + sheet)
+}
+
+// runningText tells how far a run is, and nothing of one that has simply ended.
+func runningText(out *terminal.Page, run report.RunLine) {
+	if run.Progress != nil {
+		out.Printf("\nRun %d, started by %s:\n", run.ID, orUnknown(run.StartedBy))
+		progressText(run, out)
+	}
+	if run.Released > 0 || run.InRun == nil || *run.InRun > 0 {
+		out.Wrap(0, terminal.Words(fmt.Sprintf("Run %d: %s", run.ID, equationText(run.Totals)))...)
+	}
+}
+
+// statusSheet is the status apart from the runs.
+func statusSheet(out *terminal.Page, r *report.Status) {
 	s := terminal.Sheet{Page: out, Now: r.At, Label: 15}
 	s.Items("Receipts", tallyText(r.Receipts, r.At)...)
 	s.Items("Subscriptions", tallyText(r.Subscriptions, r.At)...)
@@ -61,8 +87,7 @@ func queueText(s terminal.Sheet, q report.QueueStatus) {
 		if i == 0 {
 			label = "Queues"
 		}
-		s.Items(label, fmt.Sprintf("%s: %d waiting, %d active, %d to retry, %d archived",
-			q.Queue, q.Waiting, q.Active, q.Retry, q.Archived))
+		s.Items(label, laneText(q)...)
 	}
 	s.Items("Workers", serversText(len(q.Workers)+q.WorkersUnlisted, "worker", out))
 	s.Items("Schedulers", serversText(len(q.Schedulers), "scheduler", out))
@@ -70,6 +95,20 @@ func queueText(s terminal.Sheet, q report.QueueStatus) {
 		s.Sentence("Claims", "%s", out.Paint(terminal.Red, report.SilentText(q.SilentClaims)))
 	}
 	terminal.Each(s, "Apple", q.Budgets, func(b report.Budget) string { return budgetText(out, b, s.Now) })
+}
+
+// laneText is how many tasks of a queue are where, apart from where none are.
+func laneText(q report.Lane) []string {
+	things := []string{fmt.Sprintf("%s: %d waiting", q.Queue, q.Waiting)}
+	for _, c := range []struct {
+		n    int
+		what string
+	}{{q.Active, "active"}, {q.Retry, "to retry"}, {q.Archived, "archived"}} {
+		if c.n > 0 {
+			things = append(things, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	return things
 }
 
 // pausedLine says why an app is paused, and what to do where that is known.
@@ -82,11 +121,11 @@ func pausedLine(a apps.App, out *terminal.Page) string {
 }
 
 func runsTable(out *terminal.Page, runs []report.RunLine, now time.Time) {
-	table := out.Table()
-	table.Row("RUN\tKIND\tSTART (UTC)\tSTATE\t%6s\t%6s\t%7s\t%6s\tTOOK", "DUE", "DONE", "CHANGED", "FAILED")
+	table := out.Table().Spare(8, 6, 1, 4, 3)
+	table.Row("RUN\tKIND\tSTART\tSTATE\t%6s\t%6s\t%7s\t%6s\tTOOK", "DUE", "DONE", "CHANGED", "FAILED")
 	for _, r := range runs {
 		table.Row("%d\t%s\t%s\t%s\t%6s\t%6s\t%7s\t%6s\t%s", r.ID, r.Kind,
-			r.StartedAt.UTC().Format("01-02 15:04"), phrase.Words(string(r.State)), phrase.CountIf(r.Due), phrase.Count(r.Done), phrase.Count(r.Changed), phrase.Count(r.Failed),
+			phrase.Time(r.StartedAt), phrase.Words(string(r.State)), phrase.CountIf(r.Due), phrase.Count(r.Done), phrase.Count(r.Changed), phrase.Count(r.Failed),
 			phrase.Duration(report.Elapsed(r.Totals, now).Seconds()))
 	}
 	table.End()

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"strings"
 	"time"
 
 	"revalidator/internal/iap"
@@ -36,7 +35,7 @@ func holdings(out *terminal.Page, subscriptions []report.Subscription, purchases
 
 func (s sheet) subscription(o iap.Subscription) {
 	s.Printf("\nSubscription %s\n", cmp.Or(o.ProductID, "without a product"))
-	s.Row("Status", append([]string{s.status(o.Status) + ":"}, strings.Fields(report.StatusText(o, s.Now))...)...)
+	s.Row("Status", append([]string{s.status(o.Status) + ":"}, terminal.Words(report.StatusText(o, s.Now))...)...)
 	s.Date(expiryLabel(o, s.Now), o.ExpiresDate)
 	s.Date("Grace until", o.GracePeriodExpiresDate)
 	s.Date("Revoked", o.RevocationDate)

@@ -16,24 +16,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pty80 is a pseudo-terminal of 80 columns: a person's side and the
-// program's.
-type pty80 struct {
+// screenOf is a pseudo-terminal: a person's side and the program's.
+type screenOf struct {
 	person, program *os.File
 	screen          *output
 	read            chan struct{} // closed when the screen has ended
 }
 
-func newTerminal(t *testing.T) *pty80 {
+func newTerminal(t *testing.T) *screenOf {
+	t.Helper()
+	return newTerminalOf(t, 80, 24)
+}
+
+func newTerminalOf(t *testing.T, columns, rows uint16) *screenOf {
 	t.Helper()
 	person, program, err := pty.Open()
 	if err != nil {
 		t.Skipf("this test needs pseudo-terminals: %v", err)
 	}
-	if err := pty.Setsize(person, &pty.Winsize{Rows: 24, Cols: 80}); err != nil {
+	if err := pty.Setsize(person, &pty.Winsize{Rows: rows, Cols: columns}); err != nil {
 		t.Fatal(err)
 	}
-	term := &pty80{person: person, program: program, screen: newOutput(), read: make(chan struct{})}
+	term := &screenOf{person: person, program: program, screen: newOutput(), read: make(chan struct{})}
 	go func() {
 		defer close(term.read)
 		_, _ = io.Copy(term.screen, person)
@@ -46,13 +50,13 @@ func newTerminal(t *testing.T) *pty80 {
 }
 
 // close ends the program's side, and returns when all of it was read.
-func (t *pty80) close() {
+func (t *screenOf) close() {
 	_ = t.program.Close()
 	<-t.read
 }
 
 // echoes reports whether the terminal shows what is typed.
-func (t *pty80) echoes(test *testing.T) bool {
+func (t *screenOf) echoes(test *testing.T) bool {
 	test.Helper()
 	state, err := unix.IoctlGetTermios(int(t.person.Fd()), unix.TCGETS)
 	if err != nil {

@@ -100,9 +100,8 @@ func newReceipt(s Subject, maxRequest int64) *Receipt {
 		p.PurchaseDate, p.ExpiresDate = latest(p.PurchaseDate, t.PurchaseDate), latest(p.ExpiresDate, t.ExpiresDate)
 		products[t.ProductID] = p
 	}
-	r.Products = slices.SortedFunc(maps.Values(products), func(a, b Product) int {
-		return strings.Compare(a.ProductID, b.ProductID)
-	})
+	r.Products = slices.AppendSeq([]Product{}, maps.Values(products))
+	slices.SortFunc(r.Products, func(a, b Product) int { return strings.Compare(a.ProductID, b.ProductID) })
 	return r
 }
 

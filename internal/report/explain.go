@@ -57,6 +57,8 @@ type Explanation struct {
 	Purchases     []iap.Purchase       `json:"purchases"`
 	// Events are the last ones, the latest first.
 	Events []repository.Event `json:"events"`
+	// Incomplete names the lists that do not hold all there is.
+	Incomplete []string `json:"incomplete"`
 }
 
 // ReceiptExplanation is a stored receipt with what its codes and rules mean.
@@ -109,7 +111,7 @@ func SubjectOf(ctx context.Context, store ExplainStore, id string, kind reposito
 // ReadExplanation reads all there is of a subject, apart from what Redis knows: see
 // AddBudgets.
 func ReadExplanation(ctx context.Context, store ExplainStore, id string, m repository.Match, now time.Time) (Explanation, error) {
-	e := Explanation{Subject: m, ID: id, Receipts: []ReceiptExplanation{}, Purchases: []iap.Purchase{}, Events: []repository.Event{}}
+	e := Explanation{Subject: m, ID: id, Receipts: []ReceiptExplanation{}, Purchases: []iap.Purchase{}, Events: []repository.Event{}, Incomplete: []string{}}
 	receipts, err := receiptsOf(ctx, store, id, m)
 	if err != nil {
 		return e, err
@@ -128,14 +130,17 @@ func ReadExplanation(ctx context.Context, store ExplainStore, id string, m repos
 	if err != nil {
 		return e, err
 	}
-	purchases, err := store.PurchasesOf(ctx, ids, m.BundleID, transaction, maxPurchases)
+	purchases, err := store.PurchasesOf(ctx, ids, m.BundleID, transaction, maxPurchases+1)
 	if err != nil {
 		return e, err
 	}
-	events, err := store.LastEvents(ctx, keysOf(subscriptions, purchases), lastEvents)
+	events, err := store.LastEvents(ctx, keysOf(subscriptions, purchases), lastEvents+1)
 	e.Subscriptions = Subscriptions(subscriptions)
-	e.Purchases = append(e.Purchases, purchases...)
-	e.Events = append(e.Events, events...)
+	e.Purchases = append(e.Purchases, firstOf(purchases, maxPurchases, "purchases", &e.Incomplete)...)
+	e.Events = append(e.Events, firstOf(events, lastEvents, "events", &e.Incomplete)...)
+	if e.Subject.Receipts > len(e.Receipts) {
+		e.Incomplete = append(e.Incomplete, "receipts")
+	}
 	if err != nil {
 		return e, err
 	}

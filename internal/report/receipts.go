@@ -43,6 +43,8 @@ type ReceiptDetails struct {
 	Receipt       repository.StoredReceipt `json:"receipt"`
 	Subscriptions []Subscription           `json:"subscriptions"`
 	Purchases     []iap.Purchase           `json:"purchases"`
+	// Incomplete names the lists that do not hold all there is.
+	Incomplete []string `json:"incomplete"`
 }
 
 // Subscription is a subscription in JSON.
@@ -61,7 +63,16 @@ func Subscriptions(subscriptions []iap.Subscription) []Subscription {
 }
 
 // maxPurchases bounds the purchases of one read: games leave thousands in a receipt.
-const maxPurchases = 1000
+const maxPurchases = 10_000
+
+// firstOf is a list without what is beyond its limit, which is noted by its name.
+func firstOf[T any](found []T, limit int, name string, incomplete *[]string) []T {
+	if len(found) <= limit {
+		return found
+	}
+	*incomplete = append(*incomplete, name)
+	return found[:limit]
+}
 
 // holdingStore has what receipts show.
 type holdingStore interface {
@@ -101,8 +112,10 @@ func ReadReceipt(ctx context.Context, store ReceiptStore, id int64) (ReceiptDeta
 	if err != nil {
 		return ReceiptDetails{}, err
 	}
-	purchases, err := store.PurchasesOf(ctx, []int64{id}, "", "", maxPurchases)
-	return ReceiptDetails{r, Subscriptions(subscriptions), list(purchases)}, err
+	purchases, err := store.PurchasesOf(ctx, []int64{id}, "", "", maxPurchases+1)
+	d := ReceiptDetails{Receipt: r, Subscriptions: Subscriptions(subscriptions), Incomplete: []string{}}
+	d.Purchases = list(firstOf(purchases, maxPurchases, "purchases", &d.Incomplete))
+	return d, err
 }
 
 // QuarantineStore has quarantined receipts.

@@ -1,10 +1,13 @@
 package terminal
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"math"
+	"regexp"
 	"strings"
-	"text/tabwriter"
 )
 
 // The colors of a terminal that mean something.
@@ -14,112 +17,109 @@ const (
 	Red    = "31"
 )
 
-// width is how many columns a text may have.
-const width = 80
+// usualColumns is how wide a text is where nobody knows better.
+const usualColumns = 80
 
 // Page is a text for a person. It keeps the first error of its writer and writes
 // nothing after it, so that a text in many lines need not look at each.
 type Page struct {
 	out   io.Writer
 	color bool
+	// columns are those of the terminal, 0 where there is none or all is wanted:
+	// nothing is cut there.
+	columns int
+	// lines is how many lines have room, 0 where all have.
+	lines int
 	err   error
 }
 
 // Write implements io.Writer.
 func (p *Page) Write(b []byte) (n int, err error) {
 	if p.err == nil {
-		n, p.err = p.out.Write(b)
+		_, p.err = p.out.Write(bytes.ReplaceAll(b, []byte(mark), []byte("\x1b")))
 	}
-	return n, p.err
+	return len(b), p.err
 }
 
-// Print writes a text as it is.
+// Print writes a text as it is: it has no data in it.
 func (p *Page) Print(text string) { _, _ = io.WriteString(p, text) }
 
-// Printf writes a text by a format.
-func (p *Page) Printf(format string, args ...any) { fmt.Fprintf(p, format, args...) }
+// Printf writes a text by a format, with data that is quoted where it must be.
+func (p *Page) Printf(format string, args ...any) { fmt.Fprintf(p, format, quoteAll(args)...) }
+
+// Part is what a page would show, on a page of its own, with how many lines that
+// is, so that what comes before it can be made to fit.
+func (p *Page) Part(write func(*Page)) (text string, lines int) {
+	var out strings.Builder
+	write(&Page{out: &out, color: p.color, columns: p.columns})
+	return out.String(), strings.Count(out.String(), "\n")
+}
+
+// Room is how many lines have room on the page.
+func (p *Page) Room() int {
+	if p.lines == 0 {
+		return math.MaxInt
+	}
+	return p.lines
+}
 
 // Paint is a text in a color, where a person looks at it.
 func (p *Page) Paint(color, text string) string {
 	if !p.color {
 		return text
 	}
-	return "\x1b[" + color + "m" + text + "\x1b[0m"
+	return mark + "[" + color + "m" + Quote(text) + mark + "[0m"
 }
 
-// Table is a table in the making: End writes it, with columns as wide as they need.
-type Table struct {
-	page *Page
-	rows *tabwriter.Writer
-	// text and note are of a table with notes.
-	text *strings.Builder
-	note func(row int) string
-}
-
-// Table is an empty table.
-func (p *Page) Table() *Table { return &Table{page: p, rows: tabwriter.NewWriter(p, 0, 0, 2, ' ', 0)} }
-
-// Figures is a table of numbers and what they are, with the numbers to the right.
-func (p *Page) Figures() *Table {
-	return &Table{page: p, rows: tabwriter.NewWriter(p, 0, 0, 2, ' ', tabwriter.AlignRight)}
-}
-
-// Annotated is a table with a heading, and below each row what is to be said of it
-// for which 80 columns have no room; the empty text is nothing.
-func (p *Page) Annotated(note func(row int) string) *Table {
-	text := new(strings.Builder)
-	return &Table{page: p, rows: tabwriter.NewWriter(text, 0, 0, 2, ' ', 0), text: text, note: note}
-}
-
-// Row adds a row, whose cells are separated by tabs.
-func (t *Table) Row(format string, args ...any) { fmt.Fprintf(t.rows, format+"\n", args...) }
-
-// End writes the table.
-func (t *Table) End() {
-	_ = t.rows.Flush() // the page keeps the error
-	if t.note == nil {
-		return
-	}
-	row := -1 // the heading
-	for line := range strings.Lines(t.text.String()) {
-		t.page.Print(line)
-		if row >= 0 {
-			if text := t.note(row); text != "" {
-				t.page.Print(Wrap(5, strings.Fields(text)...))
-			}
-		}
-		row++
-	}
-}
-
-// Wrap puts pieces of text, which stay whole, into lines of a terminal, each
+// Wrap writes pieces of text, which stay whole, in lines of the terminal, each
 // indented.
-func Wrap(indent int, pieces ...string) string {
+func (p *Page) Wrap(indent int, pieces ...string) { p.Print(p.wrapped(indent, pieces)) }
+
+// Sentence writes a text by a format, as Printf, that may be broken at each space.
+func (p *Page) Sentence(format string, args ...any) {
+	p.Wrap(0, Words(fmt.Sprintf(format, quoteAll(args)...))...)
+}
+
+// wrapped has pieces whole, but for those that no line has room for.
+func (p *Page) wrapped(indent int, pieces []string) string {
+	width := cmp.Or(p.columns, usualColumns)
+	var quoted []string
+	for _, piece := range pieces {
+		if piece = Quote(piece); columns(piece) > width-indent {
+			quoted = append(quoted, Words(piece)...)
+		} else {
+			quoted = append(quoted, piece)
+		}
+	}
+	return wrap(width, indent, quoted)
+}
+
+// words are what a line may be broken between: a time stays whole.
+var words = regexp.MustCompile(`\S*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+|\S+`)
+
+// Words are the pieces of a text that may be broken at each space but for those of
+// a time.
+func Words(text string) []string { return words.FindAllString(text, -1) }
+
+// Wrap puts pieces of a text of the program's own, such as a help, into lines, each
+// indented.
+func Wrap(indent int, pieces ...string) string { return wrap(usualColumns, indent, pieces) }
+
+func wrap(width, indent int, pieces []string) string {
 	var lines strings.Builder
 	column := 0
 	for _, piece := range pieces {
 		switch {
-		case column == 0 || column+1+len(piece) > width:
+		case column == 0 || column+1+columns(piece) > width:
 			if column > 0 {
 				lines.WriteString("\n")
 			}
 			lines.WriteString(strings.Repeat(" ", indent) + piece)
-			column = indent + len(piece)
+			column = indent + columns(piece)
 		default:
 			lines.WriteString(" " + piece)
-			column += 1 + len(piece)
+			column += 1 + columns(piece)
 		}
 	}
 	return lines.String() + "\n"
-}
-
-// Short is a text in a column of a width, without its middle where that is too
-// narrow.
-func Short(text string, width int) string {
-	letters := []rune(text)
-	if len(letters) <= width {
-		return text
-	}
-	tail := (width - 1) / 2
-	return string(letters[:width-1-tail]) + "…" + string(letters[len(letters)-tail:])
 }

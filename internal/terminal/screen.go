@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"os"
+	"regexp"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // What terminals understand: another screen without a cursor, and back; to its
@@ -24,8 +21,12 @@ const (
 
 // Watch shows a text in place on a screen of its own, read again and again until
 // ctx ends, which is no error, and leaves the last one on the terminal. A later
-// read that fails is shown too, and the watch continues.
+// read that fails is shown too, and the watch continues. Where there is no
+// terminal, each text follows the one before.
 func (t *Terminal) Watch(ctx context.Context, every time.Duration, read func(context.Context, *Page) error) error {
+	if !IsTerminal(t.Out) {
+		return t.repeat(ctx, every, read)
+	}
 	shown, err := t.frame(ctx, read)
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func (t *Terminal) Watch(ctx context.Context, every time.Duration, read func(con
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for failure := ""; ; {
-		t.draw(shown + failure + "\nEvery " + every.String() + ", until Ctrl-C.\n")
+		t.draw(shown, failure+"Every "+every.String()+", until Ctrl-C.")
 		select {
 		case <-ctx.Done():
 			return nil
@@ -46,39 +47,74 @@ func (t *Terminal) Watch(ctx context.Context, every time.Duration, read func(con
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			failure = "\n" + t.Page(nil).Paint(Red, "not refreshed since: "+err.Error()) + "\n"
+			failure, _ = t.Page(nil).Part(func(p *Page) {
+				p.Printf("%s\n", p.Paint(Red, "not refreshed since: "+err.Error()))
+			})
 		default:
 			shown, failure = next, ""
 		}
 	}
 }
 
+// repeat prints a text, and the next one below it.
+func (t *Terminal) repeat(ctx context.Context, every time.Duration, read func(context.Context, *Page) error) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for first := true; ; first = false {
+		page := t.Page(t.Out)
+		err := read(ctx, page)
+		switch {
+		case page.err != nil:
+			return page.err
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && first:
+			return err
+		case err != nil:
+			t.Note("not refreshed: %v", err)
+		}
+		page.Print("\n")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// footer is how many lines below the text Watch needs, where nothing failed.
+const footer = 1
+
+// frame is a text that fits the terminal, as far as what reads it can make it.
 func (t *Terminal) frame(ctx context.Context, read func(context.Context, *Page) error) (string, error) {
 	var text bytes.Buffer
-	err := read(ctx, t.Page(&text))
+	page := t.Page(&text)
+	columns, lines := size(t.Out)
+	page.columns, page.lines = columns, max(lines-footer, 1)
+	err := read(ctx, page)
 	return text.String(), err
 }
 
-// draw replaces what is on the screen, without a flicker and without scrolling.
-func (t *Terminal) draw(text string) {
-	lines := strings.SplitAfter(strings.TrimSuffix(text, "\n"), "\n")
-	if height := screenHeight(t.Out); height > 0 && len(lines) > height {
-		lines = lines[:height]
-		lines[height-1] = strings.TrimSuffix(lines[height-1], "\n")
-	}
-	shown := strings.ReplaceAll(strings.Join(lines, ""), "\n", clearLine+"\n")
-	fmt.Fprint(t.Out, firstLine+shown+clearLine+clearBelow)
-}
+// sgr is a color that was written.
+var sgr = regexp.MustCompile("\x1b\\[[0-9]+m")
 
-// screenHeight is how many lines a terminal has, 0 where that is not known.
-func screenHeight(stream io.Writer) int {
-	file, ok := stream.(*os.File)
-	if !ok {
-		return 0
+// draw replaces what is on the screen, without a flicker and without scrolling.
+// Where it is too small, the last lines of the text give way to those below it,
+// and the ends of lines.
+func (t *Terminal) draw(text, below string) {
+	lines, last := strings.Split(strings.TrimSuffix(text, "\n"), "\n"), strings.Split(below, "\n")
+	width, height := size(t.Out)
+	if room := max(height-len(last), 0); height > 0 && len(lines) > room {
+		lines = lines[:room]
 	}
-	_, height, err := term.GetSize(int(file.Fd()))
-	if err != nil {
-		return 0
+	lines = append(lines, last...)
+	if height > 0 && len(lines) > height {
+		lines = lines[len(lines)-height:]
 	}
-	return height
+	for i, line := range lines {
+		if plain := sgr.ReplaceAllString(line, ""); width > 0 && columns(plain) > width {
+			lines[i] = begin(plain, width)
+		}
+	}
+	fmt.Fprint(t.Out, firstLine+strings.Join(lines, clearLine+"\n")+clearLine+clearBelow)
 }

@@ -3,7 +3,6 @@ package terminal
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"revalidator/internal/phrase"
@@ -25,14 +24,15 @@ func (s Sheet) Row(label string, pieces ...string) {
 	if len(pieces) == 0 {
 		return
 	}
-	text := Wrap(s.Indent+s.Label, pieces...)
+	text := s.wrapped(s.Indent+s.Label, pieces)
 	// A label that is longer than its column pushes the first line only.
-	s.Printf("%*s%-*s%s", s.Indent, "", s.Label, label, text[s.Indent+s.Label:])
+	s.Printf("%*s%-*s", s.Indent, "", s.Label, label)
+	s.Print(text[s.Indent+s.Label:])
 }
 
 // Sentence is Row for a text that may be broken at each space.
 func (s Sheet) Sentence(label, format string, args ...any) {
-	s.Row(label, strings.Fields(fmt.Sprintf(format, args...))...)
+	s.Row(label, Words(fmt.Sprintf(format, quoteAll(args)...))...)
 }
 
 // Date is Row for a time, where there is one.

@@ -19,8 +19,8 @@ type Terminal struct {
 	Out, Err io.Writer
 	// NoColor leaves out colors on a terminal too.
 	NoColor bool
-	// JSON and Quiet are the flags --json and --quiet.
-	JSON, Quiet bool
+	// JSON, Quiet and Wide are the flags --json, --quiet and --wide.
+	JSON, Quiet, Wide bool
 }
 
 // AddJSON gives a command that prints a result the flag --json.
@@ -52,15 +52,33 @@ func (t *Terminal) PrintLine(value any, format string, args ...any) error {
 	return t.Print(value, func(p *Page) { p.Printf(format+"\n", args...) })
 }
 
-// Page is a page that is written to out, in colors where a person looks at results.
+// Page is a page that is written to out, in colors and in the columns of the
+// terminal where a person looks at results.
 func (t *Terminal) Page(out io.Writer) *Page {
-	return &Page{out: out, color: IsTerminal(t.Out) && !t.NoColor}
+	p := &Page{out: out, color: IsTerminal(t.Out) && !t.NoColor}
+	if !t.Wide {
+		p.columns, _ = size(t.Out)
+	}
+	return p
+}
+
+// size is that of the terminal of a stream, 0 where there is none.
+func size(stream io.Writer) (columns, lines int) {
+	file, ok := stream.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	columns, lines, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return columns, lines
 }
 
 // Note tells a person something next to the result, unless --quiet was given.
 func (t *Terminal) Note(format string, args ...any) {
 	if !t.Quiet {
-		fmt.Fprintf(t.Err, format+"\n", args...)
+		fmt.Fprintf(t.Err, format+"\n", quoteAll(args)...)
 	}
 }
 
