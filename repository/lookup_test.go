@@ -49,6 +49,59 @@ func TestStoredReceipts(t *testing.T) {
 	}
 }
 
+// TestFailedReceiptsAreFound chooses by how the last check went, and by the run of it.
+func TestFailedReceiptsAreFound(t *testing.T) {
+	f, sql := openBeside(t)
+	f.customers(app, 5)
+	first := f.run()
+	claims := f.claim(first, 4)
+	failure := func(c ledger.Claim, class string, stays bool) ledger.Outcome {
+		return ledger.Outcome{
+			ReceiptID: c.ReceiptID, BundleID: app, Generation: c.Generation, RunID: first.ID, Asked: true, At: noon, Calls: 1, Stays: stays,
+			Failure: class, NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRetry},
+		}
+	}
+	f.save(failure(claims[0], "timeout", false))
+	f.save(failure(claims[1], "server_error", true))
+	f.save(success(claims[2], first, noon))
+	tests := []struct {
+		name  string
+		query ledger.ReceiptQuery
+		want  []int64
+	}{
+		{"failed", ledger.ReceiptQuery{Failed: true}, []int64{1, 2}},
+		{"class", ledger.ReceiptQuery{LastClass: "timeout"}, []int64{1}},
+		{"failed, of a class that none had", ledger.ReceiptQuery{Failed: true, LastClass: "panicked"}, nil},
+		{"run: failed in it, waiting in it, claimed for it", ledger.ReceiptQuery{RunID: first.ID}, []int64{1, 2, 4}},
+		{"failed in the run", ledger.ReceiptQuery{Failed: true, RunID: first.ID}, []int64{1, 2}},
+		{"failed in another run", ledger.ReceiptQuery{Failed: true, RunID: 1 << 40}, nil},
+		{"due now", ledger.ReceiptQuery{DueAt: noon}, []int64{5}},
+		{"due later", ledger.ReceiptQuery{DueAt: noon.Add(time.Hour)}, []int64{1, 2, 5}},
+		{"quarantined", ledger.ReceiptQuery{Quarantined: true}, nil},
+	}
+	for _, test := range tests {
+		test.query.Limit = 10
+		if diff := cmp.Diff(test.want, f.idsOf(test.query)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+	sql.MustExecContext(t.Context(), `UPDATE receipts SET state = 'malformed' WHERE id = 3`)
+	if diff := cmp.Diff([]int64{3}, f.idsOf(ledger.ReceiptQuery{Quarantined: true, Limit: 10})); diff != "" {
+		t.Errorf("quarantined (-want +got):\n%s", diff)
+	}
+}
+
+// idsOf are the ids of what a query chooses.
+func (f fixture) idsOf(q ledger.ReceiptQuery) (ids []int64) {
+	f.t.Helper()
+	found, err := f.StoredReceipts(f.t.Context(), q)
+	f.must(err)
+	for _, r := range found {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
 // TestRecheck makes due what may be asked about, and leaves a receipt to the
 // worker that has it.
 func TestRecheck(t *testing.T) {

@@ -53,9 +53,9 @@ func TestBackfillUsage(t *testing.T) {
 	}{
 		{"no filter", "--all asks about every receipt", nil},
 		{"all of a filter", "--all is for every receipt", []string{"--all", "--app", readerApp}},
-		{"status", `no "lapsed", but active, expired, billing_retry, billing_grace_period, revoked`, []string{"--status", "active,lapsed"}},
-		{"state that is never asked about", `no "xcode", but new, valid,`, []string{"--state", "xcode"}},
-		{"class", `no "bored", but ok, receipt_malformed,`, []string{"--last-result", "bored"}},
+		{"status", `unknown status "lapsed"`, []string{"--status", "active,lapsed"}},
+		{"state that is never asked about", `unknown state "xcode"`, []string{"--state", "xcode"}},
+		{"class", `unknown last result "bored"`, []string{"--last-result", "bored"}},
 		{"time", "a date, or how long ago", []string{"--checked-before", "yesterday"}},
 		{"time ahead", "a date, or how long ago", []string{"--checked-before", "-7d"}},
 		{"no range", "want FROM..UNTIL", []string{"--expiring", "2026-01-01"}},
@@ -94,7 +94,7 @@ func TestBackfillOfUnknownApp(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	o := s.run(t, "backfill", "--app", "com.example.raeder", "--dry-run")
-	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, `no app "com.example.raeder", but `+readerApp) {
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, `unknown app "com.example.raeder"; did you mean `+readerApp) {
 		t.Errorf("got exit code %d and %q", o.code, o.stderr)
 	}
 }

@@ -44,6 +44,8 @@ type StoredReceipt struct {
 	// run that it has it for, or that waits to ask again.
 	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
 	RunID        *int64     `db:"run_id" json:"run_id"`
+	// FailedRunID is the run in which the last check failed, nil after a success.
+	FailedRunID *int64 `db:"failed_run_id" json:"failed_run_id"`
 	// AppPausedAt, AppPausedCode and AppPausedText are nil while the app is not paused.
 	AppPausedAt   *time.Time `db:"paused_at" json:"app_paused_at"`
 	AppPausedCode *string    `db:"paused_code" json:"app_paused_code"`
@@ -59,6 +61,16 @@ type ReceiptQuery struct {
 	// CustomerRef is a pointer because an empty reference is one as well.
 	CustomerRef *string
 	State       iap.ReceiptState
+	// Failed chooses receipts whose last check failed, LastClass those of one class
+	// of failures.
+	Failed    bool
+	LastClass string
+	// RunID chooses receipts that are in a run, or whose last check failed in it.
+	RunID int64
+	// DueAt chooses what is due at a time and not claimed.
+	DueAt time.Time
+	// Quarantined chooses what is in quarantine.
+	Quarantined bool
 	// IDs are the ids to choose from.
 	IDs []int64
 	// After is the last id of the page before.

@@ -63,6 +63,7 @@ CREATE TABLE receipts (
     generation           bigint NOT NULL DEFAULT 0,
     claimed_until        timestamptz,
     run_id               bigint,
+    failed_run_id        bigint,
     last_checked_at      timestamptz,
     accepted_at          timestamptz,
     quarantined_at       timestamptz,
@@ -79,6 +80,7 @@ CREATE TABLE receipts (
 COMMENT ON COLUMN receipts.environment IS 'NULL until Apple taught it; tried first from then on';
 COMMENT ON COLUMN receipts.generation IS 'Raised by each claim; a result of an older generation is refused';
 COMMENT ON COLUMN receipts.run_id IS 'The run that holds the claim, or waits to ask about the receipt again';
+COMMENT ON COLUMN receipts.failed_run_id IS 'The run in which the last check failed, NULL after a success';
 COMMENT ON COLUMN receipts.last_code IS 'Apple''s status code of the last answer, NULL where there was none';
 COMMENT ON COLUMN receipts.last_error IS 'The class of the last failure, NULL after a success';
 
@@ -103,6 +105,10 @@ CREATE INDEX receipts_run ON receipts (run_id, next_check_at) WHERE run_id IS NO
 CREATE INDEX receipts_covered ON receipts (covered_by) WHERE covered_by IS NOT NULL;
 CREATE INDEX receipts_clock_differs ON receipts (next_check_at) WHERE next_check_rule = 'clock_differs';
 CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
+-- 'receipts list --failed', also of a class or a run. Few receipts fail, and all that
+-- it filters by is in the index: pages are read in the order of ids without the rows between.
+CREATE INDEX receipts_failed ON receipts (id, failed_run_id, last_error, bundle_id)
+    WHERE last_error IS NOT NULL OR failed_run_id IS NOT NULL;
 
 CREATE TABLE receipt_data (
     receipt_id bigint PRIMARY KEY REFERENCES receipts ON DELETE CASCADE,

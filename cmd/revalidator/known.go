@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"revalidator/internal/ledger"
+	"revalidator/internal/terminal"
+)
+
+// What a filter names must be there: a mistyped name would choose nothing, which
+// looks like good news.
+
+// knowsApps refuses apps that there are not. An empty one is none, and is known.
+func (s *parts) knowsApps(ctx context.Context, bundleIDs ...string) error {
+	if strings.Join(bundleIDs, "") == "" {
+		return nil
+	}
+	apps, err := s.db.Apps(ctx)
+	if err != nil {
+		return err
+	}
+	known := make([]string, len(apps))
+	for i, a := range apps {
+		known[i] = a.BundleID
+	}
+	for _, id := range bundleIDs {
+		if id != "" && !slices.Contains(known, id) {
+			return terminal.Usage(terminal.Unknown("--app", id, known))
+		}
+	}
+	return nil
+}
+
+// knowsCustomers refuses customers of whom there is no receipt.
+func (s *parts) knowsCustomers(ctx context.Context, refs ...string) error {
+	unknown, err := s.db.UnknownCustomers(ctx, refs)
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	neighbours, err := s.db.CustomersNear(ctx, unknown[0])
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("--customer: no receipts of customer %q", unknown[0])
+	if near := terminal.Near(unknown[0], neighbours); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	if more := len(unknown) - 1; more > 0 {
+		text += fmt.Sprintf(", nor of %d others that were given", more)
+	}
+	return terminal.Usage(errors.New(text + "\nSee 'revalidator receipts list'"))
+}
+
+// knowsRun refuses a run that there is not; 0 is none.
+func (s *parts) knowsRun(ctx context.Context, id int64) error {
+	if id == 0 {
+		return nil
+	}
+	_, err := s.totalsOf(ctx, "run", id)
+	if errors.Is(err, ledger.ErrNotFound) {
+		return terminal.Usage(fmt.Errorf("--run: %w", err))
+	}
+	return err
+}
+
+// knows refuses what there is not of what a query for receipts names.
+func (s *parts) knows(ctx context.Context, q ledger.ReceiptQuery) error {
+	if err := s.knowsApps(ctx, q.BundleID); err != nil {
+		return err
+	}
+	if q.CustomerRef != nil {
+		if err := s.knowsCustomers(ctx, *q.CustomerRef); err != nil {
+			return err
+		}
+	}
+	return s.knowsRun(ctx, q.RunID)
+}

@@ -1,0 +1,51 @@
+package repository_test
+
+import (
+	"strings"
+	"testing"
+
+	"revalidator/internal/ledger"
+)
+
+// TestPlansOfReceipts holds each way to find receipts to its index, among many that
+// are not looked for.
+func TestPlansOfReceipts(t *testing.T) {
+	f, sql := openBeside(t)
+	sql.MustExecContext(t.Context(), `
+		INSERT INTO receipts (bundle_id, customer_ref, kind, sha256, byte_size, state, next_check_at, next_check_rule, created_at,
+		                      last_error, failed_run_id, run_id, claimed_until)
+		SELECT $1, 'customer-' || n, 'app_receipt', sha256(n::text::bytea), 100,
+		       CASE WHEN n % 1000 = 0 THEN 'malformed' ELSE 'valid' END,
+		       CASE WHEN n % 1000 <> 1 THEN $2::timestamptz + interval '1 day' ELSE $2 END, 'sweep', $2,
+		       CASE WHEN n % 100 = 2 THEN 'timeout' END, CASE WHEN n % 200 = 2 THEN 7 END, CASE WHEN n % 1000 < 2 THEN 7 END,
+		       CASE WHEN n % 1000 = 1 AND n < 5000 THEN $2::timestamptz END
+		FROM generate_series(1, 100000) n`, app, noon)
+	sql.MustExecContext(t.Context(), `VACUUM ANALYZE receipts`)
+	customer := "customer-7"
+	tests := []struct {
+		name    string
+		query   ledger.ReceiptQuery
+		indexes []string
+	}{
+		{"failed", ledger.ReceiptQuery{Failed: true}, []string{"receipts_failed"}},
+		{"class", ledger.ReceiptQuery{LastClass: "timeout", BundleID: app}, []string{"receipts_failed"}},
+		{"failed in a run", ledger.ReceiptQuery{Failed: true, RunID: 7}, []string{"receipts_failed"}},
+		{"run", ledger.ReceiptQuery{RunID: 7}, []string{"receipts_failed", "receipts_run", "receipts_claimed"}},
+		{"due", ledger.ReceiptQuery{DueAt: noon}, []string{"receipts_due"}},
+		{"quarantined", ledger.ReceiptQuery{Quarantined: true}, []string{"receipts_quarantine"}},
+		{"customer", ledger.ReceiptQuery{CustomerRef: &customer}, []string{"receipts_once"}},
+	}
+	for _, test := range tests {
+		test.query.Limit = 50
+		plan, err := f.PlanOfReceipts(t.Context(), test.query)
+		f.must(err)
+		for _, index := range test.indexes {
+			if !strings.Contains(plan, index) {
+				t.Errorf("%s: not by %s:\n%s", test.name, index, plan)
+			}
+		}
+		if strings.Contains(plan, "Seq Scan on receipts") || strings.Contains(plan, "id > '0'::bigint)\n                      Filter") {
+			t.Errorf("%s: reads all receipts:\n%s", test.name, plan)
+		}
+	}
+}
