@@ -37,8 +37,8 @@ func (p *program) receiptsListCommand() *cobra.Command {
 		Use:   "list [flags]",
 		Short: "List stored receipts, in the order of their ids",
 		Long: `List stored receipts, in the order of their ids: those that all of the flags
-choose. --run chooses the receipts that are in a run, waiting or claimed, and those
-whose last check failed in it; with --failed, only the latter.`,
+choose. --run chooses the receipts that are in a run, waiting or claimed, and
+those whose last check failed in it; with --failed, only the latter.`,
 		Example: `  revalidator receipts list --customer customer-7
   revalidator receipts list --failed --run 7
   revalidator receipts list --app com.example.reader --last-class timeout --json

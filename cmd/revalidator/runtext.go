@@ -93,6 +93,9 @@ func progressText(r report.RunLine, out *terminal.Page) string {
 	if left := r.Progress.SecondsLeft; left != nil {
 		text += ", " + phrase.Duration(*left) + " left"
 	}
+	if waiting := report.WaitingText(r.Progress.Waiting); waiting != "" {
+		text += "\n" + waiting
+	}
 	if !r.Fed {
 		text += "\n" + out.Paint(terminal.Yellow, fmt.Sprintf("no process feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID))
 	}
