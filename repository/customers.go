@@ -34,3 +34,15 @@ func (db *DB) CustomersNear(ctx context.Context, ref string) ([]string, error) {
 	}
 	return near, nil
 }
+
+// UnknownReceipts are those of some ids that no receipt has.
+func (db *DB) UnknownReceipts(ctx context.Context, ids []int64) ([]int64, error) {
+	const query = `
+		SELECT given.id FROM unnest($1::bigint[]) given(id)
+		WHERE NOT EXISTS (SELECT FROM receipts WHERE receipts.id = given.id) ORDER BY 1`
+	var unknown []int64
+	if err := db.db.SelectContext(ctx, &unknown, query, pq.Array(ids)); err != nil {
+		return nil, fmt.Errorf("look for receipts: %w", err)
+	}
+	return unknown, nil
+}

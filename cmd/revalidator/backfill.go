@@ -112,11 +112,11 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := parts.knowsApps(ctx, filter.BundleIDs...); err != nil {
+	if err := parts.knowsChosen(ctx, filter); err != nil {
 		return err
 	}
 	if o.dryRun {
-		return p.estimate(ctx, parts, filter, float64(o.share))
+		return p.estimate(ctx, parts, filter, o)
 	}
 	return p.startBackfill(ctx, parts, filter, o)
 }

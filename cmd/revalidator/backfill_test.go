@@ -29,6 +29,8 @@ func TestBackfillStory(t *testing.T) {
 	s.must(t, "backfill", "--status", "expired,active", "--app", fitnessApp, "--dry-run")
 	s.must(t, "backfill", "--status", "revoked", "--dry-run", "--json")
 	s.run(t, "backfill", "--customer", "nobody")
+	s.run(t, "backfill", "--state", "malformed")
+	s.run(t, "backfill", "--state", "malformed", "--dry-run")
 	s.must(t, "backfill", "--status", "expired", "--expiring", "2023-01-01..", "--checked-before", "2100-01-01", "--share", "50%", "--detach")
 	s.must(t, "backfill", "list")
 	s.must(t, "backfill", "cancel", "3")
@@ -104,7 +106,8 @@ func TestBackfillOfIDs(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 8)
-	o := s.runWith(t, "3\n5\n3\n999\n", "backfill", "--ids", "-", "--worker", "--json")
+	s.exec(t, `UPDATE receipts SET state = 'xcode' WHERE id = 4`)
+	o := s.runWith(t, "3\n5\n3\n4\n", "backfill", "--ids", "-", "--worker", "--json")
 	var got struct {
 		Kind            ledger.RunKind
 		State           ledger.RunState
@@ -118,7 +121,7 @@ func TestBackfillOfIDs(t *testing.T) {
 	if got.Kind != ledger.RunBackfill || got.State != ledger.RunFinished || got.Due != 2 || got.Done != 2 {
 		t.Errorf("got %+v, want a finished backfill of 2", got)
 	}
-	if want := "1 of 3 ids are no receipts that Apple can be asked about"; !strings.Contains(o.stderr, want) {
+	if want := "1 of 3 ids are of receipts that Apple cannot be asked about"; !strings.Contains(o.stderr, want) {
 		t.Errorf("standard error: got %q, want %q", o.stderr, want)
 	}
 }

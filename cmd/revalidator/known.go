@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"revalidator/internal/ledger"
+	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 )
 
@@ -78,4 +80,24 @@ func (s *parts) knows(ctx context.Context, q ledger.ReceiptQuery) error {
 		}
 	}
 	return s.knowsRun(ctx, q.RunID)
+}
+
+// knowsChosen refuses what there is not of what a filter names.
+func (s *parts) knowsChosen(ctx context.Context, f ledger.Filter) error {
+	if err := s.knowsApps(ctx, f.BundleIDs...); err != nil {
+		return err
+	}
+	if err := s.knowsCustomers(ctx, f.CustomerRefs...); err != nil {
+		return err
+	}
+	unknown, err := s.db.UnknownReceipts(ctx, f.IDs)
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	names := make([]string, len(unknown))
+	for i, id := range unknown {
+		names[i] = strconv.FormatInt(id, 10)
+	}
+	return terminal.Usage(fmt.Errorf("--ids: of %d ids %d are the id of no receipt: %s\nSee 'revalidator receipts list'",
+		len(f.IDs), len(unknown), phrase.List(names)))
 }

@@ -66,7 +66,7 @@ func TestRunBehindAProxyWithASmallLimit(t *testing.T) {
 func TestFailedText(t *testing.T) {
 	t.Parallel()
 	const begin = " of 30 receipts failed; their subscriptions are as they were, and "
-	const end = ":\nsee 'revalidator receipts list --failed --run 7'"
+	const end = ": see 'revalidator receipts list --failed --run 7'"
 	for want, totals := range map[string]ledger.RunTotals{
 		"29" + begin + "they are due again" + end:                                 {RunFigures: ledger.RunFigures{Done: 30, Failed: 29}},
 		"29" + begin + "they are due again, but for 4 that are quarantined" + end: {RunFigures: ledger.RunFigures{Done: 30, Failed: 29}, Quarantined: 4},

@@ -45,6 +45,7 @@ func TestUnknownValues(t *testing.T) {
 	s := newSession(t)
 	s.openShop(t, 4)
 	s.transcript.Reset()
+	ids := writeFile(t, "ids", "1\n77\n99\n")
 	for _, line := range []string{
 		"receipts list --app com.example.raeder",
 		"receipts list --state valud",
@@ -53,10 +54,20 @@ func TestUnknownValues(t *testing.T) {
 		"receipts list --run 99",
 		"receipts list --run 0",
 		"receipts list --limit 0",
+		"receipts quarantined --reason bogus",
+		"receipts quarantined --reason panicky --app " + readerApp,
+		"receipts quarantined --app nope",
+		"receipts release --all --reason malfomed",
+		"receipts recheck --customer nobody",
+		"receipts forget --customer nobody --yes",
+		"backfill --customer customer-0000002,nobody --dry-run",
+		"backfill --customer customer-0000002,nobody --detach",
+		"backfill --ids " + ids + " --dry-run",
+		"backfill --ids " + ids + " --detach",
 	} {
 		if o := s.run(t, strings.Fields(line)...); o.code != terminal.ExitUsage || o.stdout != "" {
 			t.Errorf("%s: got exit code %d and %q on standard output", line, o.code, o.stdout)
 		}
 	}
-	golden(t, "unknown.txt", s.transcript.String())
+	golden(t, "unknown.txt", strings.ReplaceAll(s.transcript.String(), ids, "ids.txt"))
 }

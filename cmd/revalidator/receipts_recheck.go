@@ -19,13 +19,13 @@ func (p *program) receiptsRecheckCommand() *cobra.Command {
 	var customer string
 	c := &cobra.Command{
 		Use:   "recheck (ID... | --customer REF)",
-		Short: "Make receipts due now, whatever their next look was",
-		Long: `Make receipts due now, whatever their next look was. The next run asks Apple
-about them: the nightly one, or one that you start with 'revalidator run'. To
-ask about one receipt at once, without storing the answer: 'revalidator check'.
+		Short: "Make receipts due now, whatever their next check was",
+		Long: `Make receipts due now, whatever their next check was. The next run checks
+them: the nightly one, or one that you start with 'revalidator run'. To check
+one receipt at once, without storing the reply: 'revalidator check'.
 
 A receipt that a worker checks now is not changed. Exit code 3 says that some
-receipts can never be asked about.`,
+receipts can never be checked.`,
 		Example: `  revalidator receipts recheck 42 43
   revalidator receipts recheck --customer customer-7`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -53,6 +53,9 @@ receipts can never be asked about.`,
 
 func (p *program) recheck(ctx context.Context, q ledger.ReceiptQuery) error {
 	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knows(ctx, q); err != nil {
+			return err
+		}
 		found, err := parts.db.StoredReceipts(ctx, q)
 		if err != nil {
 			return err
@@ -87,7 +90,7 @@ func (p *program) recheck(ctx context.Context, q ledger.ReceiptQuery) error {
 			return err
 		}
 		if never > 0 {
-			return terminal.Failures(fmt.Errorf("%d of %d receipts can never be asked about: see 'revalidator explain'", never, len(found)))
+			return terminal.Failures(fmt.Errorf("%d of %d receipts can never be checked: see 'revalidator explain'", never, len(found)))
 		}
 		return nil
 	}, needDatabase)
@@ -99,7 +102,7 @@ func recheckText(r report.Recheck, now time.Time) func(*terminal.Page) {
 		due := false
 		for _, done := range r.Receipts {
 			said := map[report.RecheckResult]string{
-				report.RecheckDue: "due now", report.RecheckClaimed: "not changed: a worker checks it now", report.RecheckNever: "never asked about",
+				report.RecheckDue: "due now", report.RecheckClaimed: "not changed: a worker checks it now", report.RecheckNever: "never checked",
 			}[done.Result]
 			s.Sentence("Receipt", "%d: %s", done.ID, said)
 			for _, obstacle := range done.Obstacles {
@@ -108,7 +111,7 @@ func recheckText(r report.Recheck, now time.Time) func(*terminal.Page) {
 			due = due || done.Result == report.RecheckDue
 		}
 		if due {
-			s.Row("Next look", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
+			s.Row("Next check", "nightly run at", phrase.TimeAgo(r.NextRunAt, now)+";", "or start one now with 'revalidator run'")
 		}
 	}
 }

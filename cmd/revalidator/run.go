@@ -193,5 +193,5 @@ func failedText(t ledger.RunTotals) string {
 	default:
 		text += fmt.Sprintf("they are due again, but for %d that are quarantined", t.Quarantined)
 	}
-	return fmt.Sprintf("%s:\nsee 'revalidator receipts list --failed --run %d'", text, t.ID)
+	return fmt.Sprintf("%s: see 'revalidator receipts list --failed --run %d'", text, t.ID)
 }

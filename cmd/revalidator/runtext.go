@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
@@ -19,6 +20,9 @@ func runText(out *terminal.Page, r *report.Run) {
 	out.Printf("%s run %d %s %s %s\n", r.Kind, r.ID, phrase.Words(string(r.State)), verb, phrase.Duration(r.ElapsedSeconds))
 	if r.StartedBy != "" {
 		out.Printf("started by %s\n", r.StartedBy)
+	}
+	if r.Kind == ledger.RunBackfill {
+		out.Print(terminal.Wrap(0, strings.Fields("chosen by: "+report.NewBackfill(r.RunTotals, r.StartedAt).FilterText())...))
 	}
 	if r.Progress != nil {
 		out.Printf("%s\n", progressText(r.RunLine, out))

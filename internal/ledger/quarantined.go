@@ -1,6 +1,11 @@
 package ledger
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"revalidator/internal/iap"
+)
 
 // QuarantineQuery chooses quarantined receipts. Every zero field but Limit
 // chooses nothing by itself.
@@ -14,6 +19,20 @@ type QuarantineQuery struct {
 	// After is the last id of the page before, Limit the most for a page.
 	After int64
 	Limit int
+}
+
+// QuarantineReasons are all that a receipt can be quarantined for, each once.
+func QuarantineReasons() (reasons []string) {
+	for _, rule := range QuarantineRules() {
+		reason := string(rule.State)
+		if rule.State == iap.ReceiptQuarantined {
+			reason = rule.Class
+		}
+		if !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
 }
 
 // QuarantinedReceipt is a stored receipt that is set aside, and why.
