@@ -49,3 +49,33 @@ func TestPlansOfReceipts(t *testing.T) {
 		}
 	}
 }
+
+// TestPlansOfEvents holds each way to find events to its index.
+func TestPlansOfEvents(t *testing.T) {
+	f, sql := openBeside(t)
+	f.customers(app, 1)
+	sql.MustExecContext(t.Context(), `
+		INSERT INTO subscription_events (type, bundle_id, environment, original_transaction_id, transaction_id, product_id, after,
+		                                 as_of, recorded_at, run_id)
+		SELECT 'renewed', $1, 'Production', n, n, CASE WHEN n % 1000 = 0 THEN 'rare' ELSE 'monthly' END, '{}', $2, $2, n / 1000
+		FROM generate_series(1, 50000) n`, app, noon)
+	sql.MustExecContext(t.Context(), `VACUUM ANALYZE subscription_events`)
+	customer := "customer-0"
+	for index, query := range map[string]ledger.EventQuery{
+		"subscription_events_run":          {RunID: 7},
+		"subscription_events_product":      {ProductID: "rare"},
+		"subscription_events_subscription": {CustomerRef: &customer},
+	} {
+		query.Limit = 20
+		plan, err := f.PlanOfEvents(t.Context(), query)
+		f.must(err)
+		if !strings.Contains(plan, index) || strings.Contains(plan, "Seq Scan on subscription_events") {
+			t.Errorf("not by %s:\n%s", index, plan)
+		}
+	}
+	products, err := f.EventProducts(t.Context())
+	f.must(err)
+	if got := strings.Join(products, " "); got != "monthly rare" {
+		t.Errorf("products: got %q, want both", got)
+	}
+}

@@ -14,12 +14,16 @@ import (
 // eventPrinter prints events as they come, each on a line of its own.
 type eventPrinter struct {
 	terminal *terminal.Terminal
+	wide     bool
 	// hasHead is whether the names of the columns were printed.
 	hasHead bool
 }
 
 // eventLine has the columns of a terminal: id, time, event, product, subscription.
-const eventLine = "%-7s %-11s %-24s %-16s %s\n"
+const (
+	eventLine     = "%-7s %-11s %-24s %-16s %s\n"
+	wideEventLine = "%-7s %-11s %-24s %-32s %-24s %s\n"
+)
 
 func (o *eventPrinter) print(events []ledger.EventDetails) error {
 	for _, e := range events {
@@ -38,13 +42,24 @@ func (o *eventPrinter) one(e ledger.EventDetails) error {
 	}
 	text := ""
 	if !o.hasHead {
-		text = fmt.Sprintf(eventLine, "ID", "TIME (UTC)", "EVENT", "PRODUCT", "SUBSCRIPTION")
+		text = o.line("ID", "TIME (UTC)", "EVENT", "PRODUCT", "CUSTOMER", "SUBSCRIPTION")
 		o.hasHead = true
 	}
-	text += fmt.Sprintf(eventLine, fmt.Sprint(e.ID), e.RecordedAt.UTC().Format("01-02 15:04"),
-		eventText(e), terminal.Short(e.ProductID, 16), terminal.Short(e.OriginalTransactionID, 18))
+	customer := ""
+	if e.CustomerRef != nil {
+		customer = *e.CustomerRef
+	}
+	text += o.line(fmt.Sprint(e.ID), e.RecordedAt.UTC().Format("01-02 15:04"), eventText(e), e.ProductID, customer, e.OriginalTransactionID)
 	_, err := o.terminal.Out.Write([]byte(text))
 	return err
+}
+
+// line has the columns of a terminal, or all of them with whole values.
+func (o *eventPrinter) line(id, at, event, product, customer, subscription string) string {
+	if o.wide {
+		return fmt.Sprintf(wideEventLine, id, at, event, product, customer, subscription)
+	}
+	return fmt.Sprintf(eventLine, id, at, event, terminal.Short(product, 16), terminal.Short(subscription, 18))
 }
 
 // eventText is the type in words, and why a subscription expired where Apple

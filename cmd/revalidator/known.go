@@ -101,3 +101,18 @@ func (s *parts) knowsChosen(ctx context.Context, f ledger.Filter) error {
 	return terminal.Usage(fmt.Errorf("--ids: of %d ids %d are the id of no receipt: %s\nSee 'revalidator receipts list'",
 		len(f.IDs), len(unknown), phrase.List(names)))
 }
+
+// knowsOfEvents refuses what there is not of what a query for events names.
+func (s *parts) knowsOfEvents(ctx context.Context, q ledger.EventQuery) error {
+	if err := s.knows(ctx, ledger.ReceiptQuery{BundleID: q.BundleID, CustomerRef: q.CustomerRef, RunID: q.RunID}); err != nil {
+		return err
+	}
+	if q.ProductID == "" {
+		return nil
+	}
+	products, err := s.db.EventProducts(ctx)
+	if err == nil && !slices.Contains(products, q.ProductID) {
+		err = terminal.Usage(terminal.Unknown("--product", q.ProductID, products))
+	}
+	return err
+}

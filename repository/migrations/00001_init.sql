@@ -234,7 +234,10 @@ COMMENT ON COLUMN subscription_events.evidence IS 'NULL where a reply shows the 
 COMMENT ON COLUMN subscription_events.generation IS 'With receipt_id the evidence: which reply showed the change';
 CREATE INDEX subscription_events_subscription
     ON subscription_events (original_transaction_id, bundle_id, environment, id);
-CREATE INDEX subscription_events_run ON subscription_events (run_id, type) WHERE run_id IS NOT NULL;
+-- 'events tail --run' in the order of ids, and the counts of a run by type, without its rows.
+CREATE INDEX subscription_events_run ON subscription_events (run_id, id, type) WHERE run_id IS NOT NULL;
+-- 'events tail --product', and which products there are.
+CREATE INDEX subscription_events_product ON subscription_events (product_id, id);
 
 CREATE TABLE runs (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
