@@ -24,10 +24,10 @@ func (db *DB) UnknownCustomers(ctx context.Context, refs []string) ([]string, er
 func (db *DB) CustomersNear(ctx context.Context, ref string) ([]string, error) {
 	const query = `
 		(SELECT DISTINCT customer_ref FROM (
-			SELECT customer_ref FROM receipts WHERE customer_ref < $1 ORDER BY customer_ref DESC LIMIT 5) before)
+			SELECT customer_ref FROM receipts WHERE customer_ref < $1 ORDER BY customer_ref DESC LIMIT 50) before)
 		UNION ALL
 		(SELECT DISTINCT customer_ref FROM (
-			SELECT customer_ref FROM receipts WHERE customer_ref > $1 ORDER BY customer_ref LIMIT 5) after)`
+			SELECT customer_ref FROM receipts WHERE customer_ref > $1 ORDER BY customer_ref LIMIT 50) after)`
 	var near []string
 	if err := db.db.SelectContext(ctx, &near, query, ref); err != nil {
 		return nil, fmt.Errorf("look for customers: %w", err)

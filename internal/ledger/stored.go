@@ -86,6 +86,7 @@ const (
 	MatchReceipt     MatchKind = "receipt"
 	MatchCustomer    MatchKind = "customer"
 	MatchTransaction MatchKind = "transaction"
+	MatchWebOrder    MatchKind = "web_order"
 )
 
 // Match is one thing that goes by an id: a receipt, the receipts of a customer
@@ -94,6 +95,9 @@ type Match struct {
 	Kind        MatchKind       `db:"kind" json:"kind"`
 	BundleID    string          `db:"bundle_id" json:"bundle_id"`
 	Environment iap.Environment `db:"environment" json:"environment,omitempty"`
+	// TransactionID is the key of a subscription, its original transaction id, or of a
+	// purchase; empty for what is neither. The id that was given may be another of its ids.
+	TransactionID string `db:"transaction_id" json:"transaction_id,omitempty"`
 	// Receipts is how many receipts there are of it.
 	Receipts int `db:"receipts" json:"receipts"`
 }

@@ -120,14 +120,18 @@ const maxNear = 3
 // Near are those of the known values that a value may be a mistyped one of: by the
 // measure by which cobra suggests commands.
 func Near(value string, known []string) []string {
-	choices := &cobra.Command{SuggestionsMinimumDistance: suggestionDistance}
+	choices := new(cobra.Command)
 	for _, k := range known {
 		if !strings.Contains(k, " ") {
 			choices.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
 		}
 	}
-	near := choices.SuggestionsFor(value)
-	return near[:min(len(near), maxNear)]
+	for choices.SuggestionsMinimumDistance = 1; choices.SuggestionsMinimumDistance <= suggestionDistance; choices.SuggestionsMinimumDistance++ {
+		if near := choices.SuggestionsFor(value); len(near) > 0 {
+			return near[:min(len(near), maxNear)]
+		}
+	}
+	return nil
 }
 
 // Texts are values as texts.

@@ -168,6 +168,9 @@ COMMENT ON COLUMN subscriptions.offer_as_of IS 'Apple''s time of the facts that 
 COMMENT ON COLUMN subscriptions.revocations_as_of IS 'Apple''s time of the facts that told refunded and withdrawn periods';
 -- What is live and past its expiry; see doctor.
 CREATE INDEX subscriptions_live ON subscriptions (status, expires_date) WHERE status IN ('active', 'billing_grace_period', 'billing_retry');
+-- 'explain' of a transaction id: the current one. The first one of a subscription is its key.
+CREATE INDEX subscriptions_transaction ON subscriptions (transaction_id) WHERE transaction_id <> original_transaction_id;
+-- 'explain' of a web order line item.
 CREATE INDEX subscriptions_web_order ON subscriptions (web_order_line_item_id) WHERE web_order_line_item_id IS NOT NULL;
 
 CREATE TABLE receipt_subscriptions (
@@ -234,6 +237,8 @@ COMMENT ON COLUMN subscription_events.evidence IS 'NULL where a reply shows the 
 COMMENT ON COLUMN subscription_events.generation IS 'With receipt_id the evidence: which reply showed the change';
 CREATE INDEX subscription_events_subscription
     ON subscription_events (original_transaction_id, bundle_id, environment, id);
+-- 'explain' of a transaction id that is not the current one any more.
+CREATE INDEX subscription_events_transaction ON subscription_events (transaction_id) WHERE transaction_id <> original_transaction_id;
 -- 'events tail --run' in the order of ids, and the counts of a run by type, without its rows.
 CREATE INDEX subscription_events_run ON subscription_events (run_id, id, type) WHERE run_id IS NOT NULL;
 -- 'events tail --product', and which products there are.
