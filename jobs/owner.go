@@ -138,7 +138,7 @@ func (q *Queue) Adopt(ctx context.Context) (deleted int, err error) {
 	case err != nil:
 		return 0, fmt.Errorf("adopt queue: %w", err)
 	case !done:
-		return 0, errors.New("adopt queue: its owner changed at this moment: look at 'revalidator status', and try again")
+		return 0, errors.New("adopt queue: its owner changed at this moment: see 'revalidator status', and try again")
 	}
 	if err := q.Announce(ctx); err != nil {
 		return 0, err

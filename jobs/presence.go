@@ -153,15 +153,15 @@ func (q *Queue) Processes(ctx context.Context) ([]Process, error) {
 	return processes, nil
 }
 
-// Schedulers names the schedulers of the queue's installation that are running.
-func (q *Queue) Schedulers(ctx context.Context) ([]string, error) {
+// Running names the processes of a kind and of the queue's installation that are running.
+func (q *Queue) Running(ctx context.Context, kind Kind) ([]string, error) {
 	processes, err := q.Processes(ctx)
 	if err != nil {
 		return nil, err
 	}
 	names := []string{}
 	for _, p := range processes {
-		if p.Kind == KindScheduler && p.Installation == q.owner().Installation {
+		if p.Kind == kind && p.Installation == q.owner().Installation {
 			names = append(names, p.Name)
 		}
 	}

@@ -68,7 +68,7 @@ func TestPresence(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
-		got, err := q.Schedulers(t.Context())
+		got, err := q.Running(t.Context(), jobs.KindScheduler)
 		f.must(err)
 		if diff := cmp.Diff(step.want, got); diff != "" {
 			t.Errorf("%s: schedulers (-want +got):\n%s", step.name, diff)
@@ -166,7 +166,7 @@ func TestPresenceRuns(t *testing.T) {
 		return cancel, ended
 	}
 	running := func() int {
-		names, err := f.of(shop).Schedulers(t.Context())
+		names, err := f.of(shop).Running(t.Context(), jobs.KindScheduler)
 		f.must(err)
 		return len(names)
 	}

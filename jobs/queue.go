@@ -124,7 +124,7 @@ func (q *Queue) Missing(ctx context.Context, tasks []Verify) ([]Verify, error) {
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("look for tasks: %w", err)
+		return nil, fmt.Errorf("find tasks: %w", err)
 	}
 	var missing []Verify
 	for i, state := range states {

@@ -2,8 +2,10 @@ package jobs_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -314,4 +316,54 @@ func TestOneEpochForAll(t *testing.T) {
 	if len(epochs) != 1 {
 		t.Errorf("%d epochs among %d schedulers, want one", len(epochs), schedulers)
 	}
+}
+
+// TestRetentionCost measures what tasks that have ended take in Redis, those that
+// succeeded and those that failed, with sentences of the usual length.
+func TestRetentionCost(t *testing.T) {
+	const tasks = 5000
+	const sentence = "active until 2026-12-01 02:00 UTC; next check 2026-12-01 02:10 UTC by renewal"
+	for name, test := range map[string]struct {
+		err  error
+		most int64
+	}{
+		"succeeded": {nil, 850},
+		"failed":    {fmt.Errorf("%s: %w", sentence, asynq.SkipRetry), 1000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t)
+			queue := f.of(shop).Retaining(time.Hour)
+			_, err := queue.Epoch(t.Context())
+			f.must(err)
+			before := f.usedMemory()
+			var all []jobs.Verify
+			for i := range int64(tasks) {
+				all = append(all, jobs.Verify{ReceiptID: 10_000_000 + i, Generation: 12, RunID: 345, BundleID: app})
+			}
+			f.must(queue.Enqueue(t.Context(), all))
+			f.work(func(_ context.Context, task *asynq.Task) error {
+				_, _ = task.ResultWriter().Write([]byte(sentence))
+				return test.err
+			}, func() bool {
+				info, err := f.inspector.GetQueueInfo(jobs.QueueSmall)
+				return err == nil && info.Completed+info.Archived == tasks
+			})
+			each := (f.usedMemory() - before) / tasks
+			t.Logf("%d bytes for each task", each)
+			if each > test.most {
+				t.Errorf("%d bytes for each task, want %d at most, as REVALIDATOR_RETENTION says", each, test.most)
+			}
+		})
+	}
+}
+
+func (f fixture) usedMemory() (used int64) {
+	f.t.Helper()
+	_, line, found := strings.Cut(f.redis.Info(f.t.Context(), "memory").Val(), "used_memory:")
+	if !found {
+		f.t.Skip("the stand-in does not know how much it uses")
+	}
+	_, err := fmt.Sscan(line, &used)
+	f.must(err)
+	return used
 }

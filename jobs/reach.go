@@ -24,7 +24,7 @@ const cancelChannel = "asynq:cancel"
 // and the rate limiter need. Its error says the cause, and what to do where that is
 // known. It changes nothing.
 func Reach(ctx context.Context, rdb redis.UniversalClient) error {
-	err := rdb.Ping(ctx).Err()
+	err := ping(ctx, rdb)
 	for _, key := range probeKeys {
 		if err == nil {
 			err = rdb.Del(ctx, key).Err()
@@ -44,6 +44,14 @@ func Reach(ctx context.Context, rdb redis.UniversalClient) error {
 		return fmt.Errorf("%w: %s", err, text)
 	}
 	return err
+}
+
+// ping asks every master of a Cluster: asynq takes what it cannot read there for absent.
+func ping(ctx context.Context, rdb redis.UniversalClient) error {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error { return master.Ping(ctx).Err() })
+	}
+	return rdb.Ping(ctx).Err()
 }
 
 // advice is what to do about an error of Redis or of the connection to it, empty
@@ -68,7 +76,7 @@ func advice(err error) string {
 	}
 	// Last, because it says the least.
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
-		return "something answers there and closes the connection: where the port is one for TLS, write rediss:// in REDIS_URL"
+		return "something accepts the connection there and closes it: where the port is one for TLS, write rediss:// in REDIS_URL"
 	}
 	return ""
 }

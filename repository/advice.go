@@ -41,7 +41,7 @@ func advice(err error) string {
 	case errors.As(err, &wrongName):
 		return "name the host in DATABASE_URL as its certificate does, or give sslmode=verify-ca"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
-		return "something answers there and closes the connection: is it Postgres, or a proxy without a server behind it?"
+		return "something accepts the connection there and closes it: is it Postgres, or a proxy without a server behind it?"
 	}
 	if e := pq.As(err); e != nil {
 		return codeAdvice[e.Code]

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 )
 
 // AddApp adds an app. Its errors are ErrConflict where the bundle id is there
 // already, and Postgres's own.
-func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
+func (db *DB) AddApp(ctx context.Context, app apps.App) error {
 	const query = `
 		INSERT INTO apps (bundle_id, name, rate_per_second, burst, source, grace_days, resubscribe_days, sweep_days, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
@@ -22,7 +22,7 @@ func (db *DB) AddApp(ctx context.Context, app ledger.App) error {
 	return nil
 }
 
-// appColumns are the columns of a ledger.App, for a statement that names the
+// appColumns are the columns of a apps.App, for a statement that names the
 // table apps.
 const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst, apps.source,
 	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_code, apps.paused_text,
@@ -31,9 +31,9 @@ const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst,
 	apps.created_at`
 
 // Apps lists every app by bundle id.
-func (db *DB) Apps(ctx context.Context) ([]ledger.App, error) {
+func (db *DB) Apps(ctx context.Context) ([]apps.App, error) {
 	const query = `SELECT ` + appColumns + ` FROM apps ORDER BY bundle_id`
-	var apps []ledger.App
+	var apps []apps.App
 	if err := db.db.SelectContext(ctx, &apps, query); err != nil {
 		return nil, fmt.Errorf("list apps: %w", err)
 	}

@@ -10,19 +10,21 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
+	"revalidator/internal/runs"
 )
 
 // storedFilter is a filter as its run keeps it: of ids only how many there were,
 // because a million of them would be read at each look at the run.
 type storedFilter struct {
-	ledger.Filter
+	runs.Filter
 	IDs int `json:"ids,omitempty"`
 }
 
 // OpenBackfill opens a backfill over the receipts that are there now and that a
 // filter chooses, which ChooseItems does.
-func (db *DB) OpenBackfill(ctx context.Context, run ledger.Run, f ledger.Filter, owner ledger.Lease, now time.Time) (ledger.Run, error) {
+func (db *DB) OpenBackfill(ctx context.Context, run runs.Run, f runs.Filter, owner runs.Lease, now time.Time) (runs.Run, error) {
 	const open = `
 		INSERT INTO runs (kind, scheduled_for, filter, share, cutoff, deadline, started_by, started_at, owner, owner_until,
 			choice, chosen_up_to, choose_up_to)
@@ -30,16 +32,16 @@ func (db *DB) OpenBackfill(ctx context.Context, run ledger.Run, f ledger.Filter,
 		RETURNING id`
 	filter, err := json.Marshal(storedFilter{f, len(f.IDs)})
 	if err != nil {
-		return ledger.Run{}, fmt.Errorf("open backfill: %w", err)
+		return runs.Run{}, fmt.Errorf("open backfill: %w", err)
 	}
 	choice, err := json.Marshal(f)
 	if err != nil {
-		return ledger.Run{}, fmt.Errorf("open backfill: %w", err)
+		return runs.Run{}, fmt.Errorf("open backfill: %w", err)
 	}
 	err = db.db.GetContext(ctx, &run.ID, open, run.Kind, run.ScheduledFor, string(filter), run.Share, run.Cutoff,
 		run.Deadline, run.StartedBy, now, owner.Owner, owner.Until, string(choice))
 	if err != nil {
-		return ledger.Run{}, fmt.Errorf("open backfill: %w", named(err))
+		return runs.Run{}, fmt.Errorf("open backfill: %w", named(err))
 	}
 	return run, nil
 }
@@ -50,7 +52,7 @@ const chosenTogether = 20_000
 
 // ChooseItems chooses the receipts of a backfill that is opened, in steps that are
 // each committed, and goes on where another process left it. What is chosen already
-// is chosen. Its error is ledger.ErrLostRun where the run has ended.
+// is chosen. Its error is runs.ErrLost where the run has ended.
 func (db *DB) ChooseItems(ctx context.Context, id int64, now time.Time) error {
 	const read = `SELECT choice FROM runs WHERE id = $1`
 	var choice *string
@@ -60,7 +62,7 @@ func (db *DB) ChooseItems(ctx context.Context, id int64, now time.Time) error {
 	if choice == nil {
 		return nil
 	}
-	var f ledger.Filter
+	var f runs.Filter
 	if err := json.Unmarshal([]byte(*choice), &f); err != nil {
 		return fmt.Errorf("choose receipts of backfill %d: %w", id, err)
 	}
@@ -79,7 +81,7 @@ func (db *DB) ChooseItems(ctx context.Context, id int64, now time.Time) error {
 
 // chooseStep chooses among the next receipts. The row of the run is locked, so that
 // it does not end meanwhile, and nobody else chooses.
-func chooseStep(ctx context.Context, tx *sqlx.Tx, id int64, f ledger.Filter, now time.Time) (done bool, err error) {
+func chooseStep(ctx context.Context, tx *sqlx.Tx, id int64, f runs.Filter, now time.Time) (done bool, err error) {
 	const lock = `SELECT chosen_up_to, choose_up_to FROM runs WHERE id = $1 AND state = 'running' FOR NO KEY UPDATE`
 	const choose = `
 		WITH items AS (
@@ -99,8 +101,8 @@ func chooseStep(ctx context.Context, tx *sqlx.Tx, id int64, f ledger.Filter, now
 		From  int64 `db:"chosen_up_to"`
 		Until int64 `db:"choose_up_to"`
 	}
-	if err := named(tx.GetContext(ctx, &at, lock, id)); err == ledger.ErrNotFound {
-		return false, ledger.ErrLostRun
+	if err := named(tx.GetContext(ctx, &at, lock, id)); err == database.ErrNotFound {
+		return false, runs.ErrLost
 	} else if err != nil {
 		return false, err
 	}
@@ -115,7 +117,7 @@ func chooseStep(ctx context.Context, tx *sqlx.Tx, id int64, f ledger.Filter, now
 // pageOf is the part of a filter for one step after the receipt from, and up to
 // which receipt that goes. Receipts of customers have an index of their own, and are
 // chosen at once; ids, which are sorted, tell by themselves where to look.
-func pageOf(f ledger.Filter, from, until int64) (page ledger.Filter, upTo int64) {
+func pageOf(f runs.Filter, from, until int64) (page runs.Filter, upTo int64) {
 	switch {
 	case len(f.IDs) > 0:
 		first, found := slices.BinarySearch(f.IDs, from)
@@ -158,7 +160,7 @@ const waits = `r.run_id = $1 AND r.claimed_until IS NULL
 
 // ClaimItems is Claim for a backfill: receipts in the order of their ids,
 // whether they are due or not.
-func (db *DB) ClaimItems(ctx context.Context, r ledger.ClaimRequest) (claims []ledger.Claim, err error) {
+func (db *DB) ClaimItems(ctx context.Context, r claim.Request) (claims []claim.Claim, err error) {
 	if r.Limit <= 0 {
 		return nil, nil
 	}
@@ -208,7 +210,7 @@ func (w room) look() int64 { return w.N + w.Held + 10 }
 //
 // Alone with an app, also a small share keeps enough with the workers for the
 // whole rate, and little enough that another run gets its part within seconds.
-func roomOf(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest) ([]room, error) {
+func roomOf(ctx context.Context, tx *sqlx.Tx, r claim.Request) ([]room, error) {
 	const query = `
 		WITH claimed AS (
 			SELECT bundle_id, count(*) AS n,
@@ -267,7 +269,7 @@ const claimAs = `
 	WHERE r.id = picked.id AND r.id = ANY(ARRAY(SELECT id FROM picked)) AND r.claimed_until IS NULL
 	RETURNING r.id, r.generation, r.bundle_id, r.byte_size, coalesce(r.next_check_at, $9) AS next_check_at, coalesce(picked.run_id, 0) AS before`
 
-func itemArgs(r ledger.ClaimRequest, rooms []room) []any {
+func itemArgs(r claim.Request, rooms []room) []any {
 	apps, reached, n := make([]string, len(rooms)), make([]int64, len(rooms)), make([]int64, len(rooms))
 	for i, w := range rooms {
 		apps[i], reached[i], n[i] = w.BundleID, w.Reached, w.N
@@ -276,7 +278,7 @@ func itemArgs(r ledger.ClaimRequest, rooms []room) []any {
 }
 
 // claimAgain claims receipts that a backfill has come to before.
-func claimAgain(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms []room) (claims []claimedNow, err error) {
+func claimAgain(ctx context.Context, tx *sqlx.Tx, r claim.Request, rooms []room) (claims []claimedNow, err error) {
 	const query = `
 		WITH picked AS (
 			SELECT a.id, a.run_id
@@ -292,7 +294,7 @@ func claimAgain(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms [
 // claimNext looks at the next items, and claims those that nobody has. Whatever is
 // claimed, checked meanwhile or gone is an item no more; the latter two have left the
 // run. What somebody else has it passes by, and comes back to it when it is through.
-func claimNext(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest, rooms []room) (claims []claimedNow, checked []left, err error) {
+func claimNext(ctx context.Context, tx *sqlx.Tx, r claim.Request, rooms []room) (claims []claimedNow, checked []left, err error) {
 	const query = `
 		WITH looked AS (
 			SELECT i.bundle_id, i.receipt_id, w.n, r.id IS NULL OR NOT ` + unchecked + ` AS gone, r.id IS NOT NULL AND ` + unasked + ` AS unasked
@@ -386,7 +388,7 @@ func moveOn(ctx context.Context, tx *sqlx.Tx, runID int64, rooms []room) error {
 // HasItems reports whether a backfill has anything left that it has not come to, or
 // that waits or is with the workers. Paused apps are left out: see EndBackfill. It
 // looks for one row of each.
-func (db *DB) HasItems(ctx context.Context, run ledger.Run) (bool, error) {
+func (db *DB) HasItems(ctx context.Context, run runs.Run) (bool, error) {
 	const query = `
 		SELECT EXISTS (SELECT FROM receipts WHERE run_id = $1 AND claimed_until IS NOT NULL)
 		    OR EXISTS (SELECT FROM receipts r JOIN apps a USING (bundle_id)
@@ -396,7 +398,7 @@ func (db *DB) HasItems(ctx context.Context, run ledger.Run) (bool, error) {
 		                 AND EXISTS (SELECT FROM run_items WHERE run_id = $1 AND bundle_id = t.bundle_id))`
 	var has bool
 	if err := db.db.GetContext(ctx, &has, query, run.ID); err != nil {
-		return false, fmt.Errorf("look for work of backfill %d: %w", run.ID, err)
+		return false, fmt.Errorf("find work of backfill %d: %w", run.ID, err)
 	}
 	return has, nil
 }
@@ -404,7 +406,7 @@ func (db *DB) HasItems(ctx context.Context, run ledger.Run) (bool, error) {
 // EndBackfill ends a backfill of which nothing is left but receipts of paused
 // apps: where there are any, it is interrupted, because nothing else would ask
 // about what is not due.
-func (db *DB) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (changed bool, err error) {
+func (db *DB) EndBackfill(ctx context.Context, run runs.Run, now time.Time) (changed bool, err error) {
 	const query = `
 		SELECT EXISTS (SELECT FROM run_items WHERE run_id = $1)
 		    OR EXISTS (SELECT FROM receipts WHERE run_id = $1 AND claimed_until IS NULL)
@@ -414,11 +416,11 @@ func (db *DB) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (c
 		if err := tx.GetContext(ctx, &left, query, run.ID); err != nil {
 			return err
 		}
-		state := ledger.RunFinished
+		state := runs.Finished
 		if left {
-			state = ledger.RunInterrupted
+			state = runs.Interrupted
 		}
-		changed, err = endRun(ctx, tx, run.ID, state, now, ledger.RunRunning)
+		changed, err = endRun(ctx, tx, run.ID, state, now, runs.Running)
 		return err
 	})
 	if err != nil {
@@ -428,15 +430,15 @@ func (db *DB) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (c
 }
 
 // ResumeRun makes owner the owner of a run that was interrupted, or that nobody
-// feeds. Its error is ledger.ErrNotFound where there is no such run.
-func (db *DB) ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, now time.Time) (ledger.Run, error) {
+// feeds. Its error is database.ErrNotFound where there is no such run.
+func (db *DB) ResumeRun(ctx context.Context, id int64, owner runs.Lease, deadline, now time.Time) (runs.Run, error) {
 	const query = `
 		UPDATE runs SET state = 'running', finished_at = NULL, owner = $2, owner_until = $3, deadline = $4
 		WHERE id = $1 AND (state = 'interrupted' OR (state = 'running' AND owner_until < $5))
 		RETURNING ` + runColumns
-	var run ledger.Run
+	var run runs.Run
 	if err := db.db.GetContext(ctx, &run, query, id, owner.Owner, owner.Until, deadline, now); err != nil {
-		return ledger.Run{}, fmt.Errorf("resume run %d: %w", id, named(err))
+		return runs.Run{}, fmt.Errorf("resume run %d: %w", id, named(err))
 	}
 	return run, nil
 }
@@ -451,9 +453,9 @@ func (db *DB) InterruptBackfill(ctx context.Context, id int64, owner string, now
 }
 
 // Backfills lists the newest backfills first.
-func (db *DB) Backfills(ctx context.Context, limit int) ([]ledger.RunTotals, error) {
+func (db *DB) Backfills(ctx context.Context, limit int) ([]runs.Totals, error) {
 	const query = `SELECT ` + runTotalsColumns + ` FROM run_totals WHERE kind = 'backfill' ORDER BY id DESC LIMIT $1`
-	var runs []ledger.RunTotals
+	var runs []runs.Totals
 	if err := db.db.SelectContext(ctx, &runs, query, limit); err != nil {
 		return nil, fmt.Errorf("list backfills: %w", err)
 	}
@@ -464,7 +466,7 @@ func (db *DB) Backfills(ctx context.Context, limit int) ([]ledger.RunTotals, err
 // it is neither.
 func (db *DB) CancelRun(ctx context.Context, id int64, now time.Time) (changed bool, err error) {
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-		changed, err = endRun(ctx, tx, id, ledger.RunCancelled, now, ledger.RunRunning, ledger.RunInterrupted)
+		changed, err = endRun(ctx, tx, id, runs.Cancelled, now, runs.Running, runs.Interrupted)
 		return err
 	})
 	if err != nil {

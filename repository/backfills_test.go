@@ -10,22 +10,24 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // backfill opens a backfill at noon.
-func (f fixture) backfill(filter ledger.Filter, share float64) ledger.Run {
+func (f fixture) backfill(filter runs.Filter, share float64) runs.Run {
 	f.t.Helper()
 	return f.backfillAt(noon, filter, share)
 }
 
-func (f fixture) backfillAt(slot time.Time, filter ledger.Filter, share float64) ledger.Run {
+func (f fixture) backfillAt(slot time.Time, filter runs.Filter, share float64) runs.Run {
 	f.t.Helper()
-	run, err := f.OpenBackfill(f.t.Context(), ledger.Run{
-		Kind: ledger.RunBackfill, ScheduledFor: slot, Cutoff: noon, Deadline: noon.Add(day), Share: share,
-	}, filter, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+	run, err := f.OpenBackfill(f.t.Context(), runs.Run{
+		Kind: runs.Backfill, ScheduledFor: slot, Cutoff: noon, Deadline: noon.Add(day), Share: share,
+	}, filter, runs.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
 	f.must(err)
 	f.must(f.ChooseItems(f.t.Context(), run.ID, noon))
 	return run
@@ -33,9 +35,9 @@ func (f fixture) backfillAt(slot time.Time, filter ledger.Filter, share float64)
 
 const day = 24 * time.Hour
 
-func (f fixture) claimItems(run ledger.Run, limit int) []ledger.Claim {
+func (f fixture) claimItems(run runs.Run, limit int) []claim.Claim {
 	f.t.Helper()
-	claims, err := f.ClaimItems(f.t.Context(), ledger.ClaimRequest{
+	claims, err := f.ClaimItems(f.t.Context(), claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute),
 		Ahead: time.Minute, Share: run.Share, Limit: limit,
 	})
@@ -43,7 +45,7 @@ func (f fixture) claimItems(run ledger.Run, limit int) []ledger.Claim {
 	return claims
 }
 
-func (f fixture) hasItems(run ledger.Run) bool {
+func (f fixture) hasItems(run runs.Run) bool {
 	f.t.Helper()
 	has, err := f.HasItems(f.t.Context(), run)
 	f.must(err)
@@ -57,7 +59,7 @@ func TestFilter(t *testing.T) {
 	f.receipts("com.example.other", 1)
 	run := f.run()
 	claims := f.claim(run, 1000)
-	byApp := map[string][]ledger.Claim{}
+	byApp := map[string][]claim.Claim{}
 	for _, c := range claims {
 		byApp[c.BundleID] = append(byApp[c.BundleID], c)
 	}
@@ -66,7 +68,7 @@ func TestFilter(t *testing.T) {
 	expired.Conclusion.Subscriptions[0].OriginalTransactionID = "2000"
 	expired.Conclusion.Subscriptions[0].Status = iap.StatusExpired
 	expired.Conclusion.Subscriptions[0].ExpiresDate = noon.Add(-day)
-	failed := ledger.Outcome{
+	failed := claim.Outcome{
 		ReceiptID: byApp[app][2].ReceiptID, Generation: byApp[app][2].Generation, BundleID: app, At: noon,
 		Asked: true, Failure: "timeout", State: iap.ReceiptMalformed, NextCheck: iap.Check{At: noon, Rule: iap.RuleRetry},
 	}
@@ -74,21 +76,21 @@ func TestFilter(t *testing.T) {
 
 	tests := []struct {
 		name   string
-		filter ledger.Filter
+		filter runs.Filter
 		want   []int64 // by app and status, in order
 	}{
-		{"everything", ledger.Filter{}, []int64{1, 1, 1, 2}},
-		{"app", ledger.Filter{BundleIDs: []string{"com.example.other"}}, []int64{1}},
-		{"status", ledger.Filter{Statuses: []iap.Status{iap.StatusExpired, iap.StatusRevoked}}, []int64{1}},
-		{"expiring from", ledger.Filter{ExpiresFrom: noon}, []int64{1}},
-		{"expiring until", ledger.Filter{ExpiresUntil: noon}, []int64{1}},
-		{"expired and expiring tomorrow: no subscription is both", ledger.Filter{Statuses: []iap.Status{iap.StatusExpired}, ExpiresFrom: noon}, nil},
-		{"state", ledger.Filter{States: []iap.ReceiptState{iap.ReceiptMalformed}}, []int64{1}},
-		{"last result", ledger.Filter{LastResults: []string{"timeout"}}, []int64{1}},
-		{"last result ok", ledger.Filter{LastResults: []string{ledger.ResultOK}}, []int64{1, 1}},
-		{"checked before, or never", ledger.Filter{CheckedBefore: noon}, []int64{1, 1}},
-		{"customer of two apps", ledger.Filter{CustomerRefs: []string{"customer-0"}}, []int64{1, 1}},
-		{"ids", ledger.Filter{IDs: []int64{active.ReceiptID, 999}}, []int64{1}},
+		{"everything", runs.Filter{}, []int64{1, 1, 1, 2}},
+		{"app", runs.Filter{BundleIDs: []string{"com.example.other"}}, []int64{1}},
+		{"status", runs.Filter{Statuses: []iap.Status{iap.StatusExpired, iap.StatusRevoked}}, []int64{1}},
+		{"expiring from", runs.Filter{ExpiresFrom: noon}, []int64{1}},
+		{"expiring until", runs.Filter{ExpiresUntil: noon}, []int64{1}},
+		{"expired and expiring tomorrow: no subscription is both", runs.Filter{Statuses: []iap.Status{iap.StatusExpired}, ExpiresFrom: noon}, nil},
+		{"state", runs.Filter{States: []iap.ReceiptState{iap.ReceiptMalformed}}, []int64{1}},
+		{"last result", runs.Filter{LastResults: []string{"timeout"}}, []int64{1}},
+		{"last result ok", runs.Filter{LastResults: []string{runs.ResultOK}}, []int64{1, 1}},
+		{"checked before, or never", runs.Filter{CheckedBefore: noon}, []int64{1, 1}},
+		{"customer of two apps", runs.Filter{CustomerRefs: []string{"customer-0"}}, []int64{1, 1}},
+		{"ids", runs.Filter{IDs: []int64{active.ReceiptID, 999}}, []int64{1}},
 	}
 	for _, test := range tests {
 		counts, err := f.CountChosen(t.Context(), test.filter)
@@ -107,7 +109,7 @@ func TestFilter(t *testing.T) {
 func TestBackfillByShares(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 5)
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	for _, test := range []struct {
 		shares map[string]float64
 		want   int
@@ -116,7 +118,7 @@ func TestBackfillByShares(t *testing.T) {
 		{map[string]float64{app + "/verify_receipt:Production": 1.0 / 60000}, 2}, // 1 a minute and a burst of 1
 		{nil, 3},
 	} {
-		claims, err := f.ClaimItems(t.Context(), ledger.ClaimRequest{
+		claims, err := f.ClaimItems(t.Context(), claim.Request{
 			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute),
 			Ahead: time.Minute, Share: run.Share, Limit: 1000, Shares: test.shares,
 		})
@@ -130,7 +132,7 @@ func TestBackfillByShares(t *testing.T) {
 func TestBackfillAsksEachOnce(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 30)
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	if got := f.totals(run).Counted(); got != 30 {
 		t.Errorf("due: got %d, want 30", got)
 	}
@@ -156,7 +158,7 @@ func TestBackfillAsksEachOnce(t *testing.T) {
 	// The other run loses what it held.
 	_, err := f.ReleaseExpired(t.Context(), noon.Add(2*time.Minute))
 	f.must(err)
-	f.end(nightly, ledger.RunFinished)
+	f.end(nightly, runs.Finished)
 	if !f.hasItems(run) {
 		t.Fatal("what was passed by is forgotten")
 	}
@@ -178,7 +180,7 @@ func TestBackfillTakesItsShare(t *testing.T) {
 	f := open(t)
 	f.addApp("com.example.ten", 10)
 	f.receipts("com.example.ten", 700)
-	run := f.backfill(ledger.Filter{}, 0.3)
+	run := f.backfill(runs.Filter{}, 0.3)
 	mine := len(f.claimItems(run, 5000))
 	if mine != 180 { // three tenths of a minute's work and the burst
 		t.Errorf("backfill claimed %d, want 180", mine)
@@ -194,9 +196,9 @@ func TestBackfillTakesItsShare(t *testing.T) {
 func TestBackfillRetriesAndLosesNothing(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	claims := f.claimItems(run, 10)
-	f.save(ledger.Outcome{
+	f.save(claim.Outcome{
 		ReceiptID: claims[0].ReceiptID, Generation: claims[0].Generation, RunID: run.ID, BundleID: app, At: noon,
 		Asked: true, Failure: "timeout", Stays: true, NextCheck: iap.Check{At: noon.Add(time.Second), Rule: iap.RuleRetry},
 	})
@@ -213,14 +215,14 @@ func TestBackfillRetriesAndLosesNothing(t *testing.T) {
 func TestBackfillIsInterruptedResumedAndCancelled(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
-	run := f.backfill(ledger.Filter{}, 0.5)
-	resume := func() (ledger.Run, error) {
-		return f.ResumeRun(t.Context(), run.ID, ledger.Lease{Owner: "b", Until: noon.Add(time.Minute)}, noon.Add(day), noon)
+	run := f.backfill(runs.Filter{}, 0.5)
+	resume := func() (runs.Run, error) {
+		return f.ResumeRun(t.Context(), run.ID, runs.Lease{Owner: "b", Until: noon.Add(time.Minute)}, noon.Add(day), noon)
 	}
-	if _, err := resume(); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := resume(); !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("resume while it is fed: got %v, want ErrNotFound", err)
 	}
-	f.end(run, ledger.RunInterrupted)
+	f.end(run, runs.Interrupted)
 	got, err := resume()
 	f.must(err)
 	if got.ID != run.ID || got.Share != 0.5 {
@@ -233,7 +235,7 @@ func TestBackfillIsInterruptedResumedAndCancelled(t *testing.T) {
 			t.Errorf("cancel: changed %t, want %t", changed, want)
 		}
 	}
-	if _, err := resume(); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := resume(); !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("resume after the cancellation: got %v, want ErrNotFound", err)
 	}
 }
@@ -254,10 +256,10 @@ func TestRoomOfBackfills(t *testing.T) {
 		{name: "hardly any share beside a run", share: 0.0001, limit: 5000, before: func(f fixture) { f.claim(f.run(), 100) }, want: 1},
 		{name: "what a run leaves", share: 0.3, limit: 5000, before: func(f fixture) { f.claim(f.run(), 550) }, want: 51},
 		{name: "another backfill has some of the share", share: 0.3, limit: 5000, before: func(f fixture) {
-			f.claimItems(f.backfillAt(noon.Add(time.Second), ledger.Filter{}, 0.1), 100) // 30 of 100
+			f.claimItems(f.backfillAt(noon.Add(time.Second), runs.Filter{}, 0.1), 100) // 30 of 100
 		}, want: 150},
 		{name: "another backfill has all of it", share: 0.3, limit: 5000, before: func(f fixture) {
-			f.claimItems(f.backfillAt(noon.Add(time.Second), ledger.Filter{}, 0.5), 5000)
+			f.claimItems(f.backfillAt(noon.Add(time.Second), runs.Filter{}, 0.5), 5000)
 		}, want: 0},
 		{name: "less depth than room", share: 0.3, limit: 100, want: 30},
 		{name: "no depth left", share: 0.3, limit: 0, want: 0},
@@ -267,7 +269,7 @@ func TestRoomOfBackfills(t *testing.T) {
 			f := open(t)
 			f.addApp("com.example.ten", 10)
 			f.receipts("com.example.ten", 700)
-			run := f.backfill(ledger.Filter{}, test.share)
+			run := f.backfill(runs.Filter{}, test.share)
 			if test.before != nil {
 				test.before(f)
 			}
@@ -288,7 +290,7 @@ func TestDepthIsForAllApps(t *testing.T) {
 		f.addApp(name, 10)
 		f.receipts(name, 50)
 	}
-	run := f.backfill(ledger.Filter{}, 0.3)
+	run := f.backfill(runs.Filter{}, 0.3)
 	if got := len(f.claimItems(run, 200)); got != 60 { // of each app 3, three tenths of a twentieth
 		t.Errorf("claimed %d of a depth of 200, want 60", got)
 	}
@@ -302,13 +304,13 @@ func TestOldRetriesDoNotWait(t *testing.T) {
 	nightly := f.run()
 	yesterday := noon.Add(-day)
 	c := f.claim(nightly, 1)[0]
-	f.save(ledger.Outcome{
+	f.save(claim.Outcome{
 		ReceiptID: c.ReceiptID, Generation: c.Generation, BundleID: app, At: yesterday, Asked: true,
 		Failure: "apple_internal_error", NextCheck: iap.Check{At: noon.Add(day), Rule: iap.RuleRetry},
 	})
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	c = f.claimItems(run, 1)[0]
-	f.save(ledger.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: app, At: noon, Stays: true})
+	f.save(claim.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: app, At: noon, Stays: true})
 	if got := f.claimItems(run, 1); len(got) != 1 {
 		t.Errorf("claimed %v, want the receipt that was given back", got)
 	}
@@ -318,16 +320,16 @@ func TestEndOfBackfills(t *testing.T) {
 	tests := []struct {
 		name   string
 		paused bool
-		want   ledger.RunState
+		want   runs.State
 	}{
-		{"nothing left", false, ledger.RunFinished},
-		{"receipts of a paused app left", true, ledger.RunInterrupted},
+		{"nothing left", false, runs.Finished},
+		{"receipts of a paused app left", true, runs.Interrupted},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := open(t)
 			f.receipts(app, 1)
-			run := f.backfill(ledger.Filter{}, 1)
+			run := f.backfill(runs.Filter{}, 1)
 			if test.paused {
 				_, err := f.PauseApp(t.Context(), app, "test", noon)
 				f.must(err)
@@ -349,7 +351,7 @@ func TestEndOfBackfills(t *testing.T) {
 func TestInterruptBackfillIsForItsOwner(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	for owner, want := range map[string]bool{"another": false, "test": true} {
 		changed, err := f.InterruptBackfill(t.Context(), run.ID, owner, noon)
 		f.must(err)
@@ -366,7 +368,7 @@ func TestOpenBackfillOfNothing(t *testing.T) {
 		customer string
 		want     bool
 	}{{"nobody", true}, {"customer-0", false}} {
-		run := f.backfill(ledger.Filter{CustomerRefs: []string{test.customer}}, 1)
+		run := f.backfill(runs.Filter{CustomerRefs: []string{test.customer}}, 1)
 		dropped, err := f.DropEmpty(t.Context(), run.ID)
 		f.must(err)
 		if dropped != test.want {
@@ -386,12 +388,12 @@ func TestOpenBackfillOfNothing(t *testing.T) {
 func TestChoosingGoesOn(t *testing.T) {
 	f := openRaw(t)
 	f.receipts(app, 5)
-	for name, filter := range map[string]ledger.Filter{
+	for name, filter := range map[string]runs.Filter{
 		"all": {}, "an app": {BundleIDs: []string{app}}, "ids": {IDs: []int64{5, 1, 3, 4, 99}},
 	} {
-		run, err := f.OpenBackfill(t.Context(), ledger.Run{
-			Kind: ledger.RunBackfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
-		}, filter, ledger.Lease{Owner: "dead", Until: noon}, noon)
+		run, err := f.OpenBackfill(t.Context(), runs.Run{
+			Kind: runs.Backfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
+		}, filter, runs.Lease{Owner: "dead", Until: noon}, noon)
 		f.must(err)
 		if got := f.totals(run); got.Due != nil {
 			t.Errorf("%s: due before anything is chosen: %d, want it unknown", name, *got.Due)
@@ -403,7 +405,7 @@ func TestChoosingGoesOn(t *testing.T) {
 			f.must(f.ChooseItems(t.Context(), run.ID, noon))
 		}
 		f.mustTerms(name, run, terms{2, 0, 0, 0, 2})
-		f.end(run, ledger.RunCancelled)
+		f.end(run, runs.Cancelled)
 		if err := f.ChooseItems(t.Context(), run.ID, noon); err != nil {
 			t.Errorf("%s: choosing what is chosen: %v", name, err)
 		}
@@ -414,14 +416,14 @@ func TestChoosingGoesOn(t *testing.T) {
 func TestChoosingStopsWithItsRun(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
-	run, err := f.OpenBackfill(t.Context(), ledger.Run{
-		Kind: ledger.RunBackfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
-	}, ledger.Filter{}, ledger.Lease{Owner: "test", Until: noon}, noon)
+	run, err := f.OpenBackfill(t.Context(), runs.Run{
+		Kind: runs.Backfill, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(day), Share: 1,
+	}, runs.Filter{}, runs.Lease{Owner: "test", Until: noon}, noon)
 	f.must(err)
 	_, err = f.CancelRun(t.Context(), run.ID, noon)
 	f.must(err)
-	if err := f.ChooseItems(t.Context(), run.ID, noon); !errors.Is(err, ledger.ErrLostRun) {
-		t.Errorf("got %v, want %v", err, ledger.ErrLostRun)
+	if err := f.ChooseItems(t.Context(), run.ID, noon); !errors.Is(err, runs.ErrLost) {
+		t.Errorf("got %v, want %v", err, runs.ErrLost)
 	}
 }
 
@@ -429,7 +431,7 @@ func TestChoosingStopsWithItsRun(t *testing.T) {
 func TestChecksByOthersLeaveABackfill(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 6)
-	backfill, nightly := f.backfill(ledger.Filter{}, 1), f.run()
+	backfill, nightly := f.backfill(runs.Filter{}, 1), f.run()
 	f.mustTerms("opened", backfill, terms{6, 0, 0, 0, 6})
 	for _, c := range f.claim(nightly, 2) {
 		f.save(success(c, nightly, noon))
@@ -445,7 +447,7 @@ func TestChecksByOthersLeaveABackfill(t *testing.T) {
 	f.must(err)
 	f.mustTerms("finished", backfill, terms{6, 4, 0, 2, 0})
 	// What the backfill took is missing from the other run, which finds out at its end.
-	f.end(nightly, ledger.RunFinished)
+	f.end(nightly, runs.Finished)
 	f.mustTerms("the nightly run", nightly, terms{6, 2, 0, 4, 0})
 }
 
@@ -453,7 +455,7 @@ func TestChecksByOthersLeaveABackfill(t *testing.T) {
 func TestBackfillKeepsItsFilter(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
-	f.backfill(ledger.Filter{BundleIDs: []string{app}, IDs: []int64{1, 2}}, 1)
+	f.backfill(runs.Filter{BundleIDs: []string{app}, IDs: []int64{1, 2}}, 1)
 	runs, err := f.Backfills(t.Context(), 10)
 	f.must(err)
 	if len(runs) != 1 || runs[0].Filter == nil || *runs[0].Filter != `{"ids": 2, "apps": ["`+app+`"]}` {
@@ -466,7 +468,7 @@ func TestBackfillKeepsItsFilter(t *testing.T) {
 func TestCancelledRunIsKnownToWorkers(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	c := f.claimItems(run, 1)[0]
 	for _, want := range []bool{false, true} {
 		r, err := f.ClaimedReceipt(t.Context(), c.ReceiptID, c.Generation)
@@ -487,7 +489,7 @@ func TestKeysHoldNobodyUp(t *testing.T) {
 	f := fixture{db, t}
 	f.addApp(app, 1000)
 	f.receipts(app, 4)
-	run, backfill := f.run(), f.backfill(ledger.Filter{}, 1)
+	run, backfill := f.run(), f.backfill(runs.Filter{}, 1)
 	tx, err := raw.BeginTx(t.Context(), nil)
 	f.must(err)
 	defer func() { _ = tx.Rollback() }()
@@ -513,7 +515,7 @@ func TestBackfillLocksItsAppsInOrder(t *testing.T) {
 		f.addApp(name, 10)
 		f.receipts(name, 4)
 	}
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	// Whoever goes through the table comes to the second one first.
 	_, err := raw.ExecContext(t.Context(), `UPDATE run_apps SET calls = calls WHERE bundle_id = $1`, first)
 	f.must(err)
@@ -522,7 +524,7 @@ func TestBackfillLocksItsAppsInOrder(t *testing.T) {
 	defer func() { _ = tx.Rollback() }()
 	_, err = tx.ExecContext(t.Context(), `UPDATE run_apps SET calls = calls WHERE bundle_id = $1`, first)
 	f.must(err)
-	claimed := make(chan []ledger.Claim, 1)
+	claimed := make(chan []claim.Claim, 1)
 	go func() { claimed <- f.claimItems(run, 8) }()
 	f.awaitWaiter(raw)
 	if _, err := tx.ExecContext(t.Context(), `SELECT 1 FROM run_apps WHERE bundle_id = $1 FOR NO KEY UPDATE NOWAIT`, second); err != nil {
@@ -556,7 +558,7 @@ func (f fixture) awaitWaiter(raw *sql.DB) {
 func TestForgetLeavesNoFilterBehind(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
-	run := f.backfill(ledger.Filter{CustomerRefs: []string{"customer-0", "customer-1"}}, 1)
+	run := f.backfill(runs.Filter{CustomerRefs: []string{"customer-0", "customer-1"}}, 1)
 	_, err := f.Forget(t.Context(), "customer-1", "", policies, noon)
 	f.must(err)
 	totals := f.totals(run)

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // Backlog looks at how much work there is at a time. It counts no more than
 // limit due receipts, so that it stays cheap however many there are.
-func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (ledger.Backlog, error) {
+func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (Backlog, error) {
 	const query = `
 		SELECT
 			(SELECT count(*) FROM (
@@ -33,9 +33,9 @@ func (db *DB) Backlog(ctx context.Context, now time.Time, limit int) (ledger.Bac
 				SELECT max(s.created_at) AS newest
 				FROM apps a JOIN shared_secrets s ON s.bundle_id = a.bundle_id OR s.bundle_id IS NULL
 				WHERE s.state IN ('new', 'accepted') GROUP BY a.bundle_id) n) AS secret`
-	var b ledger.Backlog
+	var b Backlog
 	if err := db.db.GetContext(ctx, &b, query, now, limit); err != nil {
-		return ledger.Backlog{}, fmt.Errorf("look at the backlog: %w", err)
+		return Backlog{}, fmt.Errorf("read the backlog: %w", err)
 	}
 	var err error
 	b.WrongClocks, err = db.WrongClocks(ctx)
@@ -75,4 +75,27 @@ func (db *DB) UnscheduledSubscriptions(ctx context.Context, now time.Time, limit
 		keys[i] = iap.SubscriptionKey{BundleID: r.BundleID, Environment: r.Environment, OriginalTransactionID: r.OriginalTransactionID}
 	}
 	return keys, nil
+}
+
+// Backlog is how much work there is, over all apps.
+type Backlog struct {
+	// Due is how many receipts of apps at work are due and with nobody, counted
+	// up to a limit; Oldest is since when the first of them is, nil where there
+	// is none.
+	Due    int64      `db:"due"`
+	Oldest *time.Time `db:"oldest"`
+	// Claimed is how many receipts are with the workers.
+	Claimed int64 `db:"claimed"`
+	// PausedApps is how many apps stand still.
+	PausedApps int64 `db:"paused_apps"`
+	// StoppedApps is how many apps have their quarantining stopped.
+	StoppedApps int64 `db:"stopped_apps"`
+	// Unscheduled is that of UnscheduledSubscriptions.
+	Unscheduled int64 `db:"unscheduled"`
+	// Secret is when the newest secret was added of the app whose newest is the
+	// oldest, nil where no app has one. Refused and retired ones do not count.
+	Secret *time.Time `db:"secret"`
+	// WrongClocks are the endpoints whose checks are held because the clock is
+	// wrong.
+	WrongClocks []clock.Endpoint `db:"-"`
 }

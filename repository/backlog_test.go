@@ -7,7 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/repository"
 )
 
 func TestBacklog(t *testing.T) {
@@ -17,13 +18,13 @@ func TestBacklog(t *testing.T) {
 	f.addApp(paused, 1000)
 	_, err := f.PauseApp(t.Context(), paused, "test", noon)
 	f.must(err)
-	look := func(at time.Time, limit int) ledger.Backlog {
+	look := func(at time.Time, limit int) repository.Backlog {
 		t.Helper()
 		b, err := f.Backlog(t.Context(), at, limit)
 		f.must(err)
 		return b
 	}
-	want := ledger.Backlog{PausedApps: 1}
+	want := repository.Backlog{PausedApps: 1}
 	if diff := cmp.Diff(want, look(noon, 100), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("with no receipts (-want +got)\n%s", diff)
 	}
@@ -31,7 +32,7 @@ func TestBacklog(t *testing.T) {
 	f.receipts(calm, 4)
 	f.receipts(paused, 3)
 	due := noon
-	want = ledger.Backlog{Due: 9, Oldest: &due, PausedApps: 1}
+	want = repository.Backlog{Due: 9, Oldest: &due, PausedApps: 1}
 	if diff := cmp.Diff(want, look(noon, 100), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("with all due (-want +got)\n%s", diff)
 	}
@@ -39,7 +40,7 @@ func TestBacklog(t *testing.T) {
 	if diff := cmp.Diff(want, look(noon, 7), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("counted up to 7 (-want +got)\n%s", diff)
 	}
-	want = ledger.Backlog{PausedApps: 1}
+	want = repository.Backlog{PausedApps: 1}
 	if diff := cmp.Diff(want, look(noon.Add(-time.Second), 100), cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("a second before (-want +got)\n%s", diff)
 	}
@@ -55,7 +56,7 @@ func TestBacklogKnowsTheOldestSecret(t *testing.T) {
 	f.addApp("com.example.other", 1)
 	add := func(bundleID, fingerprint, state string, age time.Duration) {
 		t.Helper()
-		id, err := f.AddSharedSecret(t.Context(), ledger.SharedSecret{
+		id, err := f.AddSharedSecret(t.Context(), apps.SharedSecret{
 			BundleID: bundleID, KeyID: "1", Fingerprint: fingerprint, CreatedAt: noon.Add(-age),
 		}, func(int64) ([]byte, error) { return []byte("sealed"), nil })
 		f.must(err)

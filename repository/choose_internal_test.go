@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // TestPageOf goes through filters step by step: nothing is left out, or looked at
@@ -18,19 +18,19 @@ func TestPageOf(t *testing.T) {
 	}
 	twice := append([]int64{1, 1, 2}, many...)
 	for name, test := range map[string]struct {
-		filter  ledger.Filter
+		filter  runs.Filter
 		until   int64
 		want    []int64 // where the steps end
 		wantIDs int
 	}{
-		"all":           {ledger.Filter{}, chosenTogether + 1, []int64{chosenTogether, chosenTogether + 1}, 0},
-		"nothing there": {ledger.Filter{}, 0, []int64{0}, 0},
-		"customers":     {ledger.Filter{CustomerRefs: []string{"a"}}, 10 * chosenTogether, []int64{10 * chosenTogether}, 0},
-		"few ids":       {ledger.Filter{IDs: []int64{4, 7}}, 1e6, []int64{1e6}, 2},
-		"many ids": {ledger.Filter{IDs: many}, 1e6,
+		"all":           {runs.Filter{}, chosenTogether + 1, []int64{chosenTogether, chosenTogether + 1}, 0},
+		"nothing there": {runs.Filter{}, 0, []int64{0}, 0},
+		"customers":     {runs.Filter{CustomerRefs: []string{"a"}}, 10 * chosenTogether, []int64{10 * chosenTogether}, 0},
+		"few ids":       {runs.Filter{IDs: []int64{4, 7}}, 1e6, []int64{1e6}, 2},
+		"many ids": {runs.Filter{IDs: many}, 1e6,
 			[]int64{3 * chosenTogether, 6 * chosenTogether, 1e6}, len(many)},
-		"ids twice":             {ledger.Filter{IDs: twice}, 1e6, []int64{3*chosenTogether - 9, 6*chosenTogether - 9, 1e6}, len(twice)},
-		"ids of later receipts": {ledger.Filter{IDs: many}, 30, []int64{30}, chosenTogether},
+		"ids twice":             {runs.Filter{IDs: twice}, 1e6, []int64{3*chosenTogether - 9, 6*chosenTogether - 9, 1e6}, len(twice)},
+		"ids of later receipts": {runs.Filter{IDs: many}, 30, []int64{30}, chosenTogether},
 	} {
 		var ends []int64
 		ids := 0

@@ -8,8 +8,9 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // claimHeld is a receipt r whose claim has not ended. It is written so that Postgres
@@ -23,7 +24,7 @@ const inlineBytes = 16 << 10
 
 // ClaimedReceipts are the receipts of claims with their apps, in one round of
 // reading. Claims that are not held any more are missing from the result.
-func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {
+func (db *DB) ClaimedReceipts(ctx context.Context, claims []claim.Key) (map[claim.Key]claim.Receipt, error) {
 	const query = `
 		SELECT r.id, r.generation, coalesce(r.run_id, 0) AS run_id, r.byte_size, r.created_at AS imported_at,
 		       EXISTS (SELECT 1 FROM runs WHERE id = r.run_id AND state = 'cancelled') AS run_cancelled,
@@ -53,9 +54,9 @@ func (db *DB) ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (ma
 	if err != nil {
 		return nil, fmt.Errorf("load %d receipts: %w", len(claims), err)
 	}
-	receipts := make(map[ledger.ClaimKey]ledger.Receipt, len(rows))
+	receipts := make(map[claim.Key]claim.Receipt, len(rows))
 	for _, row := range rows {
-		receipts[ledger.ClaimKey{ReceiptID: row.ID, Generation: row.Generation}] = row.receipt()
+		receipts[claim.Key{ReceiptID: row.ID, Generation: row.Generation}] = row.receipt()
 	}
 	return receipts, nil
 }
@@ -113,11 +114,11 @@ type claimedRow struct {
 	Covered             bool             `db:"covered"`
 	Rests               bool             `db:"-"`
 	Rule                iap.Rule         `db:"next_check_rule"`
-	ledger.App
+	apps.App
 }
 
-func (row claimedRow) receipt() ledger.Receipt {
-	return ledger.Receipt{
+func (row claimedRow) receipt() claim.Receipt {
+	return claim.Receipt{
 		ID: row.ID, Generation: row.Generation, RunID: row.RunID, RunCancelled: row.RunCancelled, ByteSize: row.ByteSize,
 		ImportedAt: row.ImportedAt, Data: row.Data, State: row.State, Environment: row.Environment, ConsecutiveFailures: row.ConsecutiveFailures,
 		LastFailure: row.LastFailure, FailuresAlike: row.FailuresAlike, AlikeDays: row.AlikeDays,

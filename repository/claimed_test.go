@@ -7,8 +7,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
-	"revalidator/internal/ledger"
 	"revalidator/repository"
 )
 
@@ -37,13 +37,13 @@ func TestClaimedReceiptsAreLoadedTogether(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 3)
 	claims := f.claim(f.run(), 3)
-	held := ledger.ClaimKey{ReceiptID: claims[0].ReceiptID, Generation: claims[0].Generation}
-	lost := ledger.ClaimKey{ReceiptID: claims[1].ReceiptID, Generation: claims[1].Generation}
-	f.save(ledger.Outcome{ReceiptID: lost.ReceiptID, Generation: lost.Generation, At: noon})
-	older := ledger.ClaimKey{ReceiptID: claims[2].ReceiptID, Generation: claims[2].Generation - 1}
-	unknown := ledger.ClaimKey{ReceiptID: 1 << 40, Generation: 1}
+	held := claim.Key{ReceiptID: claims[0].ReceiptID, Generation: claims[0].Generation}
+	lost := claim.Key{ReceiptID: claims[1].ReceiptID, Generation: claims[1].Generation}
+	f.save(claim.Outcome{ReceiptID: lost.ReceiptID, Generation: lost.Generation, At: noon})
+	older := claim.Key{ReceiptID: claims[2].ReceiptID, Generation: claims[2].Generation - 1}
+	unknown := claim.Key{ReceiptID: 1 << 40, Generation: 1}
 
-	got, err := f.ClaimedReceipts(t.Context(), []ledger.ClaimKey{lost, held, older, unknown, held})
+	got, err := f.ClaimedReceipts(t.Context(), []claim.Key{lost, held, older, unknown, held})
 	f.must(err)
 	r, ok := got[held]
 	if len(got) != 1 || !ok {
@@ -77,7 +77,7 @@ func TestClaimsLastLongerForLargeReceipts(t *testing.T) {
 	claims := f.claim(f.run(), 2)
 	var until []time.Time
 	f.must(sql.SelectContext(t.Context(), &until, `SELECT claimed_until FROM receipts ORDER BY byte_size`))
-	if got, want := until[1].Sub(until[0]), ledger.Allowance(2_200_000); len(claims) != 2 || got != want {
+	if got, want := until[1].Sub(until[0]), claim.Allowance(2_200_000); len(claims) != 2 || got != want {
 		t.Errorf("the large one has %s more, want %s", got, want)
 	}
 }
@@ -101,7 +101,7 @@ func TestClaimsFromATimeOn(t *testing.T) {
 		"from the last":       {map[string]time.Time{app: noon, other: noon}, 1 + 1},
 		"after the last":      {map[string]time.Time{app: noon.Add(time.Second), other: noon.Add(time.Second)}, 0},
 	} {
-		claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+		claims, err := f.Claim(t.Context(), claim.Request{
 			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 100, Since: test.since,
 		})
 		f.must(err)

@@ -10,8 +10,11 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // free is a receipt r that no run keeps for itself. A run that ended, by whatever
@@ -20,7 +23,7 @@ const free = `(r.run_id IS NULL OR r.run_id NOT IN (SELECT id FROM runs WHERE st
 
 // Claim claims receipts of a run, oldest due first, with a fair share for each
 // app, and leaves paused apps out. The claims are committed when it returns, so
-// that a task on the queue always finds its claim. Its error is ledger.ErrLostRun
+// that a task on the queue always finds its claim. Its error is runs.ErrLost
 // where the run has ended or has another owner.
 //
 // The share of an app is what it can ask about in the time that is kept queued,
@@ -28,8 +31,8 @@ const free = `(r.run_id IS NULL OR r.run_id NOT IN (SELECT id FROM runs WHERE st
 // limit, each gives way by the same part.
 //
 // Rows are locked without their keys, which whoever links to them shares.
-func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
-	var claims []ledger.Claim
+func (db *DB) Claim(ctx context.Context, r claim.Request) ([]claim.Claim, error) {
+	var claims []claim.Claim
 	if r.Limit <= 0 {
 		return nil, nil
 	}
@@ -49,16 +52,16 @@ func (db *DB) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim,
 	if err != nil {
 		return nil, fmt.Errorf("claim receipts for run %d: %w", r.RunID, err)
 	}
-	slices.SortFunc(claims, func(a, b ledger.Claim) int { return a.DueAt.Compare(b.DueAt) })
+	slices.SortFunc(claims, func(a, b claim.Claim) int { return a.DueAt.Compare(b.DueAt) })
 	return claims, nil
 }
 
 // inForce takes shares apart, for a statement: the apps whose share of production
 // is not whole, with these shares, and those of which nobody asks the sandbox.
-func inForce(budgets map[string]float64) (apps, shares, held any) {
+func inForce(budgets map[string]float64) (allApps, shares, held any) {
 	production, parts, sandbox := []string{}, []float64{}, []string{} // an empty array is not NULL
 	for budget, share := range budgets {
-		switch b := ledger.ParseBudget(budget); {
+		switch b := apps.ParseBudget(budget); {
 		case b.Size != "" || b.Class != "": // others of the app go on
 		case b.Environment == iap.Production:
 			production, parts = append(production, b.BundleID), append(parts, share)
@@ -71,7 +74,7 @@ func inForce(budgets map[string]float64) (apps, shares, held any) {
 
 // ExplainClaim is a claim, and how Postgres went about it, line by line, for
 // those who measure it. What is claimed runs out, and is not counted.
-func (db *DB) ExplainClaim(ctx context.Context, r ledger.ClaimRequest) ([]string, error) {
+func (db *DB) ExplainClaim(ctx context.Context, r claim.Request) ([]string, error) {
 	var plan []string
 	if err := db.db.SelectContext(ctx, &plan, `EXPLAIN (ANALYZE, BUFFERS) `+claimQuery, claimArgs(r)...); err != nil {
 		return nil, fmt.Errorf("explain a claim: %w", err)
@@ -79,7 +82,7 @@ func (db *DB) ExplainClaim(ctx context.Context, r ledger.ClaimRequest) ([]string
 	return plan, nil
 }
 
-func claimArgs(r ledger.ClaimRequest) []any {
+func claimArgs(r claim.Request) []any {
 	apps, shares, stopped := inForce(r.Shares)
 	holders, held := slices.Sorted(maps.Keys(r.Held)), make([]int64, 0, len(r.Held))
 	for _, bundleID := range holders {
@@ -93,20 +96,20 @@ func claimArgs(r ledger.ClaimRequest) []any {
 		pq.Array(holders), pq.Array(held), dueAt(r), r.DueAfter, pq.Array(begun), pq.Array(since)}
 }
 
-// feeds fails with ledger.ErrLostRun unless the owner of a request feeds its run,
+// feeds fails with runs.ErrLost unless the owner of a request feeds its run,
 // which until the end of the transaction nobody ends or takes over.
-func feeds(ctx context.Context, tx *sqlx.Tx, r ledger.ClaimRequest) error {
+func feeds(ctx context.Context, tx *sqlx.Tx, r claim.Request) error {
 	const query = `SELECT id FROM runs WHERE id = $1 AND state = 'running' AND ($2 = '' OR owner = $2) FOR SHARE`
 	var id int64
 	err := named(tx.GetContext(ctx, &id, query, r.RunID, r.Owner))
-	if err == ledger.ErrNotFound {
-		return ledger.ErrLostRun
+	if err == database.ErrNotFound {
+		return runs.ErrLost
 	}
 	return err
 }
 
 // dueAt is up to when receipts are due for a request.
-func dueAt(r ledger.ClaimRequest) time.Time {
+func dueAt(r claim.Request) time.Time {
 	if r.Due.IsZero() {
 		return r.Now
 	}
@@ -157,17 +160,17 @@ const claimQuery = `
 
 // leasePerByte is how much longer a claim lasts for each byte of its receipt, in
 // seconds.
-const leasePerByte = float64(ledger.LeasePerByte) / float64(time.Second)
+const leasePerByte = float64(claim.LeasePerByte) / float64(time.Second)
 
 // claimedNow is a claim, and the run that had the receipt before, 0 where none had.
 type claimedNow struct {
-	ledger.Claim
+	claim.Claim
 	Before int64 `db:"before"`
 }
 
 // countClaims counts claims of a run, and what left it meanwhile. What it took from
 // another one that was not fed left that; one that has ended has released it before.
-func countClaims(ctx context.Context, tx *sqlx.Tx, runID int64, rows []claimedNow, leaving ...left) ([]ledger.Claim, error) {
+func countClaims(ctx context.Context, tx *sqlx.Tx, runID int64, rows []claimedNow, leaving ...left) ([]claim.Claim, error) {
 	var others []int64
 	for _, r := range rows {
 		if r.Before != 0 && r.Before != runID {
@@ -178,7 +181,7 @@ func countClaims(ctx context.Context, tx *sqlx.Tx, runID int64, rows []claimedNo
 	if err != nil {
 		return nil, err
 	}
-	claims := make([]ledger.Claim, len(rows))
+	claims := make([]claim.Claim, len(rows))
 	var totals []appTotals
 	for i, r := range rows {
 		claims[i] = r.Claim
@@ -198,7 +201,7 @@ func countClaims(ctx context.Context, tx *sqlx.Tx, runID int64, rows []claimedNo
 }
 
 // ClaimedCount is how many receipts are with the workers, of all runs.
-func (db *DB) ClaimedCount(ctx context.Context) (ledger.Held, error) {
+func (db *DB) ClaimedCount(ctx context.Context) (claim.Held, error) {
 	const query = `SELECT bundle_id, count(*) AS n FROM receipts WHERE claimed_until IS NOT NULL GROUP BY bundle_id`
 	var counts []struct {
 		BundleID string `db:"bundle_id"`
@@ -207,7 +210,7 @@ func (db *DB) ClaimedCount(ctx context.Context) (ledger.Held, error) {
 	if err := db.db.SelectContext(ctx, &counts, query); err != nil {
 		return nil, fmt.Errorf("count claims: %w", err)
 	}
-	held := make(ledger.Held, len(counts))
+	held := make(claim.Held, len(counts))
 	for _, c := range counts {
 		held[c.BundleID] = c.N
 	}
@@ -267,16 +270,16 @@ func release(ctx context.Context, tx *sqlx.Tx, which string, args ...any) (relea
 // ClaimsBefore are claims that were made before a time and have not ended, those
 // that run out first first, and no more than limit. lease is for how long claims on
 // small receipts are made.
-func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]ledger.Claim, error) {
+func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]claim.Claim, error) {
 	const query = `
 		SELECT id, generation, bundle_id, byte_size, coalesce(next_check_at, claimed_until) AS next_check_at
 		FROM receipts r
 		WHERE claimed_until IS NOT NULL
 		  AND claimed_until - make_interval(secs => floor(byte_size * $2::float8)) < $1
 		ORDER BY claimed_until, id LIMIT $3`
-	var claims []ledger.Claim
+	var claims []claim.Claim
 	if err := db.db.SelectContext(ctx, &claims, query, made.Add(lease), leasePerByte, limit); err != nil {
-		return nil, fmt.Errorf("look for old claims: %w", err)
+		return nil, fmt.Errorf("find old claims: %w", err)
 	}
 	return claims, nil
 }
@@ -285,14 +288,14 @@ func (db *DB) ClaimsBefore(ctx context.Context, made time.Time, lease time.Durat
 // another than the one that claims were made under, its tasks are gone, and
 // every claim is released. Of several callers one does it. The epoch is read while
 // the others wait, so that nobody follows an older one than was followed before.
-func (db *DB) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (f ledger.Followed, err error) {
+func (db *DB) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (f claim.Followed, err error) {
 	const (
 		first  = `INSERT INTO queue_epoch (epoch) VALUES ('') ON CONFLICT DO NOTHING`
 		lock   = `SELECT epoch FROM queue_epoch FOR NO KEY UPDATE`
 		follow = `UPDATE queue_epoch SET epoch = $1`
 	)
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-		f = ledger.Followed{}
+		f = claim.Followed{}
 		if _, err := tx.ExecContext(ctx, first); err != nil {
 			return err
 		}
@@ -311,7 +314,7 @@ func (db *DB) FollowEpoch(ctx context.Context, read func(context.Context) (strin
 		return err
 	})
 	if err != nil {
-		return ledger.Followed{}, fmt.Errorf("follow queue epoch: %w", err)
+		return claim.Followed{}, fmt.Errorf("follow queue epoch: %w", err)
 	}
 	return f, nil
 }

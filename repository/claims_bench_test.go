@@ -7,9 +7,11 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/repository"
 )
 
@@ -28,20 +30,20 @@ func BenchmarkClaim(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	must(db.AddApp(b.Context(), ledger.App{BundleID: app, RatePerSecond: 1e6, Burst: 1, CreatedAt: noon}))
+	must(db.AddApp(b.Context(), apps.App{BundleID: app, RatePerSecond: 1e6, Burst: 1, CreatedAt: noon}))
 	batch := make([]iap.Receipt, 20_000)
 	for i := range batch {
 		batch[i] = iap.Receipt{BundleID: app, CustomerRef: fmt.Sprint(i), Kind: iap.KindAppReceipt, Data: fmt.Append(nil, i)}
 	}
 	_, err = db.AddReceipts(b.Context(), batch, noon)
 	must(err)
-	run, err := db.OpenRun(b.Context(), ledger.Run{Kind: ledger.RunManual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour)},
-		ledger.Lease{Owner: "bench", Until: noon.Add(time.Hour)}, noon)
+	run, err := db.OpenRun(b.Context(), runs.Run{Kind: runs.Manual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour)},
+		runs.Lease{Owner: "bench", Until: noon.Add(time.Hour)}, noon)
 	must(err)
 	claimed := 0
 	b.ReportAllocs()
 	for b.Loop() {
-		claims, err := db.Claim(b.Context(), ledger.ClaimRequest{
+		claims, err := db.Claim(b.Context(), claim.Request{
 			RunID: run.ID, Cutoff: noon, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Share: 1, Limit: 100,
 		})
 		must(err)

@@ -9,8 +9,9 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/clock"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // Time is the database's clock, which all processes share.
@@ -35,8 +36,8 @@ type endpointClockRow struct {
 
 const endpointClockColumns = `environment, replies, held_since, ahead_seconds, next_probe_at, agreed`
 
-func (row endpointClockRow) clock() (ledger.EndpointClock, error) {
-	c := ledger.EndpointClock{
+func (row endpointClockRow) clock() (clock.Endpoint, error) {
+	c := clock.Endpoint{
 		Environment: row.Environment, HeldSince: row.HeldSince, Agreed: row.Agreed,
 		Ahead: time.Duration(row.AheadSeconds * float64(time.Second)),
 	}
@@ -48,13 +49,13 @@ func (row endpointClockRow) clock() (ledger.EndpointClock, error) {
 
 // EndpointClocks lists the endpoints whose replies differ from the clock, by
 // environment. Mostly there is none.
-func (db *DB) EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error) {
+func (db *DB) EndpointClocks(ctx context.Context) ([]clock.Endpoint, error) {
 	const query = `SELECT ` + endpointClockColumns + ` FROM endpoint_clocks ORDER BY environment`
 	var rows []endpointClockRow
 	if err := db.db.SelectContext(ctx, &rows, query); err != nil {
 		return nil, fmt.Errorf("read the clocks of endpoints: %w", err)
 	}
-	clocks := make([]ledger.EndpointClock, len(rows))
+	clocks := make([]clock.Endpoint, len(rows))
 	for i, row := range rows {
 		var err error
 		if clocks[i], err = row.clock(); err != nil {
@@ -66,15 +67,15 @@ func (db *DB) EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error
 
 // WrongClocks lists the endpoints whose checks are held because the clock is
 // wrong, by environment.
-func (db *DB) WrongClocks(ctx context.Context) ([]ledger.EndpointClock, error) {
+func (db *DB) WrongClocks(ctx context.Context) ([]clock.Endpoint, error) {
 	clocks, err := db.EndpointClocks(ctx)
-	return slices.DeleteFunc(clocks, func(c ledger.EndpointClock) bool { return !c.Held() }), err
+	return slices.DeleteFunc(clocks, func(c clock.Endpoint) bool { return !c.Held() }), err
 }
 
 // ClockDiffered notes a reply of an endpoint that differs from the clock; alone
 // where one agreed since the last. wrong is true for the one caller whose reply
 // makes the clock wrong.
-func (db *DB) ClockDiffered(ctx context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (c ledger.EndpointClock, wrong bool, err error) {
+func (db *DB) ClockDiffered(ctx context.Context, e iap.Environment, r clock.Reply, alone bool) (c clock.Endpoint, wrong bool, err error) {
 	// One statement makes the row or locks it: it may be removed at any moment.
 	const lock = `
 		INSERT INTO endpoint_clocks (environment) VALUES ($1)
@@ -94,7 +95,7 @@ func (db *DB) ClockDiffered(ctx context.Context, e iap.Environment, r ledger.Clo
 		return saveEndpointClock(ctx, tx, c)
 	})
 	if err != nil {
-		return ledger.EndpointClock{}, false, fmt.Errorf("note that the time of %s differs: %w", e, err)
+		return clock.Endpoint{}, false, fmt.Errorf("note that the time of %s differs: %w", e, err)
 	}
 	return c, wrong, nil
 }
@@ -103,13 +104,13 @@ func (db *DB) ClockDiffered(ctx context.Context, e iap.Environment, r ledger.Clo
 // what others have begun to suspect; a hold is ended by probes only. over is
 // true for the one caller whose probe ends it, at a time by the clock of Apple's
 // dates: it is that of the next checks that are corrected then.
-func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c ledger.EndpointClock, over bool, err error) {
+func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c clock.Endpoint, over bool, err error) {
 	const remove = `DELETE FROM endpoint_clocks WHERE environment = $1`
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		over = false
 		c, err = lockEndpointClock(ctx, tx, e)
 		switch err = named(err); {
-		case err == ledger.ErrNotFound:
+		case err == database.ErrNotFound:
 			return nil
 		case err != nil:
 			return err
@@ -127,7 +128,7 @@ func (db *DB) ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, 
 		return err
 	})
 	if err != nil {
-		return ledger.EndpointClock{}, false, fmt.Errorf("note that the time of %s agrees: %w", e, err)
+		return clock.Endpoint{}, false, fmt.Errorf("note that the time of %s agrees: %w", e, err)
 	}
 	return c, over, nil
 }
@@ -139,7 +140,7 @@ func correctChecks(ctx context.Context, tx *sqlx.Tx, now time.Time) error {
 	const query = `
 		UPDATE receipts SET next_check_at = $1
 		WHERE next_check_rule = 'clock_differs' AND next_check_at > $2`
-	if _, err := tx.ExecContext(ctx, query, now, now.Add(ledger.ClockDiffersWithin)); err != nil {
+	if _, err := tx.ExecContext(ctx, query, now, now.Add(clock.DiffersWithin)); err != nil {
 		return fmt.Errorf("correct next checks of a wrong clock: %w", err)
 	}
 	return nil
@@ -151,7 +152,7 @@ func (db *DB) ClaimClockProbe(ctx context.Context, e iap.Environment, now time.T
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		claimed = false
 		c, err := lockEndpointClock(ctx, tx, e)
-		if err = named(err); err == ledger.ErrNotFound {
+		if err = named(err); err == database.ErrNotFound {
 			return nil
 		}
 		if claimed = err == nil && c.ProbeDue(now); !claimed {
@@ -165,20 +166,20 @@ func (db *DB) ClaimClockProbe(ctx context.Context, e iap.Environment, now time.T
 	return claimed, nil
 }
 
-func lockEndpointClock(ctx context.Context, tx *sqlx.Tx, e iap.Environment) (ledger.EndpointClock, error) {
+func lockEndpointClock(ctx context.Context, tx *sqlx.Tx, e iap.Environment) (clock.Endpoint, error) {
 	const query = `SELECT ` + endpointClockColumns + ` FROM endpoint_clocks WHERE environment = $1 FOR UPDATE`
 	var row endpointClockRow
 	if err := tx.GetContext(ctx, &row, query, e); err != nil {
-		return ledger.EndpointClock{}, err
+		return clock.Endpoint{}, err
 	}
 	return row.clock()
 }
 
-func saveEndpointClock(ctx context.Context, tx *sqlx.Tx, c ledger.EndpointClock) error {
+func saveEndpointClock(ctx context.Context, tx *sqlx.Tx, c clock.Endpoint) error {
 	const query = `
 		UPDATE endpoint_clocks SET replies = $2, held_since = $3, ahead_seconds = $4, next_probe_at = $5, agreed = $6
 		WHERE environment = $1`
-	replies, err := json.Marshal(append([]ledger.ClockReply{}, c.Replies...))
+	replies, err := json.Marshal(append([]clock.Reply{}, c.Replies...))
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 func TestTime(t *testing.T) {
@@ -26,7 +28,7 @@ func TestTime(t *testing.T) {
 func (f fixture) differ(n int) (told int) {
 	f.t.Helper()
 	for range n {
-		_, wrong, err := f.ClockDiffered(f.t.Context(), iap.Production, ledger.ClockReply{At: noon, Ahead: time.Hour}, false)
+		_, wrong, err := f.ClockDiffered(f.t.Context(), iap.Production, clock.Reply{At: noon, Ahead: time.Hour}, false)
 		f.must(err)
 		if wrong {
 			told++
@@ -35,7 +37,7 @@ func (f fixture) differ(n int) (told int) {
 	return told
 }
 
-func (f fixture) clocks() []ledger.EndpointClock {
+func (f fixture) clocks() []clock.Endpoint {
 	f.t.Helper()
 	clocks, err := f.EndpointClocks(f.t.Context())
 	f.must(err)
@@ -50,8 +52,8 @@ func TestClockIsSharedByAll(t *testing.T) {
 		t.Errorf("before: got %+v, want nothing", got)
 	}
 	f.differ(2)
-	reply := ledger.ClockReply{At: noon, Ahead: time.Hour}
-	want := []ledger.EndpointClock{{Environment: iap.Production, Replies: []ledger.ClockReply{reply, reply}}}
+	reply := clock.Reply{At: noon, Ahead: time.Hour}
+	want := []clock.Endpoint{{Environment: iap.Production, Replies: []clock.Reply{reply, reply}}}
 	if diff := cmp.Diff(want, f.clocks()); diff != "" {
 		t.Errorf("after two replies (-want +got)\n%s", diff)
 	}
@@ -60,8 +62,8 @@ func TestClockIsSharedByAll(t *testing.T) {
 	}
 	f.differ(1)
 	since := noon
-	want = []ledger.EndpointClock{{
-		Environment: iap.Production, HeldSince: &since, Ahead: time.Hour, NextProbeAt: noon.Add(time.Minute), Replies: []ledger.ClockReply{},
+	want = []clock.Endpoint{{
+		Environment: iap.Production, HeldSince: &since, Ahead: time.Hour, NextProbeAt: noon.Add(time.Minute), Replies: []clock.Reply{},
 	}}
 	wrong, err := f.WrongClocks(t.Context())
 	f.must(err)
@@ -172,9 +174,9 @@ func TestDueByAppleTime(t *testing.T) {
 	f.receipts(app, 1)
 	run := f.run()
 	for due, want := range map[time.Duration]int{-time.Second: 0, 0: 1} {
-		r := ledger.ClaimRequest{
+		r := claim.Request{
 			RunID: run.ID, Cutoff: run.Cutoff, Now: noon.Add(-24 * time.Hour), Until: noon.Add(time.Minute),
-			Due: noon.Add(due), Ahead: time.Minute, Limit: 10, Held: ledger.Held{},
+			Due: noon.Add(due), Ahead: time.Minute, Limit: 10, Held: claim.Held{},
 		}
 		claims, err := f.Claim(t.Context(), r)
 		f.must(err)
@@ -186,10 +188,10 @@ func TestDueByAppleTime(t *testing.T) {
 }
 
 // disregarded are outcomes of replies whose time is not believed.
-func disregarded(claims []ledger.Claim, run ledger.Run, stays bool) []ledger.Outcome {
-	var outcomes []ledger.Outcome
+func disregarded(claims []claim.Claim, run runs.Run, stays bool) []claim.Outcome {
+	var outcomes []claim.Outcome
 	for _, c := range claims {
-		outcomes = append(outcomes, ledger.Outcome{
+		outcomes = append(outcomes, claim.Outcome{
 			ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon,
 			Calls: 1, Failure: "clock_differs", Stays: stays, NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleClockDiffers},
 		})
@@ -273,7 +275,7 @@ func TestCheckOfACorrectedClock(t *testing.T) {
 				outcomes := disregarded(f.claim(run, 10), run, true)
 				outcomes[0].NextCheck = test.next
 				f.save(outcomes...)
-				f.end(run, ledger.RunFinished)
+				f.end(run, runs.Finished)
 				correct(f)
 				r, err := f.StoredReceipt(t.Context(), 1)
 				f.must(err)
@@ -290,7 +292,7 @@ func TestCheckOfACorrectedClock(t *testing.T) {
 func TestDisregardedReplyLeavesItsBackfill(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
-	run := f.backfill(ledger.Filter{}, 1)
+	run := f.backfill(runs.Filter{}, 1)
 	claims := f.claimItems(run, 10)
 	if len(claims) != 2 {
 		t.Fatalf("%d claims, want 2", len(claims))

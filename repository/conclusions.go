@@ -13,8 +13,9 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // purchaseRow is a purchase with the last and the first receipt that showed it, and
@@ -111,7 +112,7 @@ func purchases() table[purchaseRow, purchaseKey] {
 // mergeConclusions merges what outcomes conclude with the rows that are stored, and
 // plans the next check of each receipt from everything that it shows, stored or told
 // now. It returns an event for each change.
-func mergeConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) ([]event, error) {
+func mergeConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []claim.Outcome) ([]event, error) {
 	told := concluded(outcomes)
 	if len(told) == 0 {
 		return nil, nil
@@ -147,9 +148,9 @@ func mergeConclusions(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcom
 }
 
 // conclusion is an outcome with a conclusion.
-type conclusion struct{ *ledger.Outcome }
+type conclusion struct{ *claim.Outcome }
 
-func concluded(outcomes []ledger.Outcome) (told []conclusion) {
+func concluded(outcomes []claim.Outcome) (told []conclusion) {
 	for i := range outcomes {
 		if outcomes[i].Conclusion != nil {
 			told = append(told, conclusion{&outcomes[i]})
@@ -214,7 +215,7 @@ func (o conclusion) plan(subscribed merged[iap.Subscription, iap.SubscriptionKey
 		ShowsLess: len(less) > 0,
 	}
 	if brought.ShowsLess {
-		o.Failure = ledger.ClassShowsLess
+		o.Failure = claim.ClassShowsLess
 	}
 	o.News = brought.News && !brought.ShowsLess
 	o.Shows = len(o.Conclusion.Subscriptions) + len(o.Conclusion.Purchases)
@@ -331,7 +332,7 @@ func shownLimit(told []conclusion) any {
 
 func checkShown(told []conclusion, rows int) error {
 	if len(told) > 1 && rows > mostShown {
-		return ledger.ErrTooMuch
+		return database.ErrTooMuch
 	}
 	return nil
 }

@@ -6,8 +6,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // monthly is a period of a subscription that ends at an offset from noon.
@@ -31,7 +33,7 @@ func openChecks(t *testing.T) *checks {
 }
 
 // reply stores what Apple says at an offset from noon, and returns what was saved.
-func (c *checks) reply(at time.Duration, records ...any) ledger.Saved {
+func (c *checks) reply(at time.Duration, records ...any) claim.Saved {
 	c.t.Helper()
 	f := &iap.Facts{AsOf: noon.Add(at), Environment: iap.Production, BundleID: app}
 	for _, r := range records {
@@ -45,16 +47,16 @@ func (c *checks) reply(at time.Duration, records ...any) ledger.Saved {
 	return c.save(at, iap.Derive(f))
 }
 
-func (c *checks) save(at time.Duration, told iap.Conclusion) ledger.Saved {
+func (c *checks) save(at time.Duration, told iap.Conclusion) claim.Saved {
 	c.t.Helper()
 	c.runs++
 	_, err := c.Recheck(c.t.Context(), []int64{1}, noon.Add(at))
 	c.must(err)
-	run, err := c.OpenRun(c.t.Context(), ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: noon.Add(time.Duration(c.runs) * time.Second), Cutoff: noon.Add(at), Deadline: noon.Add(at + 8*time.Hour),
-	}, ledger.Lease{Owner: "test", Until: noon.Add(at + time.Minute)}, noon.Add(at))
+	run, err := c.OpenRun(c.t.Context(), runs.Run{
+		Kind: runs.Manual, ScheduledFor: noon.Add(time.Duration(c.runs) * time.Second), Cutoff: noon.Add(at), Deadline: noon.Add(at + 8*time.Hour),
+	}, runs.Lease{Owner: "test", Until: noon.Add(at + time.Minute)}, noon.Add(at))
 	c.must(err)
-	claims, err := c.Claim(c.t.Context(), ledger.ClaimRequest{
+	claims, err := c.Claim(c.t.Context(), claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: noon.Add(at), Until: noon.Add(at + time.Minute), Ahead: time.Minute, Limit: 1,
 	})
 	c.must(err)
@@ -63,7 +65,7 @@ func (c *checks) save(at time.Duration, told iap.Conclusion) ledger.Saved {
 	}
 	o := success(claims[0], run, noon)
 	o.At, o.Conclusion = noon.Add(at), &told
-	saved, err := c.SaveOutcomes(c.t.Context(), []ledger.Outcome{o})
+	saved, err := c.SaveOutcomes(c.t.Context(), []claim.Outcome{o})
 	c.must(err)
 	return saved[0]
 }
@@ -97,7 +99,7 @@ func TestReplyThatShowsLess(t *testing.T) {
 			c.reply(0, monthly("5", "1", 20*day), renewing("1"))
 			for _, at := range []time.Duration{time.Hour, 20*day + time.Hour, 21*day + time.Hour} {
 				got := c.reply(at, less...)
-				want := ledger.Saved{Held: true, Failure: ledger.ClassShowsLess, NextCheck: iap.Check{At: noon.Add(at + time.Hour), Rule: iap.RuleShowsLess}}
+				want := claim.Saved{Held: true, Failure: claim.ClassShowsLess, NextCheck: iap.Check{At: noon.Add(at + time.Hour), Rule: iap.RuleShowsLess}}
 				if diff := cmp.Diff(want, got); diff != "" || c.status("1") != iap.StatusActive {
 					t.Fatalf("after %s: %s, saved (-want +got)\n%s", at, c.status("1"), diff)
 				}
@@ -106,7 +108,7 @@ func TestReplyThatShowsLess(t *testing.T) {
 			if got := c.status("1"); got != iap.StatusExpired {
 				t.Fatalf("after three days: %s, want expired", got)
 			}
-			events, _, err := c.Events(t.Context(), ledger.EventQuery{Limit: 10})
+			events, _, err := c.Events(t.Context(), repository.EventQuery{Limit: 10})
 			c.must(err)
 			last := events[len(events)-1]
 			if last.Type != iap.EventExpired || last.Evidence == nil || *last.Evidence != "no_longer_shown" {
@@ -175,8 +177,8 @@ func TestPlannedFromEverythingShown(t *testing.T) {
 	other.TransactionID = "6"
 	c.reply(0, monthly("5", "1", 20*day), renewing("1"), monthly("6", "6", -800*day))
 	got := c.reply(time.Hour, monthly("5", "1", 20*day), renewing("1"))
-	if got.Failure != ledger.ClassShowsLess || got.NextCheck.Rule != iap.RuleShowsLess {
-		t.Errorf("saved %+v, want %s for the subscription that is not shown", got, ledger.ClassShowsLess)
+	if got.Failure != claim.ClassShowsLess || got.NextCheck.Rule != iap.RuleShowsLess {
+		t.Errorf("saved %+v, want %s for the subscription that is not shown", got, claim.ClassShowsLess)
 	}
 	got = c.reply(2*time.Hour, monthly("5", "1", 20*day), renewing("1"), other)
 	if got.NextCheck.Rule != iap.RuleRenewal || got.NextCheck.OriginalTransactionID != "6" || got.Failure != "" {

@@ -7,14 +7,15 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/runs"
 )
 
 // CountRun counts what is due for a run, app by app, while the run goes on: claims
 // and results do not wait for it. It costs one statement for each app, the longest
 // of which goes through what is due of one app. A second call counts again. Its error
-// is ledger.ErrLostRun where the run has ended.
-func (db *DB) CountRun(ctx context.Context, run ledger.Run, now time.Time) error {
+// is runs.ErrLost where the run has ended.
+func (db *DB) CountRun(ctx context.Context, run runs.Run, now time.Time) error {
 	const apps = `SELECT bundle_id FROM apps ORDER BY bundle_id`
 	// Before they are counted. A clock can be corrected without anybody noticing.
 	err := db.inTx(ctx, func(tx *sqlx.Tx) error { return correctChecks(ctx, tx, run.Cutoff) })
@@ -42,7 +43,7 @@ const CountMark = "/* counts what is due */"
 // statement sees both at the same moment, so that it does not matter when that is.
 // What another run keeps is found by an index of its own: the first count reads
 // nothing but the index of what is due.
-func (db *DB) countApp(ctx context.Context, run ledger.Run, bundleID string, now time.Time) error {
+func (db *DB) countApp(ctx context.Context, run runs.Run, bundleID string, now time.Time) error {
 	const due = `r.bundle_id = $5 AND r.claimed_until IS NULL AND r.next_check_at > coalesce($4::timestamptz, '-infinity') AND r.next_check_at <= $2`
 	const query = CountMark + `
 		SELECT (SELECT count(*) FROM receipts r WHERE ` + due + `)
@@ -57,7 +58,7 @@ func (db *DB) countApp(ctx context.Context, run ledger.Run, bundleID string, now
 	}
 	return db.inTx(ctx, func(tx *sqlx.Tx) error {
 		// Not before: whoever counts would hold up the end of the run, and its lease.
-		if err := feeds(ctx, tx, ledger.ClaimRequest{RunID: run.ID}); err != nil {
+		if err := feeds(ctx, tx, claim.Request{RunID: run.ID}); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, note, run.ID, bundleID, n)

@@ -11,8 +11,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // A customer hands in many receipts of one subscription. One of them is checked: a
@@ -248,14 +248,14 @@ func keysOf[V any](m map[int64]V) []int64 {
 // rest lets receipts rest again that were due, and that need not be checked because
 // the one that covers them was. Where that one is not healthy any more, by this save
 // too, or is being saved by somebody else, they are planned by themselves.
-func rest(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+func rest(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 	const query = `
 		SELECT r.id AS receipt_id, c.id, c.kind, c.shows, c.next_check_at
 		FROM receipts r JOIN receipts c ON c.id = r.covered_by
 		WHERE r.id = ANY($1) AND ` + healthy + `
 		FOR SHARE OF c SKIP LOCKED`
-	here := make(map[int64]ledger.Outcome)
-	resting := make(map[int64]*ledger.Outcome)
+	here := make(map[int64]claim.Outcome)
+	resting := make(map[int64]*claim.Outcome)
 	for i, o := range stored {
 		if o.Rests {
 			resting[o.ReceiptID] = &stored[i]
@@ -298,8 +298,8 @@ func rest(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 // uncover plans receipts by themselves whose covering one failed its check, is
 // covered itself now, or has no next check. Those that somebody else has locked are
 // being saved, and find out there.
-func uncover(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
-	by := make(map[int64]ledger.Outcome)
+func uncover(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
+	by := make(map[int64]claim.Outcome)
 	for _, o := range stored {
 		if o.Asked && endsCovering(o) {
 			by[o.ReceiptID] = o
@@ -321,7 +321,7 @@ func uncover(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
 }
 
 // endsCovering reports whether a receipt that was asked about covers others no more.
-func endsCovering(o ledger.Outcome) bool {
+func endsCovering(o claim.Outcome) bool {
 	return o.Failure != "" || o.CoveredBy != 0 || o.NextCheck.At.IsZero()
 }
 

@@ -7,8 +7,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // familyOfReceipts is receipts that show subscriptions and purchases of one customer.
@@ -35,22 +36,22 @@ func (f fixture) customer(kinds ...iap.ReceiptKind) {
 
 // claimed claims receipts at an offset from noon, by what they are due for or, where
 // asked is set, because somebody asked.
-func (f *familyOfReceipts) claimed(at time.Duration, asked bool, ids ...int64) []ledger.Claim {
+func (f *familyOfReceipts) claimed(at time.Duration, asked bool, ids ...int64) []claim.Claim {
 	f.t.Helper()
 	if asked {
 		_, err := f.Recheck(f.t.Context(), ids, noon.Add(at))
 		f.must(err)
 	}
 	f.runs++
-	run, err := f.OpenRun(f.t.Context(), ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: noon.Add(time.Duration(f.runs) * time.Second), Cutoff: noon.Add(at), Deadline: noon.Add(at + time.Hour),
-	}, ledger.Lease{Owner: "test", Until: noon.Add(at + time.Minute)}, noon.Add(at))
+	run, err := f.OpenRun(f.t.Context(), runs.Run{
+		Kind: runs.Manual, ScheduledFor: noon.Add(time.Duration(f.runs) * time.Second), Cutoff: noon.Add(at), Deadline: noon.Add(at + time.Hour),
+	}, runs.Lease{Owner: "test", Until: noon.Add(at + time.Minute)}, noon.Add(at))
 	f.must(err)
-	claims, err := f.Claim(f.t.Context(), ledger.ClaimRequest{
+	claims, err := f.Claim(f.t.Context(), claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: noon.Add(at), Until: noon.Add(at + time.Minute), Ahead: time.Minute, Limit: 100,
 	})
 	f.must(err)
-	var wanted []ledger.Claim
+	var wanted []claim.Claim
 	for _, id := range ids {
 		for _, c := range claims {
 			if c.ReceiptID == id {
@@ -81,7 +82,7 @@ func idArray(ids []int64) string {
 }
 
 // outcome is what Apple says of a claim at an offset from noon.
-func outcome(c ledger.Claim, at time.Duration, records ...any) ledger.Outcome {
+func outcome(c claim.Claim, at time.Duration, records ...any) claim.Outcome {
 	facts := &iap.Facts{AsOf: noon.Add(at), Environment: iap.Production, BundleID: app}
 	for _, r := range records {
 		switch r := r.(type) {
@@ -91,7 +92,7 @@ func outcome(c ledger.Claim, at time.Duration, records ...any) ledger.Outcome {
 			facts.AddRenewalInfo(r)
 		}
 	}
-	o := success(c, ledger.Run{}, noon)
+	o := success(c, runs.Run{}, noon)
 	told := iap.Derive(facts)
 	o.At, o.Conclusion = noon.Add(at), &told
 	return o
@@ -100,7 +101,7 @@ func outcome(c ledger.Claim, at time.Duration, records ...any) ledger.Outcome {
 // check stores a reply for each receipt, in one save.
 func (f *familyOfReceipts) check(at time.Duration, replies map[int64][]any, order ...int64) {
 	f.t.Helper()
-	var outcomes []ledger.Outcome
+	var outcomes []claim.Outcome
 	for i, c := range f.claimed(at, true, order...) {
 		outcomes = append(outcomes, outcome(c, at+time.Duration(i)*time.Millisecond, replies[c.ReceiptID]...))
 	}
@@ -208,7 +209,7 @@ func TestCoveredWithoutANextCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt)
 			f.check(0, map[int64][]any{1: records, 2: records}, 1, 2)
-			var outcomes []ledger.Outcome
+			var outcomes []claim.Outcome
 			for _, c := range f.claimed(time.Hour, true, 1, 2) {
 				outcomes = append(outcomes, outcome(c, time.Hour, records...))
 			}
@@ -225,20 +226,20 @@ func TestCoveredReceiptRests(t *testing.T) {
 	both := map[int64][]any{1: monthlyA, 2: monthlyA}
 	f.check(0, both, 1, 2)
 	due := f.state(2).Next
-	load := func(at time.Duration, asked bool) (ledger.Claim, ledger.Receipt) {
+	load := func(at time.Duration, asked bool) (claim.Claim, claim.Receipt) {
 		t.Helper()
-		claim := f.claimed(at, asked, 2)[0]
-		loaded, err := f.ClaimedReceipts(t.Context(), []ledger.ClaimKey{{ReceiptID: 2, Generation: claim.Generation}})
+		held := f.claimed(at, asked, 2)[0]
+		loaded, err := f.ClaimedReceipts(t.Context(), []claim.Key{{ReceiptID: 2, Generation: held.Generation}})
 		f.must(err)
-		return claim, loaded[ledger.ClaimKey{ReceiptID: 2, Generation: claim.Generation}]
+		return held, loaded[claim.Key{ReceiptID: 2, Generation: held.Generation}]
 	}
-	claim, r := load(due, false)
+	held, r := load(due, false)
 	if r.Rests {
 		t.Fatal("the other one was not checked, and the receipt would rest")
 	}
 	// It is checked, and rests again, from now on; then the other one is checked.
 	covering := f.state(1).Next
-	f.save(outcome(claim, due, monthly("5", "1", 50*day), renewing("1")))
+	f.save(outcome(held, due, monthly("5", "1", 50*day), renewing("1")))
 	if want := (state{1, iap.RuleCovered, due + iap.CoveredAfter}); f.state(2) != want {
 		t.Fatalf("%+v, want %+v: the next check of the other one, after %s, is overdue", f.state(2), want, covering)
 	}
@@ -248,10 +249,10 @@ func TestCoveredReceiptRests(t *testing.T) {
 		t.Error("a person asked for a check, and the receipt would rest")
 	}
 	f.must(exec(t, f, `UPDATE receipts SET claimed_until = NULL, run_id = NULL, next_check_rule = 'covered' WHERE id = 2`))
-	if claim, r = load(due, false); !r.Rests {
+	if held, r = load(due, false); !r.Rests {
 		t.Fatal("everything was checked since, and the receipt does not rest")
 	}
-	rests := ledger.Outcome{ReceiptID: 2, Generation: claim.Generation, BundleID: app, At: noon.Add(due), Rests: true, Policy: &policy}
+	rests := claim.Outcome{ReceiptID: 2, Generation: held.Generation, BundleID: app, At: noon.Add(due), Rests: true, Policy: &policy}
 	if !f.save(rests)[0] {
 		t.Fatal("the claim was lost")
 	}
@@ -269,14 +270,14 @@ func TestCoveringEnds(t *testing.T) {
 	for name, end := range map[string]func(*familyOfReceipts){
 		"its check fails": func(f *familyOfReceipts) {
 			c := f.claimed(time.Hour, true, 1)[0]
-			f.save(ledger.Outcome{
+			f.save(claim.Outcome{
 				ReceiptID: 1, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "timeout",
 				NextCheck: iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleRetry}, Policy: &policy,
 			})
 		},
 		"it is quarantined": func(f *familyOfReceipts) {
 			c := f.claimed(time.Hour, true, 1)[0]
-			f.save(ledger.Outcome{
+			f.save(claim.Outcome{
 				ReceiptID: 1, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "account_gone",
 				State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleSetAside}, Policy: &policy,
 			})
@@ -326,7 +327,7 @@ func TestDueWhileCoveringEnds(t *testing.T) {
 			prepare(f)
 			want := f.state(2)
 			want.By = 0
-			f.save(ledger.Outcome{
+			f.save(claim.Outcome{
 				ReceiptID: 1, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "timeout",
 				NextCheck: iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleRetry}, Policy: &policy,
 			})
@@ -340,14 +341,14 @@ func TestDueWhileCoveringEnds(t *testing.T) {
 // TestRestsWithWhoFails has one save bring that the covering receipt fails, or is
 // covered itself, and that the one that it covers would rest again.
 func TestRestsWithWhoFails(t *testing.T) {
-	for name, outcomeOf := range map[string]func(c ledger.Claim) ledger.Outcome{
-		"fails": func(c ledger.Claim) ledger.Outcome {
-			return ledger.Outcome{
+	for name, outcomeOf := range map[string]func(c claim.Claim) claim.Outcome{
+		"fails": func(c claim.Claim) claim.Outcome {
+			return claim.Outcome{
 				ReceiptID: c.ReceiptID, Generation: c.Generation, BundleID: app, At: noon.Add(time.Hour), Asked: true, Calls: 1, Failure: "timeout",
 				NextCheck: iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleRetry}, Policy: &policy,
 			}
 		},
-		"is covered": func(c ledger.Claim) ledger.Outcome { return outcome(c, time.Hour, monthlyA...) },
+		"is covered": func(c claim.Claim) claim.Outcome { return outcome(c, time.Hour, monthlyA...) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := openReceipts(t, iap.KindAppReceipt, iap.KindAppReceipt, iap.KindAppReceipt)
@@ -355,7 +356,7 @@ func TestRestsWithWhoFails(t *testing.T) {
 			f.mustRest(2, 1)
 			f.check(time.Minute, map[int64][]any{3: with(monthlyA, monthlyB...)}, 3) // shows more
 			claims := f.claimed(time.Hour, true, 1, 2)
-			resting := ledger.Outcome{ReceiptID: 2, Generation: claims[1].Generation, BundleID: app, At: noon.Add(time.Hour), Rests: true, Policy: &policy}
+			resting := claim.Outcome{ReceiptID: 2, Generation: claims[1].Generation, BundleID: app, At: noon.Add(time.Hour), Rests: true, Policy: &policy}
 			f.save(outcomeOf(claims[0]), resting)
 			f.mustNotRest(2)
 			if s := f.state(2); s.Next == 0 {
@@ -388,7 +389,7 @@ func TestNoTwoCoverEachOther(t *testing.T) {
 		errs := make(chan error, len(claims))
 		for i, c := range claims {
 			go func() {
-				_, err := f.SaveOutcomes(context.WithoutCancel(t.Context()), []ledger.Outcome{outcome(c, at+time.Duration(i)*time.Millisecond, monthlyA...)})
+				_, err := f.SaveOutcomes(context.WithoutCancel(t.Context()), []claim.Outcome{outcome(c, at+time.Duration(i)*time.Millisecond, monthlyA...)})
 				errs <- err
 			}()
 		}
@@ -418,8 +419,8 @@ func TestCoveredReceiptsAreDoneWithoutACall(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
 	run := f.run()
-	claim := f.claim(run, 1)[0]
-	f.save(ledger.Outcome{ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: run.ID, BundleID: app, At: noon, Rests: true, Policy: &policy})
+	held := f.claim(run, 1)[0]
+	f.save(claim.Outcome{ReceiptID: held.ReceiptID, Generation: held.Generation, RunID: run.ID, BundleID: app, At: noon, Rests: true, Policy: &policy})
 	got := f.totals(run)
 	if diff := cmp.Diff([]int64{1, 0, 0}, []int64{got.Done, got.Failed, got.Calls}); diff != "" {
 		t.Errorf("done, failed, calls (-want +got)\n%s", diff)

@@ -19,7 +19,8 @@ import (
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
+	"revalidator/internal/quarantine"
 	"revalidator/internal/secret"
 )
 
@@ -30,8 +31,8 @@ type DB struct {
 	// bytes is for the bytes of receipts: in inBinary only.
 	bytes *sqlx.DB
 
-	unusual           ledger.Unusual
-	quarantineChanged func(ledger.QuarantineChange)
+	unusual           quarantine.Unusual
+	quarantineChanged func(quarantine.Change)
 }
 
 // Config says which database to open.
@@ -47,11 +48,11 @@ type Config struct {
 	// connection is given up; 0 means an hour.
 	Patience time.Duration
 	// Unusual is from when on an app's quarantining is stopped; see
-	// ledger.DefaultUnusual.
-	Unusual ledger.Unusual
+	// quarantine.DefaultUnusual.
+	Unusual quarantine.Unusual
 	// QuarantineChanged is called after an app's quarantining was stopped, or
 	// resumed by itself, in the one of all processes that did it. Nil is nobody.
-	QuarantineChanged func(ledger.QuarantineChange)
+	QuarantineChanged func(quarantine.Change)
 }
 
 const (
@@ -90,7 +91,7 @@ func Open(cfg Config) (*DB, error) {
 	}
 	changed := cfg.QuarantineChanged
 	if changed == nil {
-		changed = func(ledger.QuarantineChange) {}
+		changed = func(quarantine.Change) {}
 	}
 	return &DB{db: statements{db}, url: cfg.URL, bytes: bytes, unusual: unusualOr(cfg.Unusual), quarantineChanged: changed}, nil
 }
@@ -169,15 +170,15 @@ func tryTx(ctx context.Context, db *sqlx.DB, f func(*sqlx.Tx) error) (err error)
 	return nil
 }
 
-// named turns what Postgres says into the errors of the ledger.
+// named turns what Postgres says into the errors of package database.
 func named(err error) error {
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return ledger.ErrNotFound
+		return database.ErrNotFound
 	case pq.As(err, pqerror.UniqueViolation) != nil:
-		return ledger.ErrConflict
+		return database.ErrConflict
 	case pq.As(err, pqerror.ForeignKeyViolation) != nil:
-		return ledger.ErrNotFound
+		return database.ErrNotFound
 	}
 	return err
 }

@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/dev/devstack/pgtest"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -69,19 +71,19 @@ func TestWhatPostgresWillNeverAccept(t *testing.T) {
 	utf8, latin1 := in(t, repositorytest.URL(t)), in(t, repositorytest.Latin1URL(t))
 	for name, test := range map[string]struct {
 		fixture
-		spoil func(*ledger.Outcome)
+		spoil func(*claim.Outcome)
 	}{
-		"a status of 2147483648":       {utf8, func(o *ledger.Outcome) { *o.Code = 1 << 31 }},
-		"a next check in 10000":        {utf8, func(o *ledger.Outcome) { o.Conclusion, o.NextCheck.At = nil, noon.AddDate(8000, 0, 0) }},
-		"a transaction of 3,000 bytes": {utf8, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].OriginalTransactionID = random(3000) }},
-		"an expiry in 10000":           {utf8, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].ExpiresDate = noon.AddDate(8000, 0, 0) }},
-		"a zero character":             {utf8, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].OfferID = "a\x00b" }},
-		"Japanese in LATIN1":           {latin1, func(o *ledger.Outcome) { o.Conclusion.Subscriptions[0].OfferID = "春の割引" }},
+		"a status of 2147483648":       {utf8, func(o *claim.Outcome) { *o.Code = 1 << 31 }},
+		"a next check in 10000":        {utf8, func(o *claim.Outcome) { o.Conclusion, o.NextCheck.At = nil, noon.AddDate(8000, 0, 0) }},
+		"a transaction of 3,000 bytes": {utf8, func(o *claim.Outcome) { o.Conclusion.Subscriptions[0].OriginalTransactionID = random(3000) }},
+		"an expiry in 10000":           {utf8, func(o *claim.Outcome) { o.Conclusion.Subscriptions[0].ExpiresDate = noon.AddDate(8000, 0, 0) }},
+		"a zero character":             {utf8, func(o *claim.Outcome) { o.Conclusion.Subscriptions[0].OfferID = "a\x00b" }},
+		"Japanese in LATIN1":           {latin1, func(o *claim.Outcome) { o.Conclusion.Subscriptions[0].OfferID = "春の割引" }},
 	} {
 		bad := test.oneMore(name)
 		test.spoil(&bad)
-		if _, err := test.SaveOutcomes(t.Context(), []ledger.Outcome{bad}); !errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrUnavailable) {
-			t.Errorf("%s: got %v, want %v", name, err, ledger.ErrRefused)
+		if _, err := test.SaveOutcomes(t.Context(), []claim.Outcome{bad}); !errors.Is(err, database.ErrRefused) || errors.Is(err, database.ErrUnavailable) {
+			t.Errorf("%s: got %v, want %v", name, err, database.ErrRefused)
 		}
 		bad.Conclusion, bad.Code, bad.NextCheck = nil, nil, iap.Check{At: noon, Rule: iap.RuleRetry}
 		if saved := test.save(bad); !saved[0] {
@@ -91,12 +93,12 @@ func TestWhatPostgresWillNeverAccept(t *testing.T) {
 }
 
 // oneMore is the outcome of one more receipt, in a run of its own.
-func (f fixture) oneMore(name string) ledger.Outcome {
+func (f fixture) oneMore(name string) claim.Outcome {
 	f.t.Helper()
 	_, err := f.AddReceipts(f.t.Context(), []iap.Receipt{{BundleID: app, CustomerRef: name, Kind: iap.KindAppReceipt, Data: []byte(name)}}, noon)
 	f.must(err)
-	run, err := f.OpenRun(f.t.Context(), ledger.Run{Kind: ledger.RunManual, ScheduledFor: time.Now(), Cutoff: noon, Deadline: noon.Add(time.Hour)},
-		ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+	run, err := f.OpenRun(f.t.Context(), runs.Run{Kind: runs.Manual, ScheduledFor: time.Now(), Cutoff: noon, Deadline: noon.Add(time.Hour)},
+		runs.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
 	f.must(err)
 	return success(f.claim(run, 1)[0], run, noon)
 }

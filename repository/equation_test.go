@@ -10,15 +10,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // terms are those of the equation of runs.
 type terms struct{ Due, Succeeded, Failed, Released, InRun int64 }
 
-func (f fixture) terms(run ledger.Run) terms {
+func (f fixture) terms(run runs.Run) terms {
 	f.t.Helper()
 	t := f.totals(run)
 	if t.Due == nil || t.InRun == nil {
@@ -27,7 +29,7 @@ func (f fixture) terms(run ledger.Run) terms {
 	return terms{*t.Due, t.Succeeded, t.Failed, t.Released, *t.InRun}
 }
 
-func (f fixture) mustTerms(what string, run ledger.Run, want terms) {
+func (f fixture) mustTerms(what string, run runs.Run, want terms) {
 	f.t.Helper()
 	if diff := cmp.Diff(want, f.terms(run)); diff != "" {
 		f.t.Errorf("%s (-want +got)\n%s", what, diff)
@@ -35,26 +37,26 @@ func (f fixture) mustTerms(what string, run ledger.Run, want terms) {
 }
 
 // opened is run before it is counted.
-func (f fixture) opened() ledger.Run {
+func (f fixture) opened() runs.Run {
 	f.t.Helper()
-	run, err := f.OpenRun(f.t.Context(), ledger.Run{
-		Kind: ledger.RunNightly, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
-	}, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+	run, err := f.OpenRun(f.t.Context(), runs.Run{
+		Kind: runs.Nightly, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
+	}, runs.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
 	f.must(err)
 	return run
 }
 
 // failure is an outcome after which the receipt leaves its run, or stays.
-func failure(c ledger.Claim, run ledger.Run, stays bool) ledger.Outcome {
-	return ledger.Outcome{
+func failure(c claim.Claim, run runs.Run, stays bool) claim.Outcome {
+	return claim.Outcome{
 		ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon,
 		Policy: &policy, Asked: true, Calls: 1, Failure: "timeout", Stays: stays, NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRetry},
 	}
 }
 
 // returned is an outcome of a receipt that was not asked about.
-func returned(c ledger.Claim, run ledger.Run) ledger.Outcome {
-	return ledger.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon, Policy: &policy, Stays: true}
+func returned(c claim.Claim, run runs.Run) claim.Outcome {
+	return claim.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon, Policy: &policy, Stays: true}
 }
 
 // TestRunIsCountedWhileItGoesOn opens a run, has a part of it done and another with
@@ -96,7 +98,7 @@ func TestTwoRunsShareNoReceipt(t *testing.T) {
 	second := f.manualRun(late)
 	f.mustTerms("the first", first, terms{5, 0, 0, 0, 5})
 	f.mustTerms("the second", second, terms{1, 0, 0, 0, 1})
-	request := ledger.ClaimRequest{
+	request := claim.Request{
 		RunID: second.ID, DueAfter: second.DueAfter, Cutoff: late, Now: late, Until: late.Add(time.Minute), Ahead: time.Minute, Limit: 10,
 	}
 	claims, err := f.Claim(t.Context(), request)
@@ -123,7 +125,7 @@ func TestUnfedRunLosesReceipts(t *testing.T) {
 	f.save(returned(c, first))
 	late := noon.Add(2 * time.Minute)
 	second := f.manualRun(late)
-	claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+	claims, err := f.Claim(t.Context(), claim.Request{
 		RunID: second.ID, DueAfter: second.DueAfter, Cutoff: late, Now: late, Until: late.Add(time.Minute), Ahead: time.Minute, Limit: 10,
 	})
 	f.must(err)
@@ -132,7 +134,7 @@ func TestUnfedRunLosesReceipts(t *testing.T) {
 	}
 	f.mustTerms("the first", first, terms{3, 0, 0, 1, 2}) // the other two it never had: see docs/runs.md
 	f.mustTerms("the second", second, terms{3, 0, 0, 0, 3})
-	_, err = f.EndRun(t.Context(), first.ID, ledger.RunFinished, late)
+	_, err = f.EndRun(t.Context(), first.ID, runs.Finished, late)
 	f.must(err)
 	f.mustTerms("the first at its end", first, terms{3, 0, 0, 3, 0})
 }
@@ -141,7 +143,7 @@ func TestUnfedRunLosesReceipts(t *testing.T) {
 // that is counted.
 func TestCutOffRun(t *testing.T) {
 	t.Parallel()
-	for _, state := range []ledger.RunState{ledger.RunCutOff, ledger.RunCancelled} {
+	for _, state := range []runs.State{runs.CutOff, runs.Cancelled} {
 		t.Run(string(state), func(t *testing.T) {
 			f := openRaw(t)
 			f.receipts(app, 10)
@@ -164,7 +166,7 @@ func TestCutOffRun(t *testing.T) {
 				idArray([]int64{claims[4].ReceiptID, claims[5].ReceiptID, claims[6].ReceiptID})); got != 0 {
 				t.Errorf("%d receipts are left in a run that has ended", got)
 			}
-			if changed, err = f.EndRun(t.Context(), run.ID, ledger.RunFinished, noon); err != nil || changed {
+			if changed, err = f.EndRun(t.Context(), run.ID, runs.Finished, noon); err != nil || changed {
 				t.Errorf("a second end: changed %v, %v", changed, err)
 			}
 		})
@@ -181,8 +183,8 @@ func TestRunThatEndsUncounted(t *testing.T) {
 	_, err := f.CancelRun(t.Context(), run.ID, noon)
 	f.must(err)
 	f.mustTerms("cancelled", run, terms{3, 1, 0, 0, 2})
-	if err := f.CountRun(t.Context(), run, noon); !errors.Is(err, ledger.ErrLostRun) {
-		t.Errorf("counted by somebody who has not heard of it: got %v, want %v", err, ledger.ErrLostRun)
+	if err := f.CountRun(t.Context(), run, noon); !errors.Is(err, runs.ErrLost) {
+		t.Errorf("counted by somebody who has not heard of it: got %v, want %v", err, runs.ErrLost)
 	}
 	f.mustTerms("counted after its end", run, terms{3, 1, 0, 0, 2})
 }
@@ -191,16 +193,16 @@ func TestRunThatEndsUncounted(t *testing.T) {
 func TestClaimsNeedTheirRun(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 2)
-	run, backfill := f.run(), f.backfill(ledger.Filter{}, 1)
+	run, backfill := f.run(), f.backfill(runs.Filter{}, 1)
 	try := func(id int64, owner string) (errs [2]error) {
-		r := ledger.ClaimRequest{RunID: id, Owner: owner, Cutoff: noon, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Share: 1, Limit: 1}
+		r := claim.Request{RunID: id, Owner: owner, Cutoff: noon, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Share: 1, Limit: 1}
 		_, errs[0] = f.Claim(t.Context(), r)
 		_, errs[1] = f.ClaimItems(t.Context(), r)
 		return errs
 	}
 	for i, err := range try(run.ID, "another") {
-		if !errors.Is(err, ledger.ErrLostRun) {
-			t.Errorf("claim %d of another owner: got %v, want %v", i, err, ledger.ErrLostRun)
+		if !errors.Is(err, runs.ErrLost) {
+			t.Errorf("claim %d of another owner: got %v, want %v", i, err, runs.ErrLost)
 		}
 	}
 	for _, id := range []int64{run.ID, backfill.ID} {
@@ -208,8 +210,8 @@ func TestClaimsNeedTheirRun(t *testing.T) {
 		f.must(err)
 	}
 	for i, err := range try(run.ID, "test") {
-		if !errors.Is(err, ledger.ErrLostRun) {
-			t.Errorf("claim %d of a run that was cancelled: got %v, want %v", i, err, ledger.ErrLostRun)
+		if !errors.Is(err, runs.ErrLost) {
+			t.Errorf("claim %d of a run that was cancelled: got %v, want %v", i, err, runs.ErrLost)
 		}
 	}
 }
@@ -222,35 +224,35 @@ func TestSlotsAreForNightlyRuns(t *testing.T) {
 	if first.ID == second.ID {
 		t.Error("two manual runs are one")
 	}
-	f.backfill(ledger.Filter{}, 1)
-	f.backfill(ledger.Filter{}, 1)
+	f.backfill(runs.Filter{}, 1)
+	f.backfill(runs.Filter{}, 1)
 	f.opened()
-	_, err := f.OpenRun(t.Context(), first, ledger.Lease{Owner: "test", Until: noon}, noon)
+	_, err := f.OpenRun(t.Context(), first, runs.Lease{Owner: "test", Until: noon}, noon)
 	f.must(err)
 }
 
 func TestOpenAlone(t *testing.T) {
 	f := open(t)
-	manual := ledger.Run{Kind: ledger.RunManual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour), StartedBy: "ann@desk, pid 7"}
-	lease := ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}
-	if _, err := f.FedRun(t.Context(), noon); !errors.Is(err, ledger.ErrNotFound) {
-		t.Errorf("a run that is fed: got %v, want %v", err, ledger.ErrNotFound)
+	manual := runs.Run{Kind: runs.Manual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour), StartedBy: "ann@desk, pid 7"}
+	lease := runs.Lease{Owner: "test", Until: noon.Add(time.Minute)}
+	if _, err := f.FedRun(t.Context(), noon); !errors.Is(err, database.ErrNotFound) {
+		t.Errorf("a run that is fed: got %v, want %v", err, database.ErrNotFound)
 	}
 	run, err := f.OpenAlone(t.Context(), manual, lease, noon)
 	f.must(err)
-	if _, err := f.OpenAlone(t.Context(), manual, lease, noon); !errors.Is(err, ledger.ErrConflict) {
-		t.Errorf("a second one: got %v, want %v", err, ledger.ErrConflict)
+	if _, err := f.OpenAlone(t.Context(), manual, lease, noon); !errors.Is(err, database.ErrConflict) {
+		t.Errorf("a second one: got %v, want %v", err, database.ErrConflict)
 	}
 	fed, err := f.FedRun(t.Context(), noon)
 	f.must(err)
 	if fed.ID != run.ID || fed.StartedBy != manual.StartedBy {
 		t.Errorf("the run that is fed: %+v, want %d by %s", fed, run.ID, manual.StartedBy)
 	}
-	_, err = f.TakeOverRun(t.Context(), lease, noon.Add(time.Hour), ledger.RunBackfill)
-	if !errors.Is(err, ledger.ErrNotFound) {
-		t.Errorf("take over a backfill: got %v, want %v", err, ledger.ErrNotFound)
+	_, err = f.TakeOverRun(t.Context(), lease, noon.Add(time.Hour), runs.Backfill)
+	if !errors.Is(err, database.ErrNotFound) {
+		t.Errorf("take over a backfill: got %v, want %v", err, database.ErrNotFound)
 	}
-	taken, err := f.TakeOverRun(t.Context(), lease, noon.Add(time.Hour), ledger.RunNightly, ledger.RunManual)
+	taken, err := f.TakeOverRun(t.Context(), lease, noon.Add(time.Hour), runs.Nightly, runs.Manual)
 	f.must(err)
 	if taken.ID != run.ID {
 		t.Errorf("took over run %d, want %d", taken.ID, run.ID)
@@ -291,7 +293,7 @@ func TestEquationHoldsThroughout(t *testing.T) {
 			f.addApp("com.example.other", 1000)
 			f.receipts(app, 20)
 			f.receipts("com.example.other", 10)
-			n := &randomNight{rawFixture: f, random: rand.New(rand.NewPCG(seed, 12)), now: noon, claims: map[ledger.Claim]ledger.Run{}}
+			n := &randomNight{rawFixture: f, random: rand.New(rand.NewPCG(seed, 12)), now: noon, claims: map[claim.Claim]runs.Run{}}
 			for step := range 150 {
 				did := n.step()
 				if wrong := n.wrong(); wrong != "" {
@@ -313,13 +315,13 @@ type randomNight struct {
 	rawFixture
 	random *rand.Rand
 	now    time.Time
-	runs   []ledger.Run
-	claims map[ledger.Claim]ledger.Run
+	runs   []runs.Run
+	claims map[claim.Claim]runs.Run
 	gone   int
 }
 
-func (n *randomNight) lease() ledger.Lease {
-	return ledger.Lease{Owner: "test", Until: n.now.Add(time.Minute)}
+func (n *randomNight) lease() runs.Lease {
+	return runs.Lease{Owner: "test", Until: n.now.Add(time.Minute)}
 }
 
 // step does something, and says what.
@@ -333,16 +335,16 @@ func (n *randomNight) step() string {
 	run := n.runs[n.random.IntN(len(n.runs))]
 	switch n.random.IntN(12) {
 	case 0, 1, 2:
-		request := ledger.ClaimRequest{
+		request := claim.Request{
 			RunID: run.ID, DueAfter: run.DueAfter, Cutoff: run.Cutoff, Now: n.now, Until: n.now.Add(time.Minute),
 			Ahead: time.Minute, Share: 1, Limit: 1 + n.random.IntN(8),
 		}
 		claim := n.Claim
-		if run.Kind == ledger.RunBackfill {
+		if run.Kind == runs.Backfill {
 			claim = n.ClaimItems
 		}
 		claims, err := claim(ctx, request)
-		if !errors.Is(err, ledger.ErrLostRun) {
+		if !errors.Is(err, runs.ErrLost) {
 			n.must(err)
 		}
 		for _, c := range claims {
@@ -360,17 +362,17 @@ func (n *randomNight) step() string {
 		n.must(err)
 		return "release"
 	case 9:
-		if run.Kind == ledger.RunBackfill {
+		if run.Kind == runs.Backfill {
 			return "nothing"
 		}
-		if err := n.CountRun(ctx, run, n.now); !errors.Is(err, ledger.ErrLostRun) {
+		if err := n.CountRun(ctx, run, n.now); !errors.Is(err, runs.ErrLost) {
 			n.must(err)
 		}
 		return "count"
 	case 10:
-		states := []ledger.RunState{ledger.RunCutOff, ledger.RunCancelled, ledger.RunFinished}
-		if run.Kind == ledger.RunBackfill {
-			states = append(states, ledger.RunInterrupted)
+		states := []runs.State{runs.CutOff, runs.Cancelled, runs.Finished}
+		if run.Kind == runs.Backfill {
+			states = append(states, runs.Interrupted)
 		}
 		state := states[n.random.IntN(len(states))]
 		_, err := n.EndRun(ctx, run.ID, state, n.now)
@@ -384,7 +386,7 @@ func (n *randomNight) step() string {
 		return "forget"
 	}
 	_, err := n.ResumeRun(ctx, run.ID, n.lease(), n.now.Add(day), n.now)
-	if !errors.Is(err, ledger.ErrNotFound) {
+	if !errors.Is(err, database.ErrNotFound) {
 		n.must(err)
 	}
 	return "resume"
@@ -392,11 +394,11 @@ func (n *randomNight) step() string {
 
 func (n *randomNight) open() string {
 	n.t.Helper()
-	run := ledger.Run{Kind: ledger.RunManual, ScheduledFor: n.now, Cutoff: n.now, Deadline: n.now.Add(day), Share: 1}
+	run := runs.Run{Kind: runs.Manual, ScheduledFor: n.now, Cutoff: n.now, Deadline: n.now.Add(day), Share: 1}
 	var err error
 	if n.random.IntN(3) == 0 {
-		run.Kind = ledger.RunBackfill
-		if run, err = n.OpenBackfill(n.t.Context(), run, ledger.Filter{}, n.lease(), n.now); err == nil {
+		run.Kind = runs.Backfill
+		if run, err = n.OpenBackfill(n.t.Context(), run, runs.Filter{}, n.lease(), n.now); err == nil {
 			err = n.ChooseItems(n.t.Context(), run.ID, n.now)
 		}
 	} else {
@@ -409,7 +411,7 @@ func (n *randomNight) open() string {
 
 func (n *randomNight) saveSome() string {
 	n.t.Helper()
-	var outcomes []ledger.Outcome
+	var outcomes []claim.Outcome
 	for c, run := range n.claims {
 		if len(outcomes) == 5 {
 			break

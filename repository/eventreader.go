@@ -11,7 +11,7 @@ import (
 
 	"github.com/lib/pq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 )
 
 const (
@@ -32,14 +32,14 @@ const (
 )
 
 // eventArgs are the parameters of chosenEvents, and what comes before and after them.
-func eventArgs(first int64, q ledger.EventQuery, last ...any) []any {
+func eventArgs(first int64, q EventQuery, last ...any) []any {
 	return append([]any{first, q.BundleID, pq.Array(q.Types), q.Since, q.CustomerRef, q.RunID, q.ProductID}, last...)
 }
 
 // Events is a page of events in their order, and after which id to go on. That
 // is the last id of a full page, and else the last one there was, so that a
 // reader of few does not come past all the others again.
-func (db *DB) Events(ctx context.Context, q ledger.EventQuery) (events []ledger.EventDetails, next int64, err error) {
+func (db *DB) Events(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
 	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
 	const query = `
 		SELECT ` + eventColumns + ` FROM subscription_events
@@ -66,7 +66,7 @@ const newestEventsQuery = `
 
 // NewestEvents are the newest q.Limit of the chosen events in their order, and
 // after which id to go on.
-func (db *DB) NewestEvents(ctx context.Context, q ledger.EventQuery) (events []ledger.EventDetails, next int64, err error) {
+func (db *DB) NewestEvents(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
 	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
 	if err := db.db.GetContext(ctx, &next, last); err != nil {
 		return nil, 0, fmt.Errorf("read the newest events: %w", err)
@@ -116,7 +116,7 @@ func (db *DB) EventBefore(ctx context.Context, since time.Time) (int64, error) {
 		var at time.Time
 		err := named(db.db.GetContext(ctx, &at, probe, middle))
 		switch {
-		case errors.Is(err, ledger.ErrNotFound) || err == nil && !at.Before(since):
+		case errors.Is(err, database.ErrNotFound) || err == nil && !at.Before(since):
 			high = middle - 1
 		case err == nil:
 			low = middle

@@ -12,9 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -52,17 +53,17 @@ func rawDB(t *testing.T, url secret.Value) *sql.DB {
 }
 
 // slot opens a manual run of its own.
-func (f fixture) slot(n int) ledger.Run {
+func (f fixture) slot(n int) runs.Run {
 	f.t.Helper()
-	run, err := f.OpenRun(f.t.Context(), ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: noon.Add(time.Duration(n) * time.Second), Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
-	}, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+	run, err := f.OpenRun(f.t.Context(), runs.Run{
+		Kind: runs.Manual, ScheduledFor: noon.Add(time.Duration(n) * time.Second), Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
+	}, runs.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
 	f.must(err)
 	return run
 }
 
 // of makes an outcome about another subscription.
-func of(o ledger.Outcome, originalTransactionID string) ledger.Outcome {
+func of(o claim.Outcome, originalTransactionID string) claim.Outcome {
 	s := &o.Conclusion.Subscriptions[0]
 	s.OriginalTransactionID, s.TransactionID = originalTransactionID, originalTransactionID
 	return o
@@ -142,10 +143,10 @@ func TestNoEventAppearsBelowOneThatWasSeen(t *testing.T) {
 	}
 }
 
-func (o observed) saveBeside(outcome ledger.Outcome) <-chan error {
+func (o observed) saveBeside(outcome claim.Outcome) <-chan error {
 	done := make(chan error, 1)
 	go func() {
-		_, err := o.SaveOutcomes(context.WithoutCancel(o.t.Context()), []ledger.Outcome{outcome})
+		_, err := o.SaveOutcomes(context.WithoutCancel(o.t.Context()), []claim.Outcome{outcome})
 		done <- err
 	}()
 	return done
@@ -172,7 +173,7 @@ func TestReaderBesideWriters(t *testing.T) {
 				if i%3 == 0 { // several events at once
 					outcome.Conclusion.Subscriptions[0].IsTrialPeriod = true
 				}
-				if _, err := o.SaveOutcomes(ctx, []ledger.Outcome{outcome}); err != nil {
+				if _, err := o.SaveOutcomes(ctx, []claim.Outcome{outcome}); err != nil {
 					errs <- fmt.Errorf("writer %d: %w", w, err)
 					return
 				}
@@ -217,7 +218,7 @@ func TestReaderBesideWriters(t *testing.T) {
 
 // history is what becomes of one subscription, one reply after the other.
 func history() []iap.Subscription {
-	s := success(ledger.Claim{BundleID: app}, ledger.Run{}, noon).Conclusion.Subscriptions[0]
+	s := success(claim.Claim{BundleID: app}, runs.Run{}, noon).Conclusion.Subscriptions[0]
 	s.AutoRenewStatus, s.PurchaseDate = new(true), noon
 	off := s
 	off.AutoRenewStatus = new(false)
@@ -233,12 +234,12 @@ func history() []iap.Subscription {
 	return states
 }
 
-func (f fixture) replies(states ...iap.Subscription) []ledger.Outcome {
+func (f fixture) replies(states ...iap.Subscription) []claim.Outcome {
 	f.t.Helper()
 	f.receipts(app, len(states))
 	run := f.run()
 	claims := f.claim(run, len(states))
-	outcomes := make([]ledger.Outcome, len(states))
+	outcomes := make([]claim.Outcome, len(states))
 	for i, s := range states {
 		outcomes[i] = success(claims[i], run, s.AsOf)
 		outcomes[i].Conclusion.Subscriptions[0] = s
@@ -248,7 +249,7 @@ func (f fixture) replies(states ...iap.Subscription) []ledger.Outcome {
 
 func (f fixture) told() []iap.EventType {
 	f.t.Helper()
-	events, _, err := f.Events(f.t.Context(), ledger.EventQuery{Limit: 100})
+	events, _, err := f.Events(f.t.Context(), repository.EventQuery{Limit: 100})
 	f.must(err)
 	var types []iap.EventType
 	for _, e := range events {
@@ -301,7 +302,7 @@ func TestEventsCarryBothStates(t *testing.T) {
 	outcomes := f.replies(states...)
 	f.save(outcomes[0])
 	f.save(outcomes[2]) // which tells of two changes
-	events, next, err := f.Events(t.Context(), ledger.EventQuery{Limit: 100})
+	events, next, err := f.Events(t.Context(), repository.EventQuery{Limit: 100})
 	f.must(err)
 	if len(events) != 3 || next != events[2].ID {
 		t.Fatalf("got %d events, to go on after %d", len(events), next)
@@ -353,21 +354,21 @@ func TestEventQueries(t *testing.T) {
 		o.At = noon.Add(time.Duration(i) * time.Hour)
 		f.save(o)
 	}
-	all, _, err := f.Events(t.Context(), ledger.EventQuery{Limit: 100})
+	all, _, err := f.Events(t.Context(), repository.EventQuery{Limit: 100})
 	f.must(err)
 	id := func(i int) int64 { return all[i].ID }
 	tests := []struct {
 		name  string
-		query ledger.EventQuery
+		query repository.EventQuery
 		want  []int64
 		next  int64
 	}{
-		{"after an id", ledger.EventQuery{After: id(2)}, []int64{id(3), id(4)}, id(4)},
-		{"a full page", ledger.EventQuery{Limit: 2}, []int64{id(0), id(1)}, id(1)},
-		{"of a type, and on after all others", ledger.EventQuery{Types: []iap.EventType{iap.EventExpired}}, []int64{id(2)}, id(4)},
-		{"of another app", ledger.EventQuery{BundleID: "com.example.other"}, nil, id(4)},
-		{"since a time", ledger.EventQuery{Since: noon.Add(2 * time.Hour)}, []int64{id(2), id(3), id(4)}, id(4)},
-		{"after the last", ledger.EventQuery{After: id(4) + 10}, nil, id(4) + 10},
+		{"after an id", repository.EventQuery{After: id(2)}, []int64{id(3), id(4)}, id(4)},
+		{"a full page", repository.EventQuery{Limit: 2}, []int64{id(0), id(1)}, id(1)},
+		{"of a type, and on after all others", repository.EventQuery{Types: []iap.EventType{iap.EventExpired}}, []int64{id(2)}, id(4)},
+		{"of another app", repository.EventQuery{BundleID: "com.example.other"}, nil, id(4)},
+		{"since a time", repository.EventQuery{Since: noon.Add(2 * time.Hour)}, []int64{id(2), id(3), id(4)}, id(4)},
+		{"after the last", repository.EventQuery{After: id(4) + 10}, nil, id(4) + 10},
 	}
 	for _, test := range tests {
 		if test.query.Limit == 0 {
@@ -383,7 +384,7 @@ func TestEventQueries(t *testing.T) {
 			t.Errorf("%s: to go on after %d, want %d; (-want +got)\n%s", test.name, next, test.next, diff)
 		}
 	}
-	newest, next, err := f.NewestEvents(t.Context(), ledger.EventQuery{Limit: 2})
+	newest, next, err := f.NewestEvents(t.Context(), repository.EventQuery{Limit: 2})
 	f.must(err)
 	if len(newest) != 2 || newest[0].ID != id(3) || next != id(4) {
 		t.Errorf("the newest two: got %d, from %d, to go on after %d", len(newest), newest[0].ID, next)

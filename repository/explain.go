@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // bothEnvironments lets an id be looked up by the primary keys that begin with
@@ -19,7 +19,7 @@ const bothEnvironments = `apps a CROSS JOIN unnest(ARRAY['Production', 'Sandbox'
 // its original transaction id, its current one or one that an event names, or a
 // subscription by the web order line item of its period. receiptID is the same id as
 // a number, 0 where it is none.
-func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]ledger.Match, error) {
+func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]Match, error) {
 	const query = `
 		WITH shown AS (
 			SELECT 'transaction' AS kind, s.bundle_id, s.environment, s.original_transaction_id AS transaction_id
@@ -56,9 +56,9 @@ func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]ledger
 			  AND p.bundle_id = shown.bundle_id AND p.environment = shown.environment)
 		FROM shown
 		ORDER BY kind, bundle_id, environment, transaction_id`
-	var matches []ledger.Match
+	var matches []Match
 	if err := db.db.SelectContext(ctx, &matches, query, id, receiptID); err != nil {
-		return nil, fmt.Errorf("look up %q: %w", id, err)
+		return nil, fmt.Errorf("find %q: %w", id, err)
 	}
 	return matches, nil
 }
@@ -130,7 +130,7 @@ func listJSON[T any](ctx context.Context, db *DB, query string, args ...any) ([]
 
 // LastEvents lists the last events of subscriptions and purchases, the latest
 // first, at most limit.
-func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit int) ([]ledger.Event, error) {
+func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit int) ([]Event, error) {
 	const query = `
 		SELECT v.id, v.type, v.bundle_id, v.environment, v.original_transaction_id, v.transaction_id, v.product_id,
 		       v.as_of, v.recorded_at, v.run_id, v.receipt_id
@@ -145,9 +145,81 @@ func (db *DB) LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit 
 	if err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
-	var events []ledger.Event
+	var events []Event
 	if err := db.db.SelectContext(ctx, &events, query, string(document), limit); err != nil {
 		return nil, fmt.Errorf("list events: %w", err)
 	}
 	return events, nil
+}
+
+// StoredReceipt is what the database holds of one receipt, without its bytes,
+// and whether its app is at work.
+type StoredReceipt struct {
+	ID          int64           `db:"id" json:"id"`
+	BundleID    string          `db:"bundle_id" json:"bundle_id"`
+	CustomerRef string          `db:"customer_ref" json:"customer_ref"`
+	Kind        iap.ReceiptKind `db:"kind" json:"kind"`
+	// Environment is empty until Apple taught it or the receipt claimed it.
+	Environment iap.Environment `db:"environment" json:"environment"`
+	// SHA256 is the hash of the bytes in hex, ByteSize their number.
+	SHA256    string           `db:"sha256" json:"sha256"`
+	ByteSize  int64            `db:"byte_size" json:"byte_size"`
+	State     iap.ReceiptState `db:"state" json:"state"`
+	CreatedAt time.Time        `db:"created_at" json:"created_at"`
+	// NextCheckAt is nil where the receipt is never looked at again.
+	NextCheckAt   *time.Time `db:"next_check_at" json:"next_check_at"`
+	NextCheckRule iap.Rule   `db:"next_check_rule" json:"next_check_rule"`
+	// LastCheckedAt, LastCode and LastError are of the last answer: LastCode is
+	// nil where there was none to read, LastError after a success.
+	LastCheckedAt       *time.Time `db:"last_checked_at" json:"last_checked_at"`
+	LastCode            *int       `db:"last_code" json:"last_code"`
+	LastError           *string    `db:"last_error" json:"last_error"`
+	ConsecutiveFailures int        `db:"consecutive_failures" json:"consecutive_failures"`
+	// FailuresAlike is how many of these were of the class LastError, and
+	// AlikeDays on how many days of UTC.
+	FailuresAlike int `db:"failures_alike" json:"failures_alike"`
+	AlikeDays     int `db:"alike_days" json:"alike_days"`
+	// AcceptedAt is when Apple last accepted the receipt, nil where it never did;
+	// QuarantinedAt since when it is in quarantine, nil where it is not.
+	AcceptedAt    *time.Time `db:"accepted_at" json:"accepted_at"`
+	QuarantinedAt *time.Time `db:"quarantined_at" json:"quarantined_at"`
+	// CoveredBy is the receipt that shows all that this one shows and is checked
+	// instead, nil where none is.
+	CoveredBy *int64 `db:"covered_by" json:"covered_by"`
+	// ClaimedUntil is set while a worker has the receipt in hand. RunID is the
+	// run that it has it for, or that waits to ask again.
+	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
+	RunID        *int64     `db:"run_id" json:"run_id"`
+	// FailedRunID is the run in which the last check failed, nil after a success.
+	FailedRunID *int64 `db:"failed_run_id" json:"failed_run_id"`
+	// AppPausedAt, AppPausedCode and AppPausedText are nil while the app is not paused.
+	AppPausedAt   *time.Time `db:"paused_at" json:"app_paused_at"`
+	AppPausedCode *string    `db:"paused_code" json:"app_paused_code"`
+	AppPausedText *string    `db:"paused_text" json:"app_paused_text"`
+	// AppQuarantineStoppedAt is nil while receipts of the app may be quarantined.
+	AppQuarantineStoppedAt *time.Time `db:"quarantine_stopped_at" json:"app_quarantine_stopped_at"`
+}
+
+// ReceiptQuery chooses a page of receipts in the order of their ids. Every zero
+// field but Limit chooses nothing by itself.
+type ReceiptQuery struct {
+	BundleID string
+	// CustomerRef is a pointer because an empty reference is one as well.
+	CustomerRef *string
+	State       iap.ReceiptState
+	// Failed chooses receipts whose last check failed, LastClass those of one class
+	// of failures.
+	Failed    bool
+	LastClass string
+	// RunID chooses receipts that are in a run, or whose last check failed in it.
+	RunID int64
+	// DueAt chooses what is due at a time and not claimed.
+	DueAt time.Time
+	// Quarantined chooses what is quarantined.
+	Quarantined bool
+	// IDs are the ids to choose from.
+	IDs []int64
+	// After is the last id of the page before.
+	After int64
+	Limit int
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 // TestMatches looks up ids that are those of one thing, of several and of none.
@@ -15,24 +15,24 @@ func TestMatches(t *testing.T) {
 	f.addApp("com.example.other", 1)
 	family(f)
 	f.receipts("com.example.other", 1)
-	customer := func(bundleID string) ledger.Match {
-		return ledger.Match{Kind: ledger.MatchCustomer, BundleID: bundleID, Receipts: 1}
+	customer := func(bundleID string) repository.Match {
+		return repository.Match{Kind: repository.MatchCustomer, BundleID: bundleID, Receipts: 1}
 	}
-	transaction := func(id string, receipts int) ledger.Match {
-		return ledger.Match{
-			Kind: ledger.MatchTransaction, BundleID: app, Environment: iap.Production, TransactionID: id, Receipts: receipts,
+	transaction := func(id string, receipts int) repository.Match {
+		return repository.Match{
+			Kind: repository.MatchTransaction, BundleID: app, Environment: iap.Production, TransactionID: id, Receipts: receipts,
 		}
 	}
 	tests := []struct {
 		name, id  string
 		receiptID int64
-		want      []ledger.Match
+		want      []repository.Match
 	}{
 		{"nothing", "99", 99, nil},
-		{"receipt", "2", 2, []ledger.Match{{Kind: ledger.MatchReceipt, BundleID: app, Environment: iap.Production, Receipts: 1}}},
-		{"customer of two apps", "customer-0", 0, []ledger.Match{customer("com.example.other"), customer(app)}},
-		{"subscription", "10", 10, []ledger.Match{transaction("10", 2)}},
-		{"purchase", "31", 31, []ledger.Match{transaction("31", 1)}},
+		{"receipt", "2", 2, []repository.Match{{Kind: repository.MatchReceipt, BundleID: app, Environment: iap.Production, Receipts: 1}}},
+		{"customer of two apps", "customer-0", 0, []repository.Match{customer("com.example.other"), customer(app)}},
+		{"subscription", "10", 10, []repository.Match{transaction("10", 2)}},
+		{"purchase", "31", 31, []repository.Match{transaction("31", 1)}},
 	}
 	for _, test := range tests {
 		got, err := f.Matches(t.Context(), test.id, test.receiptID)

@@ -3,17 +3,15 @@ package repository
 import (
 	"context"
 	"strings"
-
-	"revalidator/internal/ledger"
 )
 
 // PlanOfReceipts is how Postgres would read a page of receipts.
-func (db *DB) PlanOfReceipts(ctx context.Context, q ledger.ReceiptQuery) (string, error) {
+func (db *DB) PlanOfReceipts(ctx context.Context, q ReceiptQuery) (string, error) {
 	return db.plan(ctx, storedReceiptsQuery(q), queryArgs(q)...)
 }
 
 // PlanOfEvents is how Postgres would read the newest events.
-func (db *DB) PlanOfEvents(ctx context.Context, q ledger.EventQuery) (string, error) {
+func (db *DB) PlanOfEvents(ctx context.Context, q EventQuery) (string, error) {
 	return db.plan(ctx, newestEventsQuery, eventArgs(1<<40, q, q.Limit)...)
 }
 

@@ -11,7 +11,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/quarantine"
 )
 
 // A day of figures are 24 hours, the present one among them; older ones are
@@ -31,7 +32,7 @@ type figureRow struct {
 
 // newFigures adds up what stored outcomes count, and lists the apps that have a
 // receipt which was accused.
-func newFigures(stored []ledger.Outcome) (rows []figureRow, accused []string) {
+func newFigures(stored []claim.Outcome) (rows []figureRow, accused []string) {
 	sums := make(map[figureRow]int64)
 	for _, o := range stored {
 		row := figureRow{BundleID: o.BundleID, Hour: o.At.UTC().Truncate(time.Hour)}
@@ -57,7 +58,7 @@ func newFigures(stored []ledger.Outcome) (rows []figureRow, accused []string) {
 // quarantining of an app where they become unusual, and resumes it where they have
 // been normal for a day. It costs one statement for a batch; more only where
 // receipts are accused, and while an app is stopped.
-func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) ([]ledger.QuarantineChange, error) {
+func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) ([]quarantine.Change, error) {
 	// A row that was inserted and not updated has no xmax: an hour has begun.
 	const query = `
 		INSERT INTO app_checks AS t (bundle_id, hour, class, receipts)
@@ -83,7 +84,7 @@ func (db *DB) countFigures(ctx context.Context, tx *sqlx.Tx, stored []ledger.Out
 	if err := tx.SelectContext(ctx, &counted, query, string(document)); err != nil {
 		return nil, fmt.Errorf("count figures of apps: %w", err)
 	}
-	now := slices.MaxFunc(stored, func(a, b ledger.Outcome) int { return a.At.Compare(b.At) }).At
+	now := slices.MaxFunc(stored, func(a, b claim.Outcome) int { return a.At.Compare(b.At) }).At
 	var begun []string
 	for _, c := range counted {
 		if c.Begun {
@@ -119,7 +120,7 @@ type appFigures struct {
 	stoppedFor string
 	// resumed is whether a person resumed it for the class all the same.
 	resumed bool
-	ledger.Figures
+	quarantine.Figures
 }
 
 // firstHour is the first of the hours that make a day of figures.
@@ -149,7 +150,7 @@ func readFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.
 	var all []appFigures
 	for _, r := range rows {
 		if len(all) == 0 || all[len(all)-1].bundleID != r.BundleID {
-			all = append(all, appFigures{r.BundleID, r.StoppedAt, r.StoppedFor, r.Resumed, ledger.Figures{Accused: make(map[string]int64)}})
+			all = append(all, appFigures{r.BundleID, r.StoppedAt, r.StoppedFor, r.Resumed, quarantine.Figures{Accused: make(map[string]int64)}})
 		}
 		f := &all[len(all)-1]
 		if r.Class == "" {
@@ -163,7 +164,7 @@ func readFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.
 
 // judgeFigures stops apps of which the figures are unusual, and resumes those of
 // which they have been normal for a day.
-func (db *DB) judgeFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.Time) ([]ledger.QuarantineChange, error) {
+func (db *DB) judgeFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string, now time.Time) ([]quarantine.Change, error) {
 	if len(bundleIDs) == 0 {
 		return nil, nil
 	}
@@ -171,7 +172,7 @@ func (db *DB) judgeFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string,
 	if err != nil {
 		return nil, err
 	}
-	var changes []ledger.QuarantineChange
+	var changes []quarantine.Change
 	for _, f := range all {
 		change, changed, err := db.judgeApp(ctx, tx, f, now)
 		if err != nil {
@@ -185,7 +186,7 @@ func (db *DB) judgeFigures(ctx context.Context, tx *sqlx.Tx, bundleIDs []string,
 }
 
 // judgeApp is judgeFigures for one app. Of several who judge it, one changes it.
-func (db *DB) judgeApp(ctx context.Context, tx *sqlx.Tx, f appFigures, now time.Time) (ledger.QuarantineChange, bool, error) {
+func (db *DB) judgeApp(ctx context.Context, tx *sqlx.Tx, f appFigures, now time.Time) (quarantine.Change, bool, error) {
 	// A person's word holds for the class that it was given for.
 	const stop = `
 		UPDATE apps SET quarantine_stopped_at = $2, quarantine_stopped_for = $3, quarantine_resumed_at = NULL
@@ -199,19 +200,19 @@ func (db *DB) judgeApp(ctx context.Context, tx *sqlx.Tx, f appFigures, now time.
 		}
 		changed, err := changedIn(ctx, tx, "stop quarantining of app "+f.bundleID, stop, f.bundleID, now, class)
 		if err != nil || changed {
-			return ledger.QuarantineChange{BundleID: f.bundleID, Stopped: true, Class: class, Accused: f.Accused[class], Checked: f.Checked}, changed, err
+			return quarantine.Change{BundleID: f.bundleID, Stopped: true, Class: class, Accused: f.Accused[class], Checked: f.Checked}, changed, err
 		}
 	}
 	// The hour in which it was stopped is not among those of the figures.
 	if f.stoppedAt == nil || !f.stoppedAt.Before(firstHour(now)) {
-		return ledger.QuarantineChange{}, false, nil
+		return quarantine.Change{}, false, nil
 	}
 	receipts, err := db.receiptsToCheck(ctx, tx, f)
 	if err != nil || !db.unusual.IsNormal(f.Figures, receipts) {
-		return ledger.QuarantineChange{}, false, err
+		return quarantine.Change{}, false, err
 	}
 	changed, err := changedIn(ctx, tx, "resume quarantining of app "+f.bundleID, resume, f.bundleID, *f.stoppedAt)
-	return ledger.QuarantineChange{BundleID: f.bundleID, Class: f.stoppedFor, Accused: f.Accused[f.stoppedFor], Checked: f.Checked}, changed && !f.resumed, err
+	return quarantine.Change{BundleID: f.bundleID, Class: f.stoppedFor, Accused: f.Accused[f.stoppedFor], Checked: f.Checked}, changed && !f.resumed, err
 }
 
 // receiptsToCheck is how many receipts an app has for its figures, counted only
@@ -256,7 +257,7 @@ func (db *DB) ResumeQuarantine(ctx context.Context, bundleID string, now time.Ti
 }
 
 // QuarantineStops lists the apps whose quarantining is stopped, by bundle id.
-func (db *DB) QuarantineStops(ctx context.Context, now time.Time) ([]ledger.QuarantineStop, error) {
+func (db *DB) QuarantineStops(ctx context.Context, now time.Time) ([]QuarantineStop, error) {
 	const query = `
 		SELECT a.bundle_id, a.quarantine_stopped_at, a.quarantine_stopped_for,
 		       coalesce(sum(c.receipts) FILTER (WHERE c.class = a.quarantine_stopped_for), 0) AS accused,
@@ -268,7 +269,7 @@ func (db *DB) QuarantineStops(ctx context.Context, now time.Time) ([]ledger.Quar
 		FROM apps a LEFT JOIN app_checks c ON c.bundle_id = a.bundle_id AND c.hour >= $1
 		WHERE a.quarantine_stopped_at IS NOT NULL AND a.quarantine_resumed_at IS NULL
 		GROUP BY a.bundle_id ORDER BY a.bundle_id`
-	var stops []ledger.QuarantineStop
+	var stops []QuarantineStop
 	if err := db.db.SelectContext(ctx, &stops, query, firstHour(now)); err != nil {
 		return nil, fmt.Errorf("list apps whose quarantining is stopped: %w", err)
 	}
@@ -276,9 +277,9 @@ func (db *DB) QuarantineStops(ctx context.Context, now time.Time) ([]ledger.Quar
 }
 
 // unusualOr is what counts as unusual, where the zero value is the default.
-func unusualOr(given ledger.Unusual) ledger.Unusual {
-	fallback := ledger.DefaultUnusual()
-	return ledger.Unusual{
+func unusualOr(given quarantine.Unusual) quarantine.Unusual {
+	fallback := quarantine.DefaultUnusual()
+	return quarantine.Unusual{
 		Receipts: cmp.Or(given.Receipts, fallback.Receipts),
 		Share:    cmp.Or(given.Share, fallback.Share),
 	}

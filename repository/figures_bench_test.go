@@ -7,9 +7,10 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/repository"
 )
 
@@ -32,12 +33,12 @@ func BenchmarkSaveFigures(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			must(db.AddApp(b.Context(), ledger.App{BundleID: app, RatePerSecond: 1e6, Burst: 1, CreatedAt: noon}))
+			must(db.AddApp(b.Context(), apps.App{BundleID: app, RatePerSecond: 1e6, Burst: 1, CreatedAt: noon}))
 			const size = 250
-			batch, outcomes := make([]iap.Receipt, size), make([]ledger.Outcome, size)
+			batch, outcomes := make([]iap.Receipt, size), make([]claim.Outcome, size)
 			for i := range batch {
 				batch[i] = iap.Receipt{BundleID: app, CustomerRef: fmt.Sprint(i), Kind: iap.KindAppReceipt, Data: fmt.Append(nil, i)}
-				outcomes[i] = ledger.Outcome{
+				outcomes[i] = claim.Outcome{
 					ReceiptID: int64(i + 1), BundleID: app, At: noon, Asked: true, State: iap.ReceiptValid, CountsChecked: counted,
 					NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRenewal},
 				}

@@ -10,9 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 	"revalidator/repository"
 )
 
@@ -23,7 +24,7 @@ type ward struct {
 	sql *sqlx.DB
 
 	mu      sync.Mutex
-	changes []ledger.QuarantineChange
+	changes []quarantine.Change
 }
 
 func newWard(t *testing.T, receipts int) *ward {
@@ -31,7 +32,7 @@ func newWard(t *testing.T, receipts int) *ward {
 	t.Parallel()
 	w := &ward{}
 	url := repositorytest.URL(t)
-	db, err := repository.Open(repository.Config{URL: url, QuarantineChanged: func(c ledger.QuarantineChange) {
+	db, err := repository.Open(repository.Config{URL: url, QuarantineChanged: func(c quarantine.Change) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.changes = append(w.changes, c)
@@ -64,12 +65,12 @@ func (w *ward) count(query string, args ...any) (n int64) {
 // outcomes claims receipts with the ids from one to another and makes an outcome
 // of a check of each: a success, or a failure of a class. Each is the first of its
 // day.
-func (w *ward) outcomes(at time.Time, from, to int64, class string) []ledger.Outcome {
+func (w *ward) outcomes(at time.Time, from, to int64, class string) []claim.Outcome {
 	w.t.Helper()
 	w.exec(`UPDATE receipts SET claimed_until = 'infinity', generation = generation + 1 WHERE id BETWEEN $1 AND $2`, from, to)
-	var all []ledger.Outcome
+	var all []claim.Outcome
 	for id := from; id <= to; id++ {
-		o := ledger.Outcome{
+		o := claim.Outcome{
 			ReceiptID: id, BundleID: app, At: at, Asked: true, Calls: 1, Failure: class,
 			NextCheck: iap.Check{At: at.Add(time.Hour), Rule: iap.RuleRetry}, CountsChecked: true, CountsAccused: class != "",
 		}
@@ -83,9 +84,9 @@ func (w *ward) outcomes(at time.Time, from, to int64, class string) []ledger.Out
 }
 
 // accused gives outcomes a verdict.
-func accused(outcomes []ledger.Outcome) []ledger.Outcome {
+func accused(outcomes []claim.Outcome) []claim.Outcome {
 	for i := range outcomes {
-		outcomes[i].Verdict = &ledger.Verdict{State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+		outcomes[i].Verdict = &quarantine.Verdict{State: iap.ReceiptAccountGone, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
 	}
 	return outcomes
 }
@@ -146,13 +147,13 @@ func TestStoppedByWhomever(t *testing.T) {
 	var all sync.WaitGroup
 	for _, o := range w.outcomes(noon, 1, 60, gone) {
 		all.Go(func() {
-			if _, err := w.SaveOutcomes(context.WithoutCancel(t.Context()), []ledger.Outcome{o}); err != nil {
+			if _, err := w.SaveOutcomes(context.WithoutCancel(t.Context()), []claim.Outcome{o}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	want := []ledger.QuarantineChange{{BundleID: app, Stopped: true, Class: gone, Accused: 20, Checked: 20}}
+	want := []quarantine.Change{{BundleID: app, Stopped: true, Class: gone, Accused: 20, Checked: 20}}
 	if diff := cmp.Diff(want, w.changes); diff != "" {
 		t.Errorf("changes (-want +got)\n%s", diff)
 	}
@@ -166,7 +167,7 @@ func TestStoppedByWhomever(t *testing.T) {
 func TestNothingIsQuarantinedWhileStopped(t *testing.T) {
 	w := newWard(t, 50)
 	run := w.run()
-	in := func(outcomes []ledger.Outcome) []ledger.Outcome {
+	in := func(outcomes []claim.Outcome) []claim.Outcome {
 		for i := range outcomes {
 			outcomes[i].RunID = run.ID
 		}

@@ -7,7 +7,8 @@ import (
 
 	"github.com/lib/pq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/iap"
+	"revalidator/internal/runs"
 )
 
 // chosen are the receipts r that a filter chooses, by the parameters $1 to $9
@@ -24,7 +25,7 @@ const chosen = `
 		WHERE receipt_id = r.id AND ` + chosenSubscriptions + `))
 	AND ($9::bigint[] IS NULL OR r.id = ANY($9))`
 
-func filterArgs(f ledger.Filter) []any {
+func filterArgs(f runs.Filter) []any {
 	return []any{
 		textArray(f.BundleIDs), textArray(f.CustomerRefs), textArray(f.States), textArray(f.LastResults),
 		timeOrNull(f.CheckedBefore), textArray(f.Statuses), timeOrNull(f.ExpiresFrom), timeOrNull(f.ExpiresUntil),
@@ -57,7 +58,7 @@ const chosenSubscriptions = `($6::text[] IS NULL OR s.status = ANY($6))
 
 // CountChosen counts the receipts that a filter chooses, by app and by the
 // status that is most alive, of those that it chooses by.
-func (db *DB) CountChosen(ctx context.Context, f ledger.Filter) ([]ledger.FilterCount, error) {
+func (db *DB) CountChosen(ctx context.Context, f runs.Filter) ([]FilterCount, error) {
 	const query = `
 		SELECT bundle_id, rate_per_second, coalesce(status, '') AS status, count(*) AS receipts
 		FROM (
@@ -70,9 +71,20 @@ func (db *DB) CountChosen(ctx context.Context, f ledger.Filter) ([]ledger.Filter
 		) c JOIN apps USING (bundle_id)
 		GROUP BY bundle_id, rate_per_second, status
 		ORDER BY bundle_id, array_position(ARRAY['active', 'billing_grace_period', 'billing_retry', 'expired', 'revoked'], status)`
-	var counts []ledger.FilterCount
+	var counts []FilterCount
 	if err := db.db.SelectContext(ctx, &counts, query, filterArgs(f)...); err != nil {
 		return nil, fmt.Errorf("count chosen receipts: %w", err)
 	}
 	return counts, nil
+}
+
+// FilterCount is how many of the chosen receipts of an app show a subscription
+// of a status; each receipt counts once, under the status that is most alive.
+type FilterCount struct {
+	BundleID string `db:"bundle_id" json:"bundle_id"`
+	// Status is empty for receipts that show no subscription.
+	Status   iap.Status `db:"status" json:"status"`
+	Receipts int64      `db:"receipts" json:"receipts"`
+	// RatePerSecond is the rate of the app.
+	RatePerSecond float64 `db:"rate_per_second" json:"rate_per_second"`
 }

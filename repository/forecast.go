@@ -9,7 +9,6 @@ import (
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // plannedEnvironment is the environment that a receipt r is first asked about in.
@@ -19,7 +18,7 @@ const plannedEnvironment = `coalesce(r.environment, 'Production')`
 // slots, which are in order; what is with a worker counts as due. Covered receipts,
 // which rest without a call, are left out. It reads each of these receipts once and
 // keeps the groups only.
-func (db *DB) Planned(ctx context.Context, slots []time.Time) ([]ledger.PlannedGroup, error) {
+func (db *DB) Planned(ctx context.Context, slots []time.Time) ([]PlannedGroup, error) {
 	const query = `
 		SELECT bundle_id, ` + plannedEnvironment + ` AS environment, next_check_rule,
 		       width_bucket(next_check_at - interval '1 microsecond', $1::timestamptz[]) AS slot, count(*) AS receipts
@@ -28,9 +27,9 @@ func (db *DB) Planned(ctx context.Context, slots []time.Time) ([]ledger.PlannedG
 	if len(slots) == 0 {
 		return nil, nil
 	}
-	var groups []ledger.PlannedGroup
+	var groups []PlannedGroup
 	if err := db.db.SelectContext(ctx, &groups, query, timeArray(slots), slots[len(slots)-1]); err != nil {
-		return nil, fmt.Errorf("count planned looks: %w", err)
+		return nil, fmt.Errorf("count planned checks: %w", err)
 	}
 	return groups, nil
 }
@@ -50,7 +49,7 @@ type plannedRow struct {
 // PlannedSample reads receipts whose next look is no later than a time, with
 // what they show, one after another: of each app one in so many, by a hash of
 // their ids, and of an app that is not in oneIn none.
-func (db *DB) PlannedSample(ctx context.Context, until time.Time, oneIn map[string]int64, each func(ledger.PlannedReceipt)) error {
+func (db *DB) PlannedSample(ctx context.Context, until time.Time, oneIn map[string]int64, each func(PlannedReceipt)) error {
 	query := `
 		SELECT r.id, r.bundle_id, ` + plannedEnvironment + ` AS environment, r.state, r.next_check_at, r.next_check_rule,
 		       (SELECT json_agg(row_to_json(s)) FROM (
@@ -87,19 +86,19 @@ func (db *DB) PlannedSample(ctx context.Context, until time.Time, oneIn map[stri
 	return nil
 }
 
-func (row plannedRow) receipt() (ledger.PlannedReceipt, error) {
-	r := ledger.PlannedReceipt{
+func (row plannedRow) receipt() (PlannedReceipt, error) {
+	r := PlannedReceipt{
 		ID: row.ID, BundleID: row.BundleID, Environment: row.Environment, State: row.State,
 		NextCheckAt: row.NextCheckAt.UTC(), Rule: row.Rule,
 	}
 	if row.Subscriptions != nil {
 		if err := json.Unmarshal(row.Subscriptions, &r.Shows.Subscriptions); err != nil {
-			return ledger.PlannedReceipt{}, err
+			return PlannedReceipt{}, err
 		}
 	}
 	if row.Purchases != nil {
 		if err := json.Unmarshal(row.Purchases, &r.Shows.Purchases); err != nil {
-			return ledger.PlannedReceipt{}, err
+			return PlannedReceipt{}, err
 		}
 	}
 	return r, nil
@@ -112,4 +111,28 @@ func timeArray(times []time.Time) any {
 		texts[i] = t.UTC().Format(time.RFC3339Nano)
 	}
 	return pq.Array(texts)
+}
+
+// PlannedGroup is how many receipts of an app and environment have their next
+// look by a rule in the run of a slot.
+type PlannedGroup struct {
+	BundleID string `db:"bundle_id"`
+	// Environment is Production where Apple has not taught it yet, which is
+	// asked first.
+	Environment iap.Environment `db:"environment"`
+	Rule        iap.Rule        `db:"next_check_rule"`
+	// Slot is the index of the first slot that is not before the look.
+	Slot     int   `db:"slot"`
+	Receipts int64 `db:"receipts"`
+}
+
+// PlannedReceipt is a receipt with its next look, and what it shows.
+type PlannedReceipt struct {
+	ID          int64
+	BundleID    string
+	Environment iap.Environment
+	State       iap.ReceiptState
+	NextCheckAt time.Time
+	Rule        iap.Rule
+	Shows       iap.Conclusion
 }

@@ -7,8 +7,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // planned gives receipts of the app their next looks: of each claim the outcome
@@ -54,7 +56,7 @@ func TestPlanned(t *testing.T) {
 	f.claim(f.manualRun(noon.Add(time.Minute)), 1)
 	got, err := f.Planned(t.Context(), slots)
 	f.must(err)
-	want := []ledger.PlannedGroup{
+	want := []repository.PlannedGroup{
 		{BundleID: "com.example.new", Environment: iap.Production, Rule: iap.RuleNew, Slot: 0, Receipts: 3},
 		{BundleID: app, Environment: iap.Sandbox, Rule: iap.RuleBillingRetry, Slot: 1, Receipts: 1},
 		{BundleID: app, Environment: iap.Sandbox, Rule: iap.RuleRenewal, Slot: 0, Receipts: 2},
@@ -82,8 +84,8 @@ func TestPlannedSample(t *testing.T) {
 	_, err = f.PauseApp(t.Context(), "com.example.left.out", "test", noon)
 	f.must(err)
 	f.planned(iap.Production, iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRenewal}, iap.Check{At: noon.Add(2 * time.Hour), Rule: iap.RuleNoPurchases})
-	found := make(map[string][]ledger.PlannedReceipt)
-	f.must(f.PlannedSample(t.Context(), noon.Add(time.Hour), map[string]int64{app: 1, "com.example.many": 10}, func(r ledger.PlannedReceipt) {
+	found := make(map[string][]repository.PlannedReceipt)
+	f.must(f.PlannedSample(t.Context(), noon.Add(time.Hour), map[string]int64{app: 1, "com.example.many": 10}, func(r repository.PlannedReceipt) {
 		found[r.BundleID] = append(found[r.BundleID], r)
 	}))
 	if n := len(found["com.example.many"]); n < 50 || n > 150 {
@@ -92,8 +94,8 @@ func TestPlannedSample(t *testing.T) {
 	if n := len(found["com.example.left.out"]); n > 0 {
 		t.Errorf("an app that was not asked for: got %d", n)
 	}
-	first := success(ledger.Claim{BundleID: app}, ledger.Run{}, noon)
-	want := []ledger.PlannedReceipt{{
+	first := success(claim.Claim{BundleID: app}, runs.Run{}, noon)
+	want := []repository.PlannedReceipt{{
 		BundleID: app, Environment: iap.Production, State: iap.ReceiptValid, NextCheckAt: noon.Add(time.Hour), Rule: iap.RuleRenewal,
 		Shows: iap.Conclusion{
 			Subscriptions: first.Conclusion.Subscriptions,
@@ -103,7 +105,7 @@ func TestPlannedSample(t *testing.T) {
 			}},
 		},
 	}}
-	if diff := cmp.Diff(want, found[app], cmpopts.IgnoreFields(ledger.PlannedReceipt{}, "ID"), cmpopts.IgnoreTypes(iap.Evidence{}, iap.Groups(0))); diff != "" {
+	if diff := cmp.Diff(want, found[app], cmpopts.IgnoreFields(repository.PlannedReceipt{}, "ID"), cmpopts.IgnoreTypes(iap.Evidence{}, iap.Groups(0))); diff != "" {
 		t.Errorf("receipts of the reader (-want +got)\n%s", diff)
 	}
 }

@@ -7,13 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/repository"
 )
 
 // held is the outcome of a claim on a receipt that shows all this.
-func held(c ledger.Claim, run ledger.Run, subscriptions, purchases []string) ledger.Outcome {
+func held(c claim.Claim, run runs.Run, subscriptions, purchases []string) claim.Outcome {
 	o := success(c, run, noon)
 	// Each later customer sees it later, so that each moves it.
 	asOf := noon.Add(time.Duration(c.ReceiptID) * time.Second)

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"time"
-
-	"revalidator/internal/ledger"
 )
 
 // Installation is which database this is. Its id is made of one that is stored in
@@ -17,7 +15,7 @@ import (
 //
 // Not every role may read the identifier of the server; all roles that the program
 // uses for one database must be alike in that.
-func (db *DB) Installation(ctx context.Context) (ledger.Installation, error) {
+func (db *DB) Installation(ctx context.Context) (Installation, error) {
 	const query = `
 		SELECT i.id::text, d.oid::bigint AS oid, d.datname AS name,
 		       coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a socket') AS address,
@@ -34,15 +32,15 @@ func (db *DB) Installation(ctx context.Context) (ledger.Installation, error) {
 		Identified bool      `db:"identified"`
 	}
 	if err := db.db.GetContext(ctx, &row, query); err != nil {
-		return ledger.Installation{}, fmt.Errorf("read installation: %w", named(err))
+		return Installation{}, fmt.Errorf("read installation: %w", named(err))
 	}
 	var server string
 	if row.Identified {
 		if err := db.db.GetContext(ctx, &server, identifier); err != nil {
-			return ledger.Installation{}, fmt.Errorf("read installation: %w", err)
+			return Installation{}, fmt.Errorf("read installation: %w", err)
 		}
 	}
-	return ledger.Installation{
+	return Installation{
 		ID: installationID(row.ID, server, row.OID), Database: fmt.Sprintf("%s at %s", row.Name, row.Address),
 		Address: row.Address, StartedAt: row.StartedAt.UTC(),
 	}, nil
@@ -52,4 +50,16 @@ func (db *DB) Installation(ctx context.Context) (ledger.Installation, error) {
 func installationID(id, server string, oid int64) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s/%s/%d", id, server, oid))
 	return hex.EncodeToString(sum[:6])
+}
+
+// Installation is a database of this program, and the server that it is on.
+type Installation struct {
+	// ID is another for each copy of the database that Postgres restored or copied. A
+	// copy of a whole server, such as a standby, shares it.
+	ID string
+	// Database is its name and where it was reached, for people.
+	Database string
+	// Address and StartedAt are of the server: a copy of it has others.
+	Address   string
+	StartedAt time.Time
 }

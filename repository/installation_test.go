@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jmoiron/sqlx"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
-	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -18,7 +18,7 @@ import (
 // two installations. One of them read twice is one.
 func TestInstallation(t *testing.T) {
 	t.Parallel()
-	read := func(url secret.Value) (stored string, i ledger.Installation) {
+	read := func(url secret.Value) (stored string, i repository.Installation) {
 		db, err := repository.Open(repository.Config{URL: url})
 		if err != nil {
 			t.Fatal(err)
@@ -64,8 +64,8 @@ func TestClaimsBefore(t *testing.T) {
 	f.receipts(app, 3)
 	run := f.run()
 	const lease = 15 * time.Minute
-	claim := func(made time.Time, n int) []ledger.Claim {
-		claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+	claim := func(made time.Time, n int) []claim.Claim {
+		claims, err := f.Claim(t.Context(), claim.Request{
 			RunID: run.ID, Cutoff: run.Cutoff, Now: made, Until: made.Add(lease), Ahead: time.Hour, Limit: n, Due: noon,
 		})
 		f.must(err)

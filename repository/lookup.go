@@ -9,7 +9,6 @@ import (
 	"github.com/lib/pq"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // storedReceipts reads receipts r with their apps.
@@ -51,7 +50,7 @@ const (
 		ORDER BY d.id LIMIT CASE WHEN $4 = '' THEN $11::bigint END))`
 )
 
-func queryArgs(q ledger.ReceiptQuery) []any {
+func queryArgs(q ReceiptQuery) []any {
 	return []any{
 		q.After, q.BundleID, q.CustomerRef, q.State, pq.Array(q.IDs), q.Failed, q.LastClass, q.RunID, timeOrNull(q.DueAt),
 		q.Quarantined, q.Limit,
@@ -59,7 +58,7 @@ func queryArgs(q ledger.ReceiptQuery) []any {
 }
 
 // storedReceiptsQuery is the statement for a query.
-func storedReceiptsQuery(q ledger.ReceiptQuery) string {
+func storedReceiptsQuery(q ReceiptQuery) string {
 	ids := ""
 	switch {
 	case q.CustomerRef != nil, q.IDs != nil, q.Failed, q.LastClass != "", q.Quarantined: // few
@@ -72,8 +71,8 @@ func storedReceiptsQuery(q ledger.ReceiptQuery) string {
 }
 
 // StoredReceipts is a page of receipts, without their bytes.
-func (db *DB) StoredReceipts(ctx context.Context, q ledger.ReceiptQuery) ([]ledger.StoredReceipt, error) {
-	var receipts []ledger.StoredReceipt
+func (db *DB) StoredReceipts(ctx context.Context, q ReceiptQuery) ([]StoredReceipt, error) {
+	var receipts []StoredReceipt
 	err := db.db.SelectContext(ctx, &receipts, storedReceiptsQuery(q), queryArgs(q)...)
 	if err != nil {
 		return nil, fmt.Errorf("list receipts: %w", err)
@@ -83,11 +82,11 @@ func (db *DB) StoredReceipts(ctx context.Context, q ledger.ReceiptQuery) ([]ledg
 
 // StoredReceipt is one receipt, without its bytes. Its error is ErrNotFound
 // where there is none with the id.
-func (db *DB) StoredReceipt(ctx context.Context, id int64) (ledger.StoredReceipt, error) {
+func (db *DB) StoredReceipt(ctx context.Context, id int64) (StoredReceipt, error) {
 	const query = storedReceipts + `WHERE r.id = $1`
-	var r ledger.StoredReceipt
+	var r StoredReceipt
 	if err := db.db.GetContext(ctx, &r, query, id); err != nil {
-		return ledger.StoredReceipt{}, fmt.Errorf("look up receipt %d: %w", id, named(err))
+		return StoredReceipt{}, fmt.Errorf("find receipt %d: %w", id, named(err))
 	}
 	return r, nil
 }
@@ -106,4 +105,28 @@ func (db *DB) Recheck(ctx context.Context, ids []int64, now time.Time) ([]int64,
 	}
 	slices.Sort(due)
 	return due, nil
+}
+
+// MatchKind is what an id may be the id of.
+type MatchKind string
+
+// The kinds of things that an operator asks about.
+const (
+	MatchReceipt     MatchKind = "receipt"
+	MatchCustomer    MatchKind = "customer"
+	MatchTransaction MatchKind = "transaction"
+	MatchWebOrder    MatchKind = "web_order"
+)
+
+// Match is one thing that goes by an id: a receipt, the receipts of a customer
+// of one app, or a subscription or purchase.
+type Match struct {
+	Kind        MatchKind       `db:"kind" json:"kind"`
+	BundleID    string          `db:"bundle_id" json:"bundle_id"`
+	Environment iap.Environment `db:"environment" json:"environment,omitempty"`
+	// TransactionID is the key of a subscription, its original transaction id, or of a
+	// purchase; empty for what is neither. The id that was given may be another of its ids.
+	TransactionID string `db:"transaction_id" json:"transaction_id,omitempty"`
+	// Receipts is how many receipts there are of it.
+	Receipts int `db:"receipts" json:"receipts"`
 }

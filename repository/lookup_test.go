@@ -2,13 +2,15 @@ package repository_test
 
 import (
 	"errors"
+	"revalidator/internal/claim"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 func TestStoredReceipts(t *testing.T) {
@@ -19,16 +21,16 @@ func TestStoredReceipts(t *testing.T) {
 	first, nobody := "customer-0", ""
 	tests := []struct {
 		name  string
-		query ledger.ReceiptQuery
+		query repository.ReceiptQuery
 		want  []int64
 	}{
-		{"all", ledger.ReceiptQuery{}, []int64{1, 2, 3, 4}},
-		{"page", ledger.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
-		{"app", ledger.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
-		{"customer", ledger.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
-		{"empty customer", ledger.ReceiptQuery{CustomerRef: &nobody}, nil},
-		{"state", ledger.ReceiptQuery{State: iap.ReceiptValid}, nil},
-		{"ids", ledger.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
+		{"all", repository.ReceiptQuery{}, []int64{1, 2, 3, 4}},
+		{"page", repository.ReceiptQuery{After: 1, Limit: 2}, []int64{2, 3}},
+		{"app", repository.ReceiptQuery{BundleID: app}, []int64{1, 2, 3}},
+		{"customer", repository.ReceiptQuery{CustomerRef: &first}, []int64{1, 4}},
+		{"empty customer", repository.ReceiptQuery{CustomerRef: &nobody}, nil},
+		{"state", repository.ReceiptQuery{State: iap.ReceiptValid}, nil},
+		{"ids", repository.ReceiptQuery{IDs: []int64{4, 2, 9}}, []int64{2, 4}},
 	}
 	for _, test := range tests {
 		if test.query.Limit == 0 {
@@ -44,8 +46,8 @@ func TestStoredReceipts(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
-	if _, err := f.StoredReceipt(t.Context(), 99); !errors.Is(err, ledger.ErrNotFound) {
-		t.Errorf("receipt 99: got %v, want %v", err, ledger.ErrNotFound)
+	if _, err := f.StoredReceipt(t.Context(), 99); !errors.Is(err, database.ErrNotFound) {
+		t.Errorf("receipt 99: got %v, want %v", err, database.ErrNotFound)
 	}
 }
 
@@ -55,8 +57,8 @@ func TestFailedReceiptsAreFound(t *testing.T) {
 	f.customers(app, 5)
 	first := f.run()
 	claims := f.claim(first, 4)
-	failure := func(c ledger.Claim, class string, stays bool) ledger.Outcome {
-		return ledger.Outcome{
+	failure := func(c claim.Claim, class string, stays bool) claim.Outcome {
+		return claim.Outcome{
 			ReceiptID: c.ReceiptID, BundleID: app, Generation: c.Generation, RunID: first.ID, Asked: true, At: noon, Calls: 1, Stays: stays,
 			Failure: class, NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRetry},
 		}
@@ -66,18 +68,18 @@ func TestFailedReceiptsAreFound(t *testing.T) {
 	f.save(success(claims[2], first, noon))
 	tests := []struct {
 		name  string
-		query ledger.ReceiptQuery
+		query repository.ReceiptQuery
 		want  []int64
 	}{
-		{"failed", ledger.ReceiptQuery{Failed: true}, []int64{1, 2}},
-		{"class", ledger.ReceiptQuery{LastClass: "timeout"}, []int64{1}},
-		{"failed, of a class that none had", ledger.ReceiptQuery{Failed: true, LastClass: "panicked"}, nil},
-		{"run: failed in it, waiting in it, claimed for it", ledger.ReceiptQuery{RunID: first.ID}, []int64{1, 2, 4}},
-		{"failed in the run", ledger.ReceiptQuery{Failed: true, RunID: first.ID}, []int64{1, 2}},
-		{"failed in another run", ledger.ReceiptQuery{Failed: true, RunID: 1 << 40}, nil},
-		{"due now", ledger.ReceiptQuery{DueAt: noon}, []int64{5}},
-		{"due later", ledger.ReceiptQuery{DueAt: noon.Add(time.Hour)}, []int64{1, 2, 5}},
-		{"quarantined", ledger.ReceiptQuery{Quarantined: true}, nil},
+		{"failed", repository.ReceiptQuery{Failed: true}, []int64{1, 2}},
+		{"class", repository.ReceiptQuery{LastClass: "timeout"}, []int64{1}},
+		{"failed, of a class that none had", repository.ReceiptQuery{Failed: true, LastClass: "panicked"}, nil},
+		{"run: failed in it, waiting in it, claimed for it", repository.ReceiptQuery{RunID: first.ID}, []int64{1, 2, 4}},
+		{"failed in the run", repository.ReceiptQuery{Failed: true, RunID: first.ID}, []int64{1, 2}},
+		{"failed in another run", repository.ReceiptQuery{Failed: true, RunID: 1 << 40}, nil},
+		{"due now", repository.ReceiptQuery{DueAt: noon}, []int64{5}},
+		{"due later", repository.ReceiptQuery{DueAt: noon.Add(time.Hour)}, []int64{1, 2, 5}},
+		{"quarantined", repository.ReceiptQuery{Quarantined: true}, nil},
 	}
 	for _, test := range tests {
 		test.query.Limit = 10
@@ -86,13 +88,13 @@ func TestFailedReceiptsAreFound(t *testing.T) {
 		}
 	}
 	sql.MustExecContext(t.Context(), `UPDATE receipts SET state = 'malformed' WHERE id = 3`)
-	if diff := cmp.Diff([]int64{3}, f.idsOf(ledger.ReceiptQuery{Quarantined: true, Limit: 10})); diff != "" {
+	if diff := cmp.Diff([]int64{3}, f.idsOf(repository.ReceiptQuery{Quarantined: true, Limit: 10})); diff != "" {
 		t.Errorf("quarantined (-want +got):\n%s", diff)
 	}
 }
 
 // idsOf are the ids of what a query chooses.
-func (f fixture) idsOf(q ledger.ReceiptQuery) (ids []int64) {
+func (f fixture) idsOf(q repository.ReceiptQuery) (ids []int64) {
 	f.t.Helper()
 	found, err := f.StoredReceipts(f.t.Context(), q)
 	f.must(err)
@@ -119,7 +121,7 @@ func TestRecheck(t *testing.T) {
 	r, err := f.StoredReceipt(t.Context(), 1)
 	f.must(err)
 	if !r.NextCheckAt.Equal(later) || r.NextCheckRule != iap.RuleRequested {
-		t.Errorf("next look: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
+		t.Errorf("next check: got %v by %s, want %v by %s", r.NextCheckAt, r.NextCheckRule, later, iap.RuleRequested)
 	}
 	r, err = f.StoredReceipt(t.Context(), 3)
 	f.must(err)

@@ -13,7 +13,7 @@ import (
 
 	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 )
 
 // outcomeRow is an outcome as the statement reads it.
@@ -51,12 +51,12 @@ const byKeyOnly = `SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enabl
 // change about subscriptions and purchases, an event for each change, the receipts
 // with their next checks, and the totals of the runs. Of an outcome whose claim was
 // lost nothing is stored or counted, and a second call with the same outcome changes
-// nothing. Its error is ledger.ErrUnavailable where a later try may do better, and
-// ledger.ErrRefused where none ever will. It is ledger.ErrTooMuch where the outcomes
-// are too many for what their receipts show, and ledger.ErrBlocked where one of them
+// nothing. Its error is database.ErrUnavailable where a later try may do better, and
+// database.ErrRefused where none ever will. It is database.ErrTooMuch where the outcomes
+// are too many for what their receipts show, and database.ErrBlocked where one of them
 // may hold up the others.
-func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (saved []ledger.Saved, err error) {
-	var changes []ledger.QuarantineChange
+func (db *DB) SaveOutcomes(ctx context.Context, outcomes []claim.Outcome) (saved []claim.Saved, err error) {
+	var changes []quarantine.Change
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
 		if _, err := tx.ExecContext(ctx, byKeyOnly); err != nil {
 			return err
@@ -65,12 +65,12 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 		if err != nil {
 			return err
 		}
-		saved = make([]ledger.Saved, len(outcomes))
-		var stored []ledger.Outcome
+		saved = make([]claim.Saved, len(outcomes))
+		var stored []claim.Outcome
 		var places []int
 		for i, o := range outcomes {
 			generation, claimed := held[o.ReceiptID]
-			if saved[i].Held = (claim.Receipt{Generation: generation, Claimed: claimed}).Holds(o.Generation); saved[i].Held {
+			if saved[i].Held = (claim.State{Generation: generation, Claimed: claimed}).Holds(o.Generation); saved[i].Held {
 				delete(held, o.ReceiptID) // the same outcome twice counts once
 				stored, places = append(stored, o), append(places, i)
 			}
@@ -122,7 +122,7 @@ func (db *DB) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) (save
 }
 
 // latestOf is our time of the last of the outcomes.
-func latestOf(outcomes []ledger.Outcome) (at time.Time) {
+func latestOf(outcomes []claim.Outcome) (at time.Time) {
 	for _, o := range outcomes {
 		if o.At.After(at) {
 			at = o.At
@@ -134,7 +134,7 @@ func latestOf(outcomes []ledger.Outcome) (at time.Time) {
 // lockClaims locks the receipts whose claims are still held, in the order of their
 // ids, and returns their generations by id. Until the commit nobody else stores
 // anything of them.
-func lockClaims(ctx context.Context, tx *sqlx.Tx, outcomes []ledger.Outcome) (map[int64]int64, error) {
+func lockClaims(ctx context.Context, tx *sqlx.Tx, outcomes []claim.Outcome) (map[int64]int64, error) {
 	const query = `
 		SELECT r.id, r.generation
 		FROM unnest($1::bigint[], $2::bigint[]) AS o(id, generation)
@@ -164,7 +164,7 @@ func dayOf(column string) string { return `date_trunc('day', ` + column + ` AT T
 
 // endClaims stores the results of receipts, whose claims the transaction has locked,
 // and ends these.
-func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+func endClaims(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 	query := `
 		UPDATE receipts r SET
 			claimed_until = NULL,
@@ -219,7 +219,7 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error 
 
 // leaveEnded takes the receipts out of their runs that have ended meanwhile: nobody
 // would check them again in these.
-func leaveEnded(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+func leaveEnded(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 	var ids []int64
 	for _, o := range stored {
 		if o.Stays {
@@ -308,11 +308,11 @@ type classTotals struct {
 }
 
 // failed is whether a check failed, also one whose reply is not believed.
-func failed(o ledger.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
+func failed(o claim.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
 
 // countOutcomes adds stored outcomes to the totals of their runs. changed holds
 // the receipts that brought an event.
-func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome, changed map[int64]bool) error {
+func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome, changed map[int64]bool) error {
 	const classes = `
 		INSERT INTO run_failures AS t (run_id, bundle_id, class, answers)
 		SELECT run_id, bundle_id, class, sum(answers)

@@ -1,10 +1,9 @@
 package repository_test
 
 import (
+	"revalidator/repository"
 	"strings"
 	"testing"
-
-	"revalidator/internal/ledger"
 )
 
 // TestPlansOfReceipts holds each way to find receipts to its index, among many that
@@ -24,16 +23,16 @@ func TestPlansOfReceipts(t *testing.T) {
 	customer := "customer-7"
 	tests := []struct {
 		name    string
-		query   ledger.ReceiptQuery
+		query   repository.ReceiptQuery
 		indexes []string
 	}{
-		{"failed", ledger.ReceiptQuery{Failed: true}, []string{"receipts_failed"}},
-		{"class", ledger.ReceiptQuery{LastClass: "timeout", BundleID: app}, []string{"receipts_failed"}},
-		{"failed in a run", ledger.ReceiptQuery{Failed: true, RunID: 7}, []string{"receipts_failed"}},
-		{"run", ledger.ReceiptQuery{RunID: 7}, []string{"receipts_failed", "receipts_run", "receipts_claimed"}},
-		{"due", ledger.ReceiptQuery{DueAt: noon}, []string{"receipts_due"}},
-		{"quarantined", ledger.ReceiptQuery{Quarantined: true}, []string{"receipts_quarantine"}},
-		{"customer", ledger.ReceiptQuery{CustomerRef: &customer}, []string{"receipts_once"}},
+		{"failed", repository.ReceiptQuery{Failed: true}, []string{"receipts_failed"}},
+		{"class", repository.ReceiptQuery{LastClass: "timeout", BundleID: app}, []string{"receipts_failed"}},
+		{"failed in a run", repository.ReceiptQuery{Failed: true, RunID: 7}, []string{"receipts_failed"}},
+		{"run", repository.ReceiptQuery{RunID: 7}, []string{"receipts_failed", "receipts_run", "receipts_claimed"}},
+		{"due", repository.ReceiptQuery{DueAt: noon}, []string{"receipts_due"}},
+		{"quarantined", repository.ReceiptQuery{Quarantined: true}, []string{"receipts_quarantine"}},
+		{"customer", repository.ReceiptQuery{CustomerRef: &customer}, []string{"receipts_once"}},
 	}
 	for _, test := range tests {
 		test.query.Limit = 50
@@ -61,7 +60,7 @@ func TestPlansOfEvents(t *testing.T) {
 		FROM generate_series(1, 50000) n`, app, noon)
 	sql.MustExecContext(t.Context(), `VACUUM ANALYZE subscription_events`)
 	customer := "customer-0"
-	for index, query := range map[string]ledger.EventQuery{
+	for index, query := range map[string]repository.EventQuery{
 		"subscription_events_run":          {RunID: 7},
 		"subscription_events_product":      {ProductID: "rare"},
 		"subscription_events_subscription": {CustomerRef: &customer},

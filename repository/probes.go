@@ -7,15 +7,16 @@ import (
 
 	"github.com/lib/pq"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // ClaimProbe gives one caller an app that stands still for want of a secret and
 // has one to try, or ErrNotFound: at once after a secret was added, again after
 // retry where Apple has said nothing about one, and after recheck even where
 // all were refused, since a refusal may have been Apple's own trouble.
-func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (ledger.App, error) {
+func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (apps.App, error) {
 	// The time of the probe is at least that of the newest secret: the clock of
 	// the machine where it was added may be ahead of this one's.
 	const query = `
@@ -33,16 +34,16 @@ func (db *DB) ClaimProbe(ctx context.Context, now time.Time, retry, recheck time
 		UPDATE apps SET secret_probed_at = greatest($1, stuck.newest)
 		FROM stuck WHERE apps.bundle_id = stuck.bundle_id
 		RETURNING ` + appColumns
-	var app ledger.App
+	var app apps.App
 	if err := db.db.GetContext(ctx, &app, query, now, wantOfSecret(), now.Add(-retry), now.Add(-recheck)); err != nil {
-		return app, fmt.Errorf("look for apps to probe: %w", named(err))
+		return app, fmt.Errorf("find apps to probe: %w", named(err))
 	}
 	return app, nil
 }
 
 // wantOfSecret are the reasons of a pause that a good secret takes back.
 func wantOfSecret() any {
-	return pq.Array([]string{ledger.PausedNoSecret, ledger.PausedSecretRefused})
+	return pq.Array([]string{apps.PausedNoSecret, apps.PausedSecretRefused})
 }
 
 // ResumeForSecret puts an app back to work that stands still for want of a
@@ -57,7 +58,7 @@ func (db *DB) ResumeForSecret(ctx context.Context, bundleID string) (changed boo
 // ProbeReceipts lists a few receipts of an app to try a secret with, and never
 // a large one: first such that show a subscription, because Apple looks at the
 // secret for those; else what is due next.
-func (db *DB) ProbeReceipts(ctx context.Context, bundleID string) ([]ledger.Receipt, error) {
+func (db *DB) ProbeReceipts(ctx context.Context, bundleID string) ([]claim.Receipt, error) {
 	const query = `
 		(SELECT r.id, r.byte_size, coalesce(r.environment, '') AS environment, 0 AS rank
 		 FROM (SELECT original_transaction_id, environment FROM subscriptions WHERE bundle_id = $1 LIMIT 20) s
@@ -82,9 +83,9 @@ func (db *DB) ProbeReceipts(ctx context.Context, bundleID string) ([]ledger.Rece
 	if err := db.db.SelectContext(ctx, &rows, query, bundleID, small); err != nil {
 		return nil, fmt.Errorf("choose receipts of %s to try a secret with: %w", bundleID, err)
 	}
-	receipts := make([]ledger.Receipt, len(rows))
+	receipts := make([]claim.Receipt, len(rows))
 	for i, r := range rows {
-		receipts[i] = ledger.Receipt{ID: r.ID, ByteSize: r.ByteSize, Environment: r.Environment}
+		receipts[i] = claim.Receipt{ID: r.ID, ByteSize: r.ByteSize, Environment: r.Environment}
 	}
 	return receipts, nil
 }

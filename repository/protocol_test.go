@@ -12,7 +12,7 @@ import (
 	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+
 	"revalidator/repository"
 )
 
@@ -38,9 +38,9 @@ func TestProtocol(t *testing.T) {
 	run := f.run()
 	random := rand.New(rand.NewPCG(21, 12))
 	now := noon
-	rules, until := make(map[int64]claim.Receipt), make(map[int64]time.Time)
+	rules, until := make(map[int64]claim.State), make(map[int64]time.Time)
 	for id := int64(1); id <= receipts; id++ {
-		rules[id] = claim.Receipt{Due: true}
+		rules[id] = claim.State{Due: true}
 	}
 	known := ""
 	for n := range steps {
@@ -55,7 +55,7 @@ func TestProtocol(t *testing.T) {
 					rules[id], until[id], want[id] = next, now.Add(lease), next.Generation
 				}
 			}
-			claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+			claims, err := f.Claim(t.Context(), claim.Request{
 				RunID: run.ID, Cutoff: now, Now: now, Until: now.Add(lease), Ahead: time.Hour, Limit: 100,
 			})
 			f.must(err)
@@ -74,7 +74,7 @@ func TestProtocol(t *testing.T) {
 			step = fmt.Sprintf("save of %d, generation %d", id, generation)
 			saved, stored := rules[id].Save(generation, !next.After(now))
 			rules[id] = saved
-			results, err := f.SaveOutcomes(t.Context(), []ledger.Outcome{{
+			results, err := f.SaveOutcomes(t.Context(), []claim.Outcome{{
 				ReceiptID: id, Generation: generation, RunID: run.ID, BundleID: app, At: now, Asked: true, Calls: 1,
 				State: iap.ReceiptValid, NextCheck: iap.Check{At: next, Rule: iap.RuleRenewal},
 			}})
@@ -111,19 +111,19 @@ func TestProtocol(t *testing.T) {
 }
 
 // protocol is what the database keeps of each receipt.
-func protocol(t *testing.T, db *sqlx.DB, now time.Time) map[int64]claim.Receipt {
+func protocol(t *testing.T, db *sqlx.DB, now time.Time) map[int64]claim.State {
 	t.Helper()
 	var rows []struct {
 		ID int64 `db:"id"`
-		claim.Receipt
+		claim.State
 	}
 	const query = `SELECT id, generation, claimed_until IS NOT NULL AS claimed, next_check_at <= $1 AS due FROM receipts`
 	if err := db.SelectContext(t.Context(), &rows, query, now); err != nil {
 		t.Fatal(err)
 	}
-	receipts := make(map[int64]claim.Receipt)
+	receipts := make(map[int64]claim.State)
 	for _, r := range rows {
-		receipts[r.ID] = r.Receipt
+		receipts[r.ID] = r.State
 	}
 	return receipts
 }

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // LeadMaintenance makes owner the one process that deletes old rows, until its lease
 // ends; led is false while another one is. Who leads renews the lease by asking again.
-func (db *DB) LeadMaintenance(ctx context.Context, owner ledger.Lease, now time.Time) (led bool, err error) {
+func (db *DB) LeadMaintenance(ctx context.Context, owner runs.Lease, now time.Time) (led bool, err error) {
 	const query = `
 		INSERT INTO maintenance AS m (owner, owner_until) VALUES ($1, $2)
 		ON CONFLICT (only_row) DO UPDATE SET owner = excluded.owner, owner_until = excluded.owner_until

@@ -6,8 +6,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // oldRows are a run that ended a day ago, one that ended an hour ago, one that goes
@@ -80,7 +81,7 @@ func TestRunWithClaimsIsKept(t *testing.T) {
 	f.receipts(app, 1)
 	run := f.run()
 	c := f.claim(run, 1)[0]
-	f.end(run, ledger.RunCutOff)
+	f.end(run, runs.CutOff)
 	for _, want := range []int64{0, 1} {
 		got, err := f.Prune(t.Context(), "runs", noon.Add(day), 10)
 		f.must(err)
@@ -110,7 +111,7 @@ func TestPruneTime(t *testing.T) {
 	if got, known := at(); !known || !got.Equal(noon.Add(-time.Hour)) {
 		t.Errorf("got %v, %v; want the newest reply's time, an hour before the clock's", got, known)
 	}
-	_, _, err := f.ClockDiffered(t.Context(), iap.Production, ledger.ClockReply{At: noon, Ahead: time.Hour}, true)
+	_, _, err := f.ClockDiffered(t.Context(), iap.Production, clock.Reply{At: noon, Ahead: time.Hour}, true)
 	f.must(err)
 	if _, known := at(); known {
 		t.Error("known while the clock is in doubt")
@@ -133,7 +134,7 @@ func TestOneLeadsTheMaintenance(t *testing.T) {
 		{"a", 0, true}, {"b", 0, false}, {"a", 50 * time.Second, true}, {"b", 100 * time.Second, false}, {"b", 111 * time.Second, true}, {"a", 112 * time.Second, false},
 	} {
 		now := noon.Add(step.at)
-		led, err := f.LeadMaintenance(t.Context(), ledger.Lease{Owner: step.owner, Until: now.Add(time.Minute)}, now)
+		led, err := f.LeadMaintenance(t.Context(), runs.Lease{Owner: step.owner, Until: now.Add(time.Minute)}, now)
 		f.must(err)
 		if led != step.want {
 			t.Errorf("step %d: %s leads: %v, want %v", i, step.owner, led, step.want)

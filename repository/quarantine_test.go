@@ -7,8 +7,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // quarantine sets receipts aside in the states, and returns their ids.
@@ -17,11 +19,11 @@ func (f fixture) quarantine(bundleID string, states ...iap.ReceiptState) []int64
 	f.receipts(bundleID, len(states))
 	run := f.run()
 	var ids []int64
-	var outcomes []ledger.Outcome
+	var outcomes []claim.Outcome
 	claims := f.claim(run, 100)
-	slices.SortFunc(claims, func(a, b ledger.Claim) int { return int(a.ReceiptID - b.ReceiptID) })
+	slices.SortFunc(claims, func(a, b claim.Claim) int { return int(a.ReceiptID - b.ReceiptID) })
 	for i, c := range claims {
-		o := givenBack([]ledger.Claim{c}, run)[0]
+		o := givenBack([]claim.Claim{c}, run)[0]
 		o.Asked, o.Stays, o.Failure, o.State = true, false, "panicked", states[i]
 		o.NextCheck = iap.Check{Rule: iap.RuleSetAside}
 		outcomes = append(outcomes, o)
@@ -34,7 +36,7 @@ func (f fixture) quarantine(bundleID string, states ...iap.ReceiptState) []int64
 func TestQuarantine(t *testing.T) {
 	f := open(t)
 	ids := f.quarantine(app, iap.ReceiptStates()...)
-	all, err := f.Quarantined(t.Context(), ledger.QuarantineQuery{Limit: 100})
+	all, err := f.Quarantined(t.Context(), repository.QuarantineQuery{Limit: 100})
 	f.must(err)
 	reasons := make([]string, len(all))
 	for i, r := range all {
@@ -44,21 +46,21 @@ func TestQuarantine(t *testing.T) {
 	if diff := cmp.Diff(want, reasons); diff != "" {
 		t.Errorf("reasons (-want +got)\n%s", diff)
 	}
-	counts, err := f.QuarantineCounts(t.Context(), ledger.QuarantineQuery{BundleID: app, Reason: "panicked"})
+	counts, err := f.QuarantineCounts(t.Context(), repository.QuarantineQuery{BundleID: app, Reason: "panicked"})
 	f.must(err)
-	if diff := cmp.Diff([]ledger.QuarantineCount{{BundleID: app, Reason: "panicked", Receipts: 1}}, counts); diff != "" {
+	if diff := cmp.Diff([]repository.QuarantineCount{{BundleID: app, Reason: "panicked", Receipts: 1}}, counts); diff != "" {
 		t.Errorf("counts (-want +got)\n%s", diff)
 	}
 
 	later := noon.Add(time.Hour)
-	released, err := f.Release(t.Context(), ledger.QuarantineQuery{IDs: ids[:3], Limit: 100}, later)
+	released, err := f.Release(t.Context(), repository.QuarantineQuery{IDs: ids[:3], Limit: 100}, later)
 	f.must(err)
-	if diff := cmp.Diff([]ledger.ReleasedReceipt{{ID: ids[2], BundleID: app, Reason: "malformed"}}, released); diff != "" {
+	if diff := cmp.Diff([]repository.ReleasedReceipt{{ID: ids[2], BundleID: app, Reason: "malformed"}}, released); diff != "" {
 		t.Errorf("of a new, a valid and a malformed one released (-want +got)\n%s", diff)
 	}
 	var rest int
 	for after := int64(0); ; {
-		page, err := f.Release(t.Context(), ledger.QuarantineQuery{BundleID: app, After: after, Limit: 2}, later)
+		page, err := f.Release(t.Context(), repository.QuarantineQuery{BundleID: app, After: after, Limit: 2}, later)
 		f.must(err)
 		if len(page) == 0 {
 			break
@@ -81,13 +83,13 @@ func TestReleaseLeavesWhatIsInHand(t *testing.T) {
 	ids := f.quarantine(app, iap.ReceiptMalformed)
 	_, err := f.Recheck(t.Context(), ids, noon)
 	f.must(err)
-	later := ledger.Run{Kind: ledger.RunManual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour)}
-	later, err = f.OpenRun(t.Context(), later, ledger.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
+	later := runs.Run{Kind: runs.Manual, ScheduledFor: noon, Cutoff: noon, Deadline: noon.Add(time.Hour)}
+	later, err = f.OpenRun(t.Context(), later, runs.Lease{Owner: "test", Until: noon.Add(time.Minute)}, noon)
 	f.must(err)
 	if claims := f.claim(later, 1); len(claims) != 1 {
 		t.Fatalf("claimed %v, want the receipt", claims)
 	}
-	released, err := f.Release(t.Context(), ledger.QuarantineQuery{IDs: ids, Limit: 10}, noon)
+	released, err := f.Release(t.Context(), repository.QuarantineQuery{IDs: ids, Limit: 10}, noon)
 	f.must(err)
 	if len(released) != 0 {
 		t.Errorf("released %v, which is in hand", released)

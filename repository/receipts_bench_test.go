@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/repository"
 )
 
@@ -19,7 +19,7 @@ func BenchmarkAddReceipts(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = db.Close() })
-	if err := db.AddApp(b.Context(), ledger.App{BundleID: app, RatePerSecond: 1, Burst: 1, CreatedAt: noon}); err != nil {
+	if err := db.AddApp(b.Context(), apps.App{BundleID: app, RatePerSecond: 1, Burst: 1, CreatedAt: noon}); err != nil {
 		b.Fatal(err)
 	}
 	noise := make([]byte, size)

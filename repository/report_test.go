@@ -7,21 +7,23 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 func TestLastFinishedAndTheOneBefore(t *testing.T) {
 	f := open(t)
-	if _, err := f.LastFinished(t.Context()); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := f.LastFinished(t.Context()); !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("without a run: got %v, want ErrNotFound", err)
 	}
 	nightly := f.run()
 	first, second := f.manualRun(noon.Add(time.Hour)), f.manualRun(noon.Add(2*time.Hour))
 	f.manualRun(noon.Add(3 * time.Hour)) // goes on
-	f.end(nightly, ledger.RunFinished)
-	f.end(first, ledger.RunFinished)
-	f.end(second, ledger.RunFinished)
+	f.end(nightly, runs.Finished)
+	f.end(first, runs.Finished)
+	f.end(second, runs.Finished)
 	last, err := f.LastFinished(t.Context())
 	f.must(err)
 	if last.ID != second.ID {
@@ -32,7 +34,7 @@ func TestLastFinishedAndTheOneBefore(t *testing.T) {
 	if before.ID != first.ID {
 		t.Errorf("the one before: got %d, want %d", before.ID, first.ID)
 	}
-	if _, err := f.FinishedBefore(t.Context(), ledger.RunNightly, nightly.ID); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := f.FinishedBefore(t.Context(), runs.Nightly, nightly.ID); !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("before the first of its kind: got %v, want ErrNotFound", err)
 	}
 }
@@ -47,7 +49,7 @@ func TestRunProducts(t *testing.T) {
 	f.save(success(claims[0], run, noon), other)
 	got, err := f.RunProducts(t.Context(), run.ID)
 	f.must(err)
-	want := []ledger.ProductEvents{
+	want := []repository.ProductEvents{
 		{BundleID: app, ProductID: "monthly", Type: iap.EventStarted, Count: 1},
 		{BundleID: app, ProductID: "yearly", Type: iap.EventStarted, Count: 1},
 	}

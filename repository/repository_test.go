@@ -11,9 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/repository"
 )
 
@@ -38,7 +41,7 @@ func open(t *testing.T) fixture {
 
 func (f fixture) addApp(bundleID string, rate float64) {
 	f.t.Helper()
-	f.must(f.AddApp(f.t.Context(), ledger.App{BundleID: bundleID, RatePerSecond: rate, Burst: 1, CreatedAt: noon}))
+	f.must(f.AddApp(f.t.Context(), apps.App{BundleID: bundleID, RatePerSecond: rate, Burst: 1, CreatedAt: noon}))
 }
 
 func (f fixture) must(err error) {
@@ -63,7 +66,7 @@ func (f fixture) receipts(bundleID string, n int) {
 }
 
 // run opens a run at noon, and counts it.
-func (f fixture) run() ledger.Run {
+func (f fixture) run() runs.Run {
 	f.t.Helper()
 	run := f.opened()
 	f.must(f.CountRun(f.t.Context(), run, noon))
@@ -71,24 +74,24 @@ func (f fixture) run() ledger.Run {
 }
 
 // end ends a run at noon.
-func (f fixture) end(run ledger.Run, state ledger.RunState) {
+func (f fixture) end(run runs.Run, state runs.State) {
 	f.t.Helper()
 	_, err := f.EndRun(f.t.Context(), run.ID, state, noon)
 	f.must(err)
 }
 
-func (f fixture) claim(run ledger.Run, limit int) []ledger.Claim {
+func (f fixture) claim(run runs.Run, limit int) []claim.Claim {
 	f.t.Helper()
 	held, err := f.ClaimedCount(f.t.Context())
 	f.must(err)
-	claims, err := f.Claim(f.t.Context(), ledger.ClaimRequest{
+	claims, err := f.Claim(f.t.Context(), claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: limit, Held: held,
 	})
 	f.must(err)
 	return claims
 }
 
-func (f fixture) save(outcomes ...ledger.Outcome) []bool {
+func (f fixture) save(outcomes ...claim.Outcome) []bool {
 	f.t.Helper()
 	saved, err := f.SaveOutcomes(f.t.Context(), outcomes)
 	f.must(err)
@@ -99,7 +102,7 @@ func (f fixture) save(outcomes ...ledger.Outcome) []bool {
 	return held
 }
 
-func (f fixture) totals(run ledger.Run) ledger.RunTotals {
+func (f fixture) totals(run runs.Run) runs.Totals {
 	f.t.Helper()
 	totals, err := f.RunTotals(f.t.Context(), run.ID)
 	f.must(err)
@@ -107,8 +110,8 @@ func (f fixture) totals(run ledger.Run) ledger.RunTotals {
 }
 
 // success is an outcome with one active subscription as of a time.
-func success(c ledger.Claim, run ledger.Run, asOf time.Time) ledger.Outcome {
-	return ledger.Outcome{
+func success(c claim.Claim, run runs.Run, asOf time.Time) claim.Outcome {
+	return claim.Outcome{
 		ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon,
 		Asked: true, Calls: 1, Code: new(int), State: iap.ReceiptValid, Environment: iap.Production,
 		Policy: &policy, Backoff: time.Hour,
@@ -161,7 +164,7 @@ func TestAddReceiptsOnce(t *testing.T) {
 		t.Error("the same receipt was added a second time")
 	}
 	_, err = f.AddReceipts(t.Context(), []iap.Receipt{{BundleID: "com.unknown", CustomerRef: "a", Kind: iap.KindAppReceipt, Data: []byte{1}}}, noon)
-	if !errors.Is(err, ledger.ErrNotFound) {
+	if !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("unknown app: got %v, want ErrNotFound", err)
 	}
 }
@@ -214,7 +217,7 @@ func TestClaimFairAndFenced(t *testing.T) {
 		t.Errorf("second claim: got %d, want the 250 that are left", len(again))
 	}
 	_, err = f.ClaimedReceipt(t.Context(), again[0].ReceiptID, again[0].Generation-1)
-	if !errors.Is(err, ledger.ErrLostClaim) {
+	if !errors.Is(err, claim.ErrLost) {
 		t.Errorf("older generation: got %v, want ErrLostClaim", err)
 	}
 }
@@ -251,7 +254,7 @@ func TestSaveOutcomeOnce(t *testing.T) {
 	}
 	events, err := f.RunEvents(t.Context(), run.ID)
 	f.must(err)
-	if diff := cmp.Diff([]ledger.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
+	if diff := cmp.Diff([]repository.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
 		t.Errorf("events (-want +got)\n%s", diff)
 	}
 }
@@ -287,7 +290,7 @@ func TestTwoWhoSeeASubscriptionFirst(t *testing.T) {
 	for i, c := range claims {
 		go func() {
 			_, err := f.SaveOutcomes(context.WithoutCancel(t.Context()),
-				[]ledger.Outcome{success(c, run, noon.Add(time.Duration(i)*time.Second))})
+				[]claim.Outcome{success(c, run, noon.Add(time.Duration(i)*time.Second))})
 			errs <- err
 		}()
 	}
@@ -296,7 +299,7 @@ func TestTwoWhoSeeASubscriptionFirst(t *testing.T) {
 	}
 	events, err := f.RunEvents(t.Context(), run.ID)
 	f.must(err)
-	if diff := cmp.Diff([]ledger.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
+	if diff := cmp.Diff([]repository.EventCount{{Type: iap.EventStarted, Count: 1}}, events); diff != "" {
 		t.Errorf("40 receipts of one subscription at once (-want +got)\n%s", diff)
 	}
 }
@@ -309,9 +312,9 @@ func TestFailuresAreCountedAlikeAndInARow(t *testing.T) {
 		failure         string
 		wantRow, wantOf int
 	}{{"timeout", 1, 1}, {"timeout", 2, 2}, {"server_error", 3, 1}, {"", 0, 0}, {"timeout", 1, 1}} {
-		claim := f.claim(run, 1)[0]
-		f.save(ledger.Outcome{
-			ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: run.ID, BundleID: app, At: noon,
+		held := f.claim(run, 1)[0]
+		f.save(claim.Outcome{
+			ReceiptID: held.ReceiptID, Generation: held.Generation, RunID: run.ID, BundleID: app, At: noon,
 			Asked: true, Failure: step.failure, Stays: true, NextCheck: iap.Check{At: noon, Rule: iap.RuleRetry},
 		})
 		next := f.claim(run, 1)[0]
@@ -321,7 +324,7 @@ func TestFailuresAreCountedAlikeAndInARow(t *testing.T) {
 			t.Errorf("after %q: %d in a row, %d alike, last %q; want %d and %d", step.failure,
 				r.ConsecutiveFailures, r.FailuresAlike, r.LastFailure, step.wantRow, step.wantOf)
 		}
-		f.save(ledger.Outcome{ReceiptID: next.ReceiptID, Generation: next.Generation, RunID: run.ID, BundleID: app, At: noon, Stays: true})
+		f.save(claim.Outcome{ReceiptID: next.ReceiptID, Generation: next.Generation, RunID: run.ID, BundleID: app, At: noon, Stays: true})
 	}
 }
 
@@ -360,7 +363,7 @@ func TestClaimByShares(t *testing.T) {
 	first := f.claim(run, 100)
 	f.save(append(givenBack(first[1:], run), sandboxed(first[0], run))...)
 	claim := func(shares map[string]float64) int {
-		claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+		claims, err := f.Claim(t.Context(), claim.Request{
 			RunID: run.ID, Cutoff: run.Cutoff, Now: noon, Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 100, Shares: shares,
 		})
 		f.must(err)
@@ -386,30 +389,30 @@ func TestClaimByShares(t *testing.T) {
 }
 
 // sandboxed gives a claim back on a receipt that turned out to be of the sandbox.
-func sandboxed(c ledger.Claim, run ledger.Run) ledger.Outcome {
-	o := givenBack([]ledger.Claim{c}, run)[0]
+func sandboxed(c claim.Claim, run runs.Run) claim.Outcome {
+	o := givenBack([]claim.Claim{c}, run)[0]
 	o.Environment = iap.Sandbox
 	return o
 }
 
-func givenBack(claims []ledger.Claim, run ledger.Run) []ledger.Outcome {
-	outcomes := make([]ledger.Outcome, len(claims))
+func givenBack(claims []claim.Claim, run runs.Run) []claim.Outcome {
+	outcomes := make([]claim.Outcome, len(claims))
 	for i, c := range claims {
-		outcomes[i] = ledger.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon, Stays: true}
+		outcomes[i] = claim.Outcome{ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: run.ID, BundleID: c.BundleID, At: noon, Stays: true}
 	}
 	return outcomes
 }
 
-// ClaimedReceipt is the receipt of one claim, or ledger.ErrLostClaim.
-func (f fixture) ClaimedReceipt(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
-	key := ledger.ClaimKey{ReceiptID: id, Generation: generation}
-	receipts, err := f.ClaimedReceipts(ctx, []ledger.ClaimKey{key})
+// ClaimedReceipt is the receipt of one claim, or claim.ErrLost.
+func (f fixture) ClaimedReceipt(ctx context.Context, id, generation int64) (claim.Receipt, error) {
+	key := claim.Key{ReceiptID: id, Generation: generation}
+	receipts, err := f.ClaimedReceipts(ctx, []claim.Key{key})
 	if err != nil {
-		return ledger.Receipt{}, err
+		return claim.Receipt{}, err
 	}
 	r, held := receipts[key]
 	if !held {
-		return ledger.Receipt{}, ledger.ErrLostClaim
+		return claim.Receipt{}, claim.ErrLost
 	}
 	return r, nil
 }

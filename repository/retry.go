@@ -15,7 +15,7 @@ import (
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 )
 
 // remedy is what helps against an error of a transaction.
@@ -45,9 +45,9 @@ const (
 const serializationTries = 5
 
 // retried runs a transaction, or a statement that is one, again where that helps
-// at once, and marks its error with what helps otherwise: ledger.ErrUnavailable is
-// to try later, ledger.ErrRefused is to give up, ledger.ErrBroken is a fault of ours,
-// ledger.ErrBlocked may be either. It decides for every transaction.
+// at once, and marks its error with what helps otherwise: database.ErrUnavailable is
+// to try later, database.ErrRefused is to give up, database.ErrBroken is a fault of ours,
+// database.ErrBlocked may be either. It decides for every transaction.
 func retried(do func() error) error {
 	var err error
 	for range serializationTries {
@@ -85,17 +85,17 @@ func (s statements) SelectContext(ctx context.Context, dest any, query string, a
 func marked(err error) error {
 	remedy := remedyFor(err)
 	if pq.As(err, pqerror.ReadOnlySQLTransaction, pqerror.InsufficientPrivilege) != nil {
-		err = fmt.Errorf("%w: %w", ledger.ErrNotWritable, err)
+		err = fmt.Errorf("%w: %w", database.ErrNotWritable, err)
 	}
 	switch remedy {
 	case remedyNow, remedyLater:
-		return fmt.Errorf("%w: %w", ledger.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", database.ErrUnavailable, err)
 	case remedyNever:
-		return fmt.Errorf("%w: %w", ledger.ErrRefused, err)
+		return fmt.Errorf("%w: %w", database.ErrRefused, err)
 	case remedyPerson:
-		return fmt.Errorf("%w: %w", ledger.ErrBroken, err)
+		return fmt.Errorf("%w: %w", database.ErrBroken, err)
 	case remedyApart:
-		return fmt.Errorf("%w: %w", ledger.ErrBlocked, err)
+		return fmt.Errorf("%w: %w", database.ErrBlocked, err)
 	}
 	return err
 }

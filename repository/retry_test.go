@@ -14,7 +14,7 @@ import (
 	"github.com/lib/pq"
 	"github.com/lib/pq/pqerror"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 )
 
 // TestWhatHelps has one line for each kind of error: how often a transaction is
@@ -28,45 +28,45 @@ func TestWhatHelps(t *testing.T) {
 		tries int
 		want  error
 	}{
-		"serialization failure": {said("40001"), serializationTries, ledger.ErrUnavailable},
-		"deadlock":              {said("40P01"), serializationTries, ledger.ErrUnavailable},
+		"serialization failure": {said("40001"), serializationTries, database.ErrUnavailable},
+		"deadlock":              {said("40P01"), serializationTries, database.ErrUnavailable},
 
-		"connection exception":    {said("08006"), 1, ledger.ErrUnavailable},
-		"proxy without a server":  {said("08P01"), 1, ledger.ErrUnavailable},
-		"shutting down":           {said("57P01"), 1, ledger.ErrUnavailable},
-		"crashed":                 {said("57P02"), 1, ledger.ErrUnavailable},
-		"starting up":             {said("57P03"), 1, ledger.ErrUnavailable},
-		"too many connections":    {said("53300"), 1, ledger.ErrUnavailable},
-		"disk full":               {said("53100"), 1, ledger.ErrUnavailable},
-		"out of memory":           {said("53200"), 1, ledger.ErrUnavailable},
-		"read-only after failing": {said("25006"), 1, ledger.ErrUnavailable},
-		"idle for too long":       {said("25P03"), 1, ledger.ErrUnavailable},
-		"password is changed":     {said("28P01"), 1, ledger.ErrUnavailable},
-		"disk fails":              {said("58030"), 1, ledger.ErrUnavailable},
-		"connection refused":      {fmt.Errorf("save: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), 1, ledger.ErrUnavailable},
-		"connection ended":        {fmt.Errorf("save: %w", io.EOF), 1, ledger.ErrUnavailable},
-		"connection is bad":       {driver.ErrBadConn, 1, ledger.ErrUnavailable},
-		"no answer in time":       {context.DeadlineExceeded, 1, ledger.ErrUnavailable},
+		"connection exception":    {said("08006"), 1, database.ErrUnavailable},
+		"proxy without a server":  {said("08P01"), 1, database.ErrUnavailable},
+		"shutting down":           {said("57P01"), 1, database.ErrUnavailable},
+		"crashed":                 {said("57P02"), 1, database.ErrUnavailable},
+		"starting up":             {said("57P03"), 1, database.ErrUnavailable},
+		"too many connections":    {said("53300"), 1, database.ErrUnavailable},
+		"disk full":               {said("53100"), 1, database.ErrUnavailable},
+		"out of memory":           {said("53200"), 1, database.ErrUnavailable},
+		"read-only after failing": {said("25006"), 1, database.ErrUnavailable},
+		"idle for too long":       {said("25P03"), 1, database.ErrUnavailable},
+		"password is changed":     {said("28P01"), 1, database.ErrUnavailable},
+		"disk fails":              {said("58030"), 1, database.ErrUnavailable},
+		"connection refused":      {fmt.Errorf("save: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), 1, database.ErrUnavailable},
+		"connection ended":        {fmt.Errorf("save: %w", io.EOF), 1, database.ErrUnavailable},
+		"connection is bad":       {driver.ErrBadConn, 1, database.ErrUnavailable},
+		"no answer in time":       {context.DeadlineExceeded, 1, database.ErrUnavailable},
 
-		"too large a number":       {said("22003"), 1, ledger.ErrRefused},
-		"no such character":        {said("22P05"), 1, ledger.ErrRefused},
-		"a zero character":         {said("22021"), 1, ledger.ErrRefused},
-		"a broken constraint":      {said("23505"), 1, ledger.ErrRefused},
-		"a broken check":           {said("23514"), 1, ledger.ErrRefused},
-		"too long for an index":    {said("54000"), 1, ledger.ErrRefused},
-		"a date that is not to be": {fmt.Errorf("save: %w", unwritable), 1, ledger.ErrRefused},
+		"too large a number":       {said("22003"), 1, database.ErrRefused},
+		"no such character":        {said("22P05"), 1, database.ErrRefused},
+		"a zero character":         {said("22021"), 1, database.ErrRefused},
+		"a broken constraint":      {said("23505"), 1, database.ErrRefused},
+		"a broken check":           {said("23514"), 1, database.ErrRefused},
+		"too long for an index":    {said("54000"), 1, database.ErrRefused},
+		"a date that is not to be": {fmt.Errorf("save: %w", unwritable), 1, database.ErrRefused},
 
-		"lock not to be had":       {said("55P03"), 1, ledger.ErrBlocked},
-		"statement takes too long": {said("57014"), 1, ledger.ErrBlocked},
-		"operator intervenes":      {said("57000"), 1, ledger.ErrBlocked},
-		"object is in use":         {said("55006"), 1, ledger.ErrBlocked},
+		"lock not to be had":       {said("55P03"), 1, database.ErrBlocked},
+		"statement takes too long": {said("57014"), 1, database.ErrBlocked},
+		"operator intervenes":      {said("57000"), 1, database.ErrBlocked},
+		"object is in use":         {said("55006"), 1, database.ErrBlocked},
 
-		"no such feature":    {said("0A000"), 1, ledger.ErrBroken},
-		"a bug":              {said("42601"), 1, ledger.ErrBroken},
-		"no such table":      {said("42P01"), 1, ledger.ErrBroken},
-		"no right to it":     {said("42501"), 1, ledger.ErrBroken},
-		"failed transaction": {said("25P02"), 1, ledger.ErrBroken},
-		"fault of Postgres":  {said("XX000"), 1, ledger.ErrBroken},
+		"no such feature":    {said("0A000"), 1, database.ErrBroken},
+		"a bug":              {said("42601"), 1, database.ErrBroken},
+		"no such table":      {said("42P01"), 1, database.ErrBroken},
+		"no right to it":     {said("42501"), 1, database.ErrBroken},
+		"failed transaction": {said("25P02"), 1, database.ErrBroken},
+		"fault of Postgres":  {said("XX000"), 1, database.ErrBroken},
 		"told to stop":       {context.Canceled, 1, nil},
 		"something else":     {errors.New("what is this"), 1, nil},
 	} {
@@ -77,14 +77,14 @@ func TestWhatHelps(t *testing.T) {
 			if tries != test.tries {
 				t.Errorf("%d tries, want %d", tries, test.tries)
 			}
-			for _, known := range []error{ledger.ErrUnavailable, ledger.ErrRefused, ledger.ErrBroken, ledger.ErrBlocked} {
+			for _, known := range []error{database.ErrUnavailable, database.ErrRefused, database.ErrBroken, database.ErrBlocked} {
 				if errors.Is(err, known) != (known == test.want) {
 					t.Errorf("got %v, want %v", err, test.want)
 				}
 			}
 			var said *pq.Error
 			if errors.As(err, &said) {
-				if want := said.Code == "25006" || said.Code == "42501"; errors.Is(err, ledger.ErrNotWritable) != want {
+				if want := said.Code == "25006" || said.Code == "42501"; errors.Is(err, database.ErrNotWritable) != want {
 					t.Errorf("not writable: got %v, want %v", !want, want)
 				}
 			}

@@ -8,24 +8,26 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
+	"revalidator/internal/runs"
 )
 
 // OpenRun opens a run, whose receipts are counted after: see CountRun. What was due
 // at the cutoff of a run that is fed belongs to that one. Its error is ErrConflict
 // where there is a nightly run for the slot: that is how one of several schedulers
 // is chosen.
-func (db *DB) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error) {
+func (db *DB) OpenRun(ctx context.Context, run runs.Run, owner runs.Lease, now time.Time) (runs.Run, error) {
 	return db.openRun(ctx, run, owner, now, false)
 }
 
 // OpenAlone is OpenRun unless a nightly or manual run is open: then its error is
 // ErrConflict.
-func (db *DB) OpenAlone(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error) {
+func (db *DB) OpenAlone(ctx context.Context, run runs.Run, owner runs.Lease, now time.Time) (runs.Run, error) {
 	return db.openRun(ctx, run, owner, now, true)
 }
 
-func (db *DB) openRun(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time, alone bool) (ledger.Run, error) {
+func (db *DB) openRun(ctx context.Context, run runs.Run, owner runs.Lease, now time.Time, alone bool) (runs.Run, error) {
 	// Two that are opened at once must see each other.
 	const lock = `SELECT pg_advisory_xact_lock($1)`
 	const open = `
@@ -42,13 +44,13 @@ func (db *DB) openRun(ctx context.Context, run ledger.Run, owner ledger.Lease, n
 		}
 		err := named(tx.GetContext(ctx, &run, open,
 			run.Kind, run.ScheduledFor, run.Cutoff, run.Deadline, run.StartedBy, now, owner.Owner, owner.Until, alone))
-		if err == ledger.ErrNotFound {
-			return ledger.ErrConflict
+		if err == database.ErrNotFound {
+			return database.ErrConflict
 		}
 		return err
 	})
 	if err != nil {
-		return ledger.Run{}, fmt.Errorf("open %s run for %s: %w", run.Kind, run.ScheduledFor.Format(time.RFC3339), err)
+		return runs.Run{}, fmt.Errorf("open %s run for %s: %w", run.Kind, run.ScheduledFor.Format(time.RFC3339), err)
 	}
 	return run, nil
 }
@@ -59,44 +61,44 @@ const openLock = eventLock + 1
 const runColumns = `id, kind, scheduled_for, due_after, cutoff, deadline, share, started_by`
 
 // FedRun is the newest nightly or manual run that a process feeds, or ErrNotFound.
-func (db *DB) FedRun(ctx context.Context, now time.Time) (ledger.Run, error) {
+func (db *DB) FedRun(ctx context.Context, now time.Time) (runs.Run, error) {
 	const query = `
 		SELECT ` + runColumns + ` FROM runs
 		WHERE state = 'running' AND kind <> 'backfill' AND owner_until >= $1 ORDER BY id DESC LIMIT 1`
-	var run ledger.Run
+	var run runs.Run
 	if err := db.db.GetContext(ctx, &run, query, now); err != nil {
-		return ledger.Run{}, fmt.Errorf("look for a run that is fed: %w", named(err))
+		return runs.Run{}, fmt.Errorf("find a run that is fed: %w", named(err))
 	}
 	return run, nil
 }
 
 // TakeOverRun makes owner the owner of a running run, of one of some kinds or of any,
 // whose owner's lease has ended. Its error is ErrNotFound where there is none.
-func (db *DB) TakeOverRun(ctx context.Context, owner ledger.Lease, now time.Time, kinds ...ledger.RunKind) (ledger.Run, error) {
+func (db *DB) TakeOverRun(ctx context.Context, owner runs.Lease, now time.Time, kinds ...runs.Kind) (runs.Run, error) {
 	const query = `
 		UPDATE runs SET owner = $1, owner_until = $2
 		WHERE id = (SELECT id FROM runs WHERE state = 'running' AND owner_until < $3 AND ($4::text[] IS NULL OR kind = ANY($4))
 		            ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
 		RETURNING ` + runColumns
-	var run ledger.Run
+	var run runs.Run
 	if err := db.db.GetContext(ctx, &run, query, owner.Owner, owner.Until, now, textArray(kinds)); err != nil {
-		return ledger.Run{}, fmt.Errorf("take over a run: %w", named(err))
+		return runs.Run{}, fmt.Errorf("take over a run: %w", named(err))
 	}
 	return run, nil
 }
 
 // KeepRun extends the owner's lease; kept is false where the run has ended or
 // somebody else owns it.
-func (db *DB) KeepRun(ctx context.Context, id int64, owner ledger.Lease) (kept bool, err error) {
+func (db *DB) KeepRun(ctx context.Context, id int64, owner runs.Lease) (kept bool, err error) {
 	const query = `UPDATE runs SET owner_until = $3 WHERE id = $1 AND owner = $2 AND state = 'running'`
 	return db.changed(ctx, fmt.Sprintf("keep run %d", id), query, id, owner.Owner, owner.Until)
 }
 
 // EndRun ends a run that is running; changed is false where it has ended already.
 // What is in it and with no worker is released: it is free for the next run.
-func (db *DB) EndRun(ctx context.Context, id int64, state ledger.RunState, now time.Time) (changed bool, err error) {
+func (db *DB) EndRun(ctx context.Context, id int64, state runs.State, now time.Time) (changed bool, err error) {
 	err = db.inTx(ctx, func(tx *sqlx.Tx) error {
-		changed, err = endRun(ctx, tx, id, state, now, ledger.RunRunning)
+		changed, err = endRun(ctx, tx, id, state, now, runs.Running)
 		return err
 	})
 	if err != nil {
@@ -109,7 +111,7 @@ func (db *DB) EndRun(ctx context.Context, id int64, state ledger.RunState, now t
 // who claims for it, or leaves a receipt in it, shares its lock, so that nobody does
 // so any more. Then its figures: while they are locked no result is stored of it, so
 // that the claims that are read are those that will still be counted.
-func endRun(ctx context.Context, tx *sqlx.Tx, id int64, state ledger.RunState, now time.Time, from ...ledger.RunState) (changed bool, err error) {
+func endRun(ctx context.Context, tx *sqlx.Tx, id int64, state runs.State, now time.Time, from ...runs.State) (changed bool, err error) {
 	const end = `
 		UPDATE runs SET state = $2, finished_at = $3,
 			counted_at = CASE WHEN $2 = 'interrupted' THEN counted_at ELSE coalesce(counted_at, $3) END
@@ -132,7 +134,7 @@ func endRun(ctx context.Context, tx *sqlx.Tx, id int64, state ledger.RunState, n
 	if _, err := tx.ExecContext(ctx, lock, id); err != nil {
 		return true, err
 	}
-	if state == ledger.RunInterrupted { // its receipts stay in it
+	if state == runs.Interrupted { // its receipts stay in it
 		return true, nil
 	}
 	_, err = tx.ExecContext(ctx, release, id)
@@ -167,7 +169,7 @@ const mayGoOn = `(a.paused_at IS NULL OR a.paused_code = ANY($4::text[]))`
 // of a good one. It looks for one row of each and counts none, in the order of an
 // index: without, Postgres expects a row of many at once, and reads the whole table
 // where they were claimed meanwhile.
-func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
+func (db *DB) HasWork(ctx context.Context, run runs.Run, now time.Time) (bool, error) {
 	const query = `
 		SELECT
 			EXISTS (SELECT 1 FROM receipts WHERE run_id = $1 AND claimed_until IS NOT NULL)
@@ -183,11 +185,11 @@ func (db *DB) HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool,
 			           WHERE ` + mayGoOn + `)`
 	var left bool
 	var forgiven any
-	if run.Kind == ledger.RunNightly {
-		forgiven = pq.Array([]string{ledger.PausedNoSecret, ledger.PausedSecretRefused})
+	if run.Kind == runs.Nightly {
+		forgiven = pq.Array([]string{apps.PausedNoSecret, apps.PausedSecretRefused})
 	}
 	if err := db.db.GetContext(ctx, &left, query, run.ID, run.Cutoff, now, forgiven, run.DueAfter); err != nil {
-		return false, fmt.Errorf("look for work of run %d: %w", run.ID, err)
+		return false, fmt.Errorf("find work of run %d: %w", run.ID, err)
 	}
 	return left, nil
 }
@@ -196,19 +198,19 @@ const runTotalsColumns = runColumns + `, filter, owner, owner_until, state, star
 	due, in_run, succeeded, failed, done, released, enqueued, changed, quarantined, calls`
 
 // RunTotals is a run with its figures, or ErrNotFound.
-func (db *DB) RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error) {
+func (db *DB) RunTotals(ctx context.Context, id int64) (runs.Totals, error) {
 	const query = `SELECT ` + runTotalsColumns + ` FROM run_totals WHERE id = $1`
-	var t ledger.RunTotals
+	var t runs.Totals
 	if err := db.db.GetContext(ctx, &t, query, id); err != nil {
-		return ledger.RunTotals{}, fmt.Errorf("read run %d: %w", id, named(err))
+		return runs.Totals{}, fmt.Errorf("read run %d: %w", id, named(err))
 	}
 	return t, nil
 }
 
 // LastRuns lists the newest runs first.
-func (db *DB) LastRuns(ctx context.Context, limit int) ([]ledger.RunTotals, error) {
+func (db *DB) LastRuns(ctx context.Context, limit int) ([]runs.Totals, error) {
 	const query = `SELECT ` + runTotalsColumns + ` FROM run_totals ORDER BY id DESC LIMIT $1`
-	var runs []ledger.RunTotals
+	var runs []runs.Totals
 	if err := db.db.SelectContext(ctx, &runs, query, limit); err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
@@ -216,11 +218,11 @@ func (db *DB) LastRuns(ctx context.Context, limit int) ([]ledger.RunTotals, erro
 }
 
 // RunFailures counts the failures of a run by class, the commonest first.
-func (db *DB) RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error) {
+func (db *DB) RunFailures(ctx context.Context, id int64) ([]FailureCount, error) {
 	const query = `
 		SELECT class, sum(answers)::bigint AS answers FROM run_failures
 		WHERE run_id = $1 GROUP BY class ORDER BY answers DESC, class`
-	var counts []ledger.FailureCount
+	var counts []FailureCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count failures of run %d: %w", id, err)
 	}
@@ -228,11 +230,11 @@ func (db *DB) RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount,
 }
 
 // RunEvents counts the events of a run by type, the commonest first.
-func (db *DB) RunEvents(ctx context.Context, id int64) ([]ledger.EventCount, error) {
+func (db *DB) RunEvents(ctx context.Context, id int64) ([]EventCount, error) {
 	const query = `
 		SELECT type, count(*) AS count FROM subscription_events
 		WHERE run_id = $1 GROUP BY type ORDER BY count DESC, type`
-	var counts []ledger.EventCount
+	var counts []EventCount
 	if err := db.db.SelectContext(ctx, &counts, query, id); err != nil {
 		return nil, fmt.Errorf("count events of run %d: %w", id, err)
 	}

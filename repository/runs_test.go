@@ -7,15 +7,18 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // manualRun opens a second run.
-func (f fixture) manualRun(now time.Time) ledger.Run {
+func (f fixture) manualRun(now time.Time) runs.Run {
 	f.t.Helper()
-	run, err := f.OpenRun(f.t.Context(), ledger.Run{Kind: ledger.RunManual, ScheduledFor: now, Cutoff: now, Deadline: now.Add(time.Hour)},
-		ledger.Lease{Owner: "test", Until: now.Add(time.Minute)}, now)
+	run, err := f.OpenRun(f.t.Context(), runs.Run{Kind: runs.Manual, ScheduledFor: now, Cutoff: now, Deadline: now.Add(time.Hour)},
+		runs.Lease{Owner: "test", Until: now.Add(time.Minute)}, now)
 	f.must(err)
 	f.must(f.CountRun(f.t.Context(), run, now))
 	return run
@@ -32,7 +35,7 @@ func TestFollowEpoch(t *testing.T) {
 	}{{"first", 0, true}, {"first", 0, false}, {"second", 5, true}, {"second", 0, false}} {
 		got, err := f.FollowEpoch(t.Context(), reads(step.epoch))
 		f.must(err)
-		if want := (ledger.Followed{Epoch: step.epoch, Changed: step.wantChanged, Released: step.wantReleased}); got != want {
+		if want := (claim.Followed{Epoch: step.epoch, Changed: step.wantChanged, Released: step.wantReleased}); got != want {
 			t.Errorf("epoch %s: %+v, want %+v", step.epoch, got, want)
 		}
 		if step.epoch == "first" {
@@ -52,7 +55,7 @@ func TestOlderEpochIsNotFollowed(t *testing.T) {
 	f, sql := openBeside(t)
 	var queue atomic.Value
 	queue.Store("first")
-	second := make(chan ledger.Followed, 1)
+	second := make(chan claim.Followed, 1)
 	reading := make(chan struct{})
 	_, err := f.FollowEpoch(t.Context(), func(context.Context) (string, error) {
 		epoch := queue.Load().(string)
@@ -88,21 +91,21 @@ func TestOlderEpochIsNotFollowed(t *testing.T) {
 func TestRunIsElectedAndTakenOver(t *testing.T) {
 	f := open(t)
 	run := f.run()
-	_, err := f.OpenRun(t.Context(), run, ledger.Lease{Owner: "other", Until: noon}, noon)
-	if !errors.Is(err, ledger.ErrConflict) {
+	_, err := f.OpenRun(t.Context(), run, runs.Lease{Owner: "other", Until: noon}, noon)
+	if !errors.Is(err, database.ErrConflict) {
 		t.Errorf("second opening of a slot: got %v, want ErrConflict", err)
 	}
-	_, err = f.TakeOverRun(t.Context(), ledger.Lease{Owner: "other", Until: noon}, noon)
-	if !errors.Is(err, ledger.ErrNotFound) {
+	_, err = f.TakeOverRun(t.Context(), runs.Lease{Owner: "other", Until: noon}, noon)
+	if !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("take over from a living owner: got %v, want ErrNotFound", err)
 	}
 	late := noon.Add(2 * time.Minute)
-	taken, err := f.TakeOverRun(t.Context(), ledger.Lease{Owner: "other", Until: late.Add(time.Minute)}, late)
+	taken, err := f.TakeOverRun(t.Context(), runs.Lease{Owner: "other", Until: late.Add(time.Minute)}, late)
 	f.must(err)
 	if taken.ID != run.ID || !taken.Cutoff.Equal(run.Cutoff) {
 		t.Errorf("took over %+v, want %+v", taken, run)
 	}
-	kept, err := f.KeepRun(t.Context(), run.ID, ledger.Lease{Owner: "test", Until: late})
+	kept, err := f.KeepRun(t.Context(), run.ID, runs.Lease{Owner: "test", Until: late})
 	f.must(err)
 	if kept {
 		t.Error("the owner that was replaced kept the run")
@@ -113,9 +116,9 @@ func TestReceiptsOfARunThatEndedAreFree(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
 	first := f.run()
-	claim := f.claim(first, 1)[0]
-	f.end(first, ledger.RunFinished)
-	f.save(ledger.Outcome{ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
+	held := f.claim(first, 1)[0]
+	f.end(first, runs.Finished)
+	f.save(claim.Outcome{ReceiptID: held.ReceiptID, Generation: held.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
 	if got := len(f.claim(f.manualRun(noon), 10)); got != 1 {
 		t.Errorf("a receipt that was given back to a run that had ended: claimed %d, want 1", got)
 	}
@@ -125,14 +128,14 @@ func TestReceiptsOfAnAbandonedRunAreFree(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
 	first := f.run()
-	claim := f.claim(first, 1)[0]
-	f.save(ledger.Outcome{ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
+	held := f.claim(first, 1)[0]
+	f.save(claim.Outcome{ReceiptID: held.ReceiptID, Generation: held.Generation, RunID: first.ID, BundleID: app, At: noon, Stays: true})
 	if got := len(f.claim(f.manualRun(noon), 10)); got != 0 {
 		t.Errorf("a receipt that waits for a run with a living owner: claimed %d for another, want none", got)
 	}
 	late := noon.Add(2 * time.Minute)
 	second := f.manualRun(late)
-	claims, err := f.Claim(t.Context(), ledger.ClaimRequest{RunID: second.ID, Cutoff: late, Now: late, Until: late.Add(time.Minute), Ahead: time.Minute, Limit: 10})
+	claims, err := f.Claim(t.Context(), claim.Request{RunID: second.ID, Cutoff: late, Now: late, Until: late.Add(time.Minute), Ahead: time.Minute, Limit: 10})
 	f.must(err)
 	if len(claims) != 1 {
 		t.Errorf("after its owner's lease: claimed %d, want 1", len(claims))
@@ -147,13 +150,13 @@ func TestNightlyRunStaysOpenForASecret(t *testing.T) {
 		reason                  string
 		wantNightly, wantManual bool
 	}{
-		{ledger.PausedSecretRefused, true, false},
-		{ledger.PausedNoSecret, true, false},
-		{ledger.PausedByPerson, false, false},
+		{apps.PausedSecretRefused, true, false},
+		{apps.PausedNoSecret, true, false},
+		{apps.PausedByPerson, false, false},
 	} {
 		_, err := f.PauseApp(t.Context(), app, step.reason, noon)
 		f.must(err)
-		for run, want := range map[ledger.Run]bool{nightly: step.wantNightly, manual: step.wantManual} {
+		for run, want := range map[runs.Run]bool{nightly: step.wantNightly, manual: step.wantManual} {
 			got, err := f.HasWork(t.Context(), run, noon)
 			f.must(err)
 			if got != want {
@@ -169,9 +172,9 @@ func TestRetryStaysInTheRun(t *testing.T) {
 	f := open(t)
 	f.receipts(app, 1)
 	run := f.run()
-	claim := f.claim(run, 1)[0]
-	f.save(ledger.Outcome{
-		ReceiptID: claim.ReceiptID, Generation: claim.Generation, RunID: run.ID, BundleID: app, At: noon,
+	held := f.claim(run, 1)[0]
+	f.save(claim.Outcome{
+		ReceiptID: held.ReceiptID, Generation: held.Generation, RunID: run.ID, BundleID: app, At: noon,
 		Asked: true, Calls: 1, Failure: "timeout", Stays: true,
 		NextCheck: iap.Check{At: noon.Add(time.Second), Rule: iap.RuleRetry},
 	})
@@ -186,12 +189,12 @@ func TestRetryStaysInTheRun(t *testing.T) {
 	if got := f.totals(run); got.Done != 0 || got.Failed != 0 || got.Calls != 1 {
 		t.Errorf("totals while it waits: %+v", got)
 	}
-	claims, err := f.Claim(t.Context(), ledger.ClaimRequest{
+	claims, err := f.Claim(t.Context(), claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: noon.Add(time.Second), Until: noon.Add(time.Minute), Ahead: time.Minute, Limit: 10,
 	})
 	f.must(err)
-	if len(claims) != 1 || claims[0].Generation != claim.Generation+1 {
+	if len(claims) != 1 || claims[0].Generation != held.Generation+1 {
 		t.Errorf("after the wait: got %v, want the same receipt with the next generation", claims)
 	}
-	f.end(run, ledger.RunFinished)
+	f.end(run, runs.Finished)
 }

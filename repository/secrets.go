@@ -7,14 +7,14 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 )
 
 // AddSharedSecret stores a secret. Its id is drawn first and given to seal,
 // which encrypts the secret bound to that id; what it returns is stored. Errors
 // are ErrConflict where the same secret is there already, ErrNotFound where the
 // app is not, and seal's own.
-func (db *DB) AddSharedSecret(ctx context.Context, s ledger.SharedSecret, seal func(id int64) ([]byte, error)) (int64, error) {
+func (db *DB) AddSharedSecret(ctx context.Context, s apps.SharedSecret, seal func(id int64) ([]byte, error)) (int64, error) {
 	const draw = `SELECT nextval(pg_get_serial_sequence('shared_secrets', 'id'))`
 	const insert = `
 		INSERT INTO shared_secrets (id, bundle_id, ciphertext, key_id, fingerprint, created_at)
@@ -44,14 +44,14 @@ const secretColumns = `id, coalesce(bundle_id, '') AS bundle_id, ciphertext, key
 // the order in which to try them: accepted ones, then those of which nothing is
 // known, then refused ones; in each of these the app's own before primary ones,
 // and the one last accepted, or else the newest, first.
-func (db *DB) SharedSecrets(ctx context.Context, bundleID string) ([]ledger.SharedSecret, error) {
+func (db *DB) SharedSecrets(ctx context.Context, bundleID string) ([]apps.SharedSecret, error) {
 	const query = `
 		SELECT ` + secretColumns + `
 		FROM shared_secrets
 		WHERE (bundle_id = $1 OR bundle_id IS NULL) AND state <> 'retired'
 		ORDER BY array_position(ARRAY['accepted', 'new', 'refused'], state), bundle_id IS NULL,
 		         last_accepted DESC NULLS LAST, id DESC`
-	var secrets []ledger.SharedSecret
+	var secrets []apps.SharedSecret
 	if err := db.db.SelectContext(ctx, &secrets, query, bundleID); err != nil {
 		return nil, fmt.Errorf("list shared secrets of %s: %w", bundleID, err)
 	}
@@ -59,9 +59,9 @@ func (db *DB) SharedSecrets(ctx context.Context, bundleID string) ([]ledger.Shar
 }
 
 // AllSharedSecrets lists every secret, primary ones first, retired ones too.
-func (db *DB) AllSharedSecrets(ctx context.Context) ([]ledger.SharedSecret, error) {
+func (db *DB) AllSharedSecrets(ctx context.Context) ([]apps.SharedSecret, error) {
 	const query = `SELECT ` + secretColumns + ` FROM shared_secrets ORDER BY bundle_id NULLS FIRST, id`
-	var secrets []ledger.SharedSecret
+	var secrets []apps.SharedSecret
 	if err := db.db.SelectContext(ctx, &secrets, query); err != nil {
 		return nil, fmt.Errorf("list shared secrets: %w", err)
 	}
@@ -69,9 +69,9 @@ func (db *DB) AllSharedSecrets(ctx context.Context) ([]ledger.SharedSecret, erro
 }
 
 // SharedSecret is one secret, or ErrNotFound.
-func (db *DB) SharedSecret(ctx context.Context, id int64) (ledger.SharedSecret, error) {
+func (db *DB) SharedSecret(ctx context.Context, id int64) (apps.SharedSecret, error) {
 	const query = `SELECT ` + secretColumns + ` FROM shared_secrets WHERE id = $1`
-	var s ledger.SharedSecret
+	var s apps.SharedSecret
 	if err := db.db.GetContext(ctx, &s, query, id); err != nil {
 		return s, fmt.Errorf("read shared secret %d: %w", id, named(err))
 	}

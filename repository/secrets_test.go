@@ -8,13 +8,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 )
 
 // secret adds a secret that is its own ciphertext, and returns its id.
 func (f fixture) secret(bundleID, text string, at time.Time) int64 {
 	f.t.Helper()
-	id, err := f.AddSharedSecret(f.t.Context(), ledger.SharedSecret{
+	id, err := f.AddSharedSecret(f.t.Context(), apps.SharedSecret{
 		BundleID: bundleID, KeyID: "1", Fingerprint: text, CreatedAt: at,
 	}, func(int64) ([]byte, error) { return []byte(text), nil })
 	f.must(err)
@@ -65,7 +66,7 @@ func TestRemoveSecret(t *testing.T) {
 			t.Errorf("remove: changed %t, %v; want %t", changed, err, want)
 		}
 	}
-	if _, err := f.SharedSecret(t.Context(), id); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := f.SharedSecret(t.Context(), id); !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("read: got %v, want ErrNotFound", err)
 	}
 	f.secret(app, "wrong", noon) // may be added again
@@ -78,7 +79,7 @@ func TestClaimProbe(t *testing.T) {
 	probe := func(after time.Duration) bool {
 		t.Helper()
 		got, err := f.ClaimProbe(t.Context(), noon.Add(after), retry, recheck)
-		if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+		if err != nil && !errors.Is(err, database.ErrNotFound) {
 			t.Fatal(err)
 		}
 		return got.BundleID == app
@@ -92,7 +93,7 @@ func TestClaimProbe(t *testing.T) {
 	old := f.secret(app, "old", noon.Add(-time.Hour))
 	f.must(f.MarkSharedSecret(t.Context(), old, false, noon))
 	check("enabled", time.Second, false)
-	_, err := f.PauseApp(t.Context(), app, ledger.PausedSecretRefused, noon)
+	_, err := f.PauseApp(t.Context(), app, apps.PausedSecretRefused, noon)
 	f.must(err)
 	check("all refused", time.Second, false)
 	check("all refused, long after", recheck, true)
@@ -112,7 +113,7 @@ func TestClaimProbe(t *testing.T) {
 	if changed, err := f.ResumeForSecret(t.Context(), app); err != nil || !changed {
 		t.Errorf("resume: changed %t, %v", changed, err)
 	}
-	_, err = f.PauseApp(t.Context(), app, ledger.PausedByPerson, noon)
+	_, err = f.PauseApp(t.Context(), app, apps.PausedByPerson, noon)
 	f.must(err)
 	check("paused by a person", 10*recheck, false)
 	if changed, err := f.ResumeForSecret(t.Context(), app); err != nil || changed {
@@ -138,10 +139,10 @@ func TestReseal(t *testing.T) {
 	f := open(t)
 	id := f.secret(app, "sealed", noon)
 	fault := errors.New("no such key")
-	if _, err := f.ResealSharedSecret(t.Context(), id, "2", func(ledger.SharedSecret) ([]byte, error) { return nil, fault }); !errors.Is(err, fault) {
+	if _, err := f.ResealSharedSecret(t.Context(), id, "2", func(apps.SharedSecret) ([]byte, error) { return nil, fault }); !errors.Is(err, fault) {
 		t.Errorf("error: got %v, want that of the key", err)
 	}
-	again := func(s ledger.SharedSecret) ([]byte, error) { return slices.Concat(s.Ciphertext, []byte(" again")), nil }
+	again := func(s apps.SharedSecret) ([]byte, error) { return slices.Concat(s.Ciphertext, []byte(" again")), nil }
 	for _, want := range []bool{true, false} {
 		if changed, err := f.ResealSharedSecret(t.Context(), id, "2", again); err != nil || changed != want {
 			t.Errorf("changed %t, %v; want %t", changed, err, want)

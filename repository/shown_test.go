@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"testing"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // TestBatchOfReceiptsThatShowMuch is refused as a whole, and stored one by one: what
@@ -16,7 +17,7 @@ func TestBatchOfReceiptsThatShowMuch(t *testing.T) {
 	const receipts, each = 3, 1500
 	f.receipts(app, receipts)
 	run := f.run()
-	crowded := func(c ledger.Claim) ledger.Outcome {
+	crowded := func(c claim.Claim) claim.Outcome {
 		o := success(c, run, noon)
 		s := o.Conclusion.Subscriptions[0]
 		o.Conclusion.Subscriptions = nil
@@ -32,14 +33,14 @@ func TestBatchOfReceiptsThatShowMuch(t *testing.T) {
 	}
 	_, err := f.Recheck(t.Context(), []int64{1, 2, 3}, noon)
 	f.must(err)
-	var batch []ledger.Outcome
+	var batch []claim.Outcome
 	for _, c := range f.claim(run, receipts) {
 		o := success(c, run, noon)
 		o.Conclusion = &iap.Conclusion{AsOf: noon}
 		batch = append(batch, o)
 	}
-	if _, err := f.SaveOutcomes(t.Context(), batch); !errors.Is(err, ledger.ErrTooMuch) {
-		t.Errorf("all at once: got %v, want %v", err, ledger.ErrTooMuch)
+	if _, err := f.SaveOutcomes(t.Context(), batch); !errors.Is(err, database.ErrTooMuch) {
+		t.Errorf("all at once: got %v, want %v", err, database.ErrTooMuch)
 	}
 	for _, o := range batch {
 		f.save(o)

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/dev/repositorytest"
-	"revalidator/internal/ledger"
+
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -32,7 +32,7 @@ func TestTally(t *testing.T) {
 	exec(`ALTER TABLE receipts SET (autovacuum_enabled = false)`)
 	exec(`INSERT INTO apps (bundle_id, created_at) VALUES ('com.example.reader', now())`)
 	exec(add + `1, 8) n`)
-	tally := func() ledger.Tally {
+	tally := func() repository.Tally {
 		t.Helper()
 		got, err := db.ReceiptsByState(t.Context())
 		if err != nil {
@@ -40,11 +40,11 @@ func TestTally(t *testing.T) {
 		}
 		return got
 	}
-	if diff := cmp.Diff(ledger.Tally{Counts: map[string]int64{"new": 2, "valid": 6}}, tally()); diff != "" {
+	if diff := cmp.Diff(repository.Tally{Counts: map[string]int64{"new": 2, "valid": 6}}, tally()); diff != "" {
 		t.Errorf("few receipts (-want +got):\n%s", diff)
 	}
 	exec(add + `9, 120000) n`)
-	if diff := cmp.Diff(ledger.Tally{Counts: map[string]int64{"new": 30_000, "valid": 90_000}}, tally()); diff != "" {
+	if diff := cmp.Diff(repository.Tally{Counts: map[string]int64{"new": 30_000, "valid": 90_000}}, tally()); diff != "" {
 		t.Errorf("many receipts that were never analyzed (-want +got):\n%s", diff)
 	}
 	exec(`ANALYZE receipts`)
@@ -68,12 +68,12 @@ func testDue(t *testing.T, db *repository.DB) {
 	tests := []struct {
 		name string
 		at   time.Time
-		want ledger.Due
+		want repository.Due
 	}{
-		{"none", start, ledger.Due{}},
-		{"one", oldest, ledger.Due{Receipts: 1, Oldest: &oldest}},
-		{"as many as are counted", start.Add(100_000 * time.Second), ledger.Due{Receipts: 100_000, Oldest: &oldest}},
-		{"all", start.Add(200_000 * time.Second), ledger.Due{Receipts: 100_000, More: true, Oldest: &oldest}},
+		{"none", start, repository.Due{}},
+		{"one", oldest, repository.Due{Receipts: 1, Oldest: &oldest}},
+		{"as many as are counted", start.Add(100_000 * time.Second), repository.Due{Receipts: 100_000, Oldest: &oldest}},
+		{"all", start.Add(200_000 * time.Second), repository.Due{Receipts: 100_000, More: true, Oldest: &oldest}},
 	}
 	for _, test := range tests {
 		got, err := db.Due(t.Context(), test.at, false)
@@ -84,7 +84,7 @@ func testDue(t *testing.T, db *repository.DB) {
 			t.Errorf("%s: due (-want +got):\n%s", test.name, diff)
 		}
 		paused, err := db.Due(t.Context(), test.at, true)
-		if err != nil || paused != (ledger.Due{}) {
+		if err != nil || paused != (repository.Due{}) {
 			t.Errorf("%s: of paused apps %+v and %v, want nothing", test.name, paused, err)
 		}
 	}

@@ -3,8 +3,8 @@ package repository_test
 import (
 	"testing"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // TestFactsOfOneMomentAreStoredTogether has a new subscription told twice in one
@@ -22,7 +22,7 @@ func TestFactsOfOneMomentAreStoredTogether(t *testing.T) {
 			s := &old.Conclusion.Subscriptions[0]
 			s.Tells = iap.GroupPeriod | iap.GroupRevocations
 			s.ToldAt = iap.ToldAt{PeriodAsOf: noon, RevocationsAsOf: noon}
-			both := []ledger.Outcome{full, old}
+			both := []claim.Outcome{full, old}
 			f.save(both[order[0]], both[order[1]])
 			stored, err := f.SubscriptionsOf(t.Context(), []int64{claims[0].ReceiptID}, app, "")
 			f.must(err)

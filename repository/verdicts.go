@@ -9,17 +9,18 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 )
 
 // judgement is what a save does about verdicts, and about the figures that may stop
 // them.
 type judgement struct {
 	db      *DB
-	stored  []ledger.Outcome
+	stored  []claim.Outcome
 	counted bool
-	changes []ledger.QuarantineChange
+	changes []quarantine.Change
 }
 
 // judge gives to outcomes, whose claims the transaction has locked, what is believed
@@ -28,9 +29,9 @@ type judgement struct {
 //
 // Where there is a verdict, the figures are counted first, because these outcomes
 // may be the ones that stop the app.
-func (db *DB) judge(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) (*judgement, error) {
+func (db *DB) judge(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) (*judgement, error) {
 	j := &judgement{db: db, stored: stored}
-	if slices.ContainsFunc(stored, func(o ledger.Outcome) bool { return o.Verdict != nil }) {
+	if slices.ContainsFunc(stored, func(o claim.Outcome) bool { return o.Verdict != nil }) {
 		if _, err := j.count(ctx, tx); err != nil {
 			return nil, err
 		}
@@ -43,7 +44,7 @@ func (db *DB) judge(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) (
 
 // count counts the outcomes in the figures of their apps, once, and returns which
 // apps have had their quarantining stopped or resumed by that.
-func (j *judgement) count(ctx context.Context, tx *sqlx.Tx) ([]ledger.QuarantineChange, error) {
+func (j *judgement) count(ctx context.Context, tx *sqlx.Tx) ([]quarantine.Change, error) {
 	if j.counted {
 		return j.changes, nil
 	}
@@ -55,7 +56,7 @@ func (j *judgement) count(ctx context.Context, tx *sqlx.Tx) ([]ledger.Quarantine
 
 // believeVerdicts carries out the verdicts of outcomes but for those on receipts of
 // apps whose quarantining is stopped, which it takes away.
-func believeVerdicts(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+func believeVerdicts(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 	const query = `
 		SELECT bundle_id FROM apps
 		WHERE bundle_id = ANY($1) AND quarantine_stopped_at IS NOT NULL AND quarantine_resumed_at IS NULL`
@@ -87,7 +88,7 @@ const keptEvery = 7 * 24 * time.Hour
 // keepChecking gives a next check to outcomes whose receipts are quarantined for
 // good and show a live subscription: its row would say so for ever, with nobody
 // checking.
-func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []ledger.Outcome) error {
+func keepChecking(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 	const query = `
 		SELECT DISTINCT l.receipt_id
 		FROM receipt_subscriptions l JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)

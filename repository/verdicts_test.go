@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 // TestDaysOfFailuresAndAcceptance goes from check to check of one receipt. What is
@@ -74,7 +74,7 @@ func TestReleaseKeepsThatAppleAcceptedIt(t *testing.T) {
 	if got := w.count(`SELECT count(*) FROM receipts WHERE state = 'account_gone' AND next_check_at IS NULL AND run_id IS NULL AND quarantined_at = $1`, noon); got != 2 {
 		t.Fatalf("%d receipts in quarantine, want 2", got)
 	}
-	released, err := w.Release(t.Context(), ledger.QuarantineQuery{IDs: []int64{1}, Limit: 10}, noon)
+	released, err := w.Release(t.Context(), repository.QuarantineQuery{IDs: []int64{1}, Limit: 10}, noon)
 	w.must(err)
 	if len(released) != 1 {
 		t.Fatalf("released %v", released)
@@ -96,7 +96,7 @@ func TestReleaseOfAWave(t *testing.T) {
 	w := newWard(t, 5)
 	w.save(accused(w.outcomes(noon, 1, 2, gone))...)
 	w.save(accused(w.outcomes(noon.Add(48*time.Hour), 3, 5, gone))...)
-	wave := ledger.QuarantineQuery{Since: noon.Add(24 * time.Hour), Limit: 10}
+	wave := repository.QuarantineQuery{Since: noon.Add(24 * time.Hour), Limit: 10}
 	found, err := w.Quarantined(t.Context(), wave)
 	w.must(err)
 	counts, err := w.QuarantineCounts(t.Context(), wave)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/lib/pq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 )
 
 // writtenTables are the tables that the program writes.
@@ -17,7 +17,7 @@ var writtenTables = []string{
 	"maintenance", "endpoint_clocks",
 }
 
-// Writable fails with ledger.ErrNotWritable, and says why, where the database answers
+// Writable fails with database.ErrNotWritable, and says why, where the database answers
 // and may not be written: the server is a standby, sessions are read-only, or the role
 // lacks a right on a table. Tables that are not there yet are left aside.
 func (db *DB) Writable(ctx context.Context) error {
@@ -42,7 +42,7 @@ func (db *DB) Writable(ctx context.Context) error {
 	}
 	// A connection that stays open leads to the old server, or has the old settings.
 	db.dropIdle()
-	return fmt.Errorf("%w: %s", ledger.ErrNotWritable, why)
+	return fmt.Errorf("%w: %s", database.ErrNotWritable, why)
 }
 
 // session is what decides whether a session may write.

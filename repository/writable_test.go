@@ -14,9 +14,10 @@ import (
 
 	"github.com/lib/pq"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/dev/devstack"
 	"revalidator/internal/dev/repositorytest"
-	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -81,8 +82,8 @@ func openAt(t *testing.T, url string) *repository.DB {
 // mustRefuse wants a database that may not be written, for a reason.
 func mustRefuse(t *testing.T, db *repository.DB, reason string) {
 	t.Helper()
-	if err := db.Writable(t.Context()); !errors.Is(err, ledger.ErrNotWritable) || !strings.Contains(err.Error(), reason) {
-		t.Errorf("got %v, want %v and %q", err, ledger.ErrNotWritable, reason)
+	if err := db.Writable(t.Context()); !errors.Is(err, database.ErrNotWritable) || !strings.Contains(err.Error(), reason) {
+		t.Errorf("got %v, want %v and %q", err, database.ErrNotWritable, reason)
 	}
 }
 
@@ -108,8 +109,8 @@ func TestWritableSessions(t *testing.T) {
 	mustExec(t, super, `ALTER DATABASE `+pq.QuoteIdentifier(name)+` SET default_transaction_read_only = on`)
 	late := openAt(t, at)
 	mustRefuse(t, late, "set by: database")
-	if err := late.AddApp(t.Context(), ledger.App{BundleID: "com.example.a", RatePerSecond: 1, Burst: 1}); !errors.Is(err, ledger.ErrNotWritable) {
-		t.Errorf("a statement: got %v, want %v", err, ledger.ErrNotWritable)
+	if err := late.AddApp(t.Context(), apps.App{BundleID: "com.example.a", RatePerSecond: 1, Burst: 1}); !errors.Is(err, database.ErrNotWritable) {
+		t.Errorf("a statement: got %v, want %v", err, database.ErrNotWritable)
 	}
 	mustExec(t, super, `ALTER DATABASE `+pq.QuoteIdentifier(name)+` RESET default_transaction_read_only`)
 	_ = late.Writable(t.Context()) // still the old connection, which it closes
@@ -221,7 +222,7 @@ func TestRoleScript(t *testing.T) {
 	}
 	db := openAt(t, asRole)
 	mustBeWritable(t, db)
-	if err := db.AddApp(t.Context(), ledger.App{BundleID: "com.example.a", RatePerSecond: 1, Burst: 1}); err != nil {
+	if err := db.AddApp(t.Context(), apps.App{BundleID: "com.example.a", RatePerSecond: 1, Burst: 1}); err != nil {
 		t.Error(err)
 	}
 	for _, s := range []string{`DROP TABLE receipts`, `CREATE TABLE mine ()`, `UPDATE installation SET id = id`} {

@@ -8,8 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/clock"
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -17,46 +19,46 @@ import (
 // Claim and HasWork are for other runs and fail here.
 type backfillStore struct {
 	*fakeStore
-	run    ledger.Run
-	filter ledger.Filter
-	lease  ledger.Lease
+	run    runs.Run
+	filter runs.Filter
+	lease  runs.Lease
 	chosen int
 }
 
 var errOtherRun = errors.New("asked as for another kind of run")
 
-func (s *backfillStore) OpenBackfill(_ context.Context, run ledger.Run, f ledger.Filter, owner ledger.Lease, _ time.Time) (ledger.Run, error) {
+func (s *backfillStore) OpenBackfill(_ context.Context, run runs.Run, f runs.Filter, owner runs.Lease, _ time.Time) (runs.Run, error) {
 	run.ID = 9
 	s.run, s.filter, s.lease = run, f, owner
 	return run, nil
 }
 
-func (s *backfillStore) ResumeRun(_ context.Context, id int64, owner ledger.Lease, deadline, _ time.Time) (ledger.Run, error) {
+func (s *backfillStore) ResumeRun(_ context.Context, id int64, owner runs.Lease, deadline, _ time.Time) (runs.Run, error) {
 	s.lease = owner
 	if id != s.run.ID {
-		return ledger.Run{}, ledger.ErrNotFound
+		return runs.Run{}, database.ErrNotFound
 	}
 	s.run.Deadline = deadline
 	return s.run, nil
 }
 
-func (s *backfillStore) Claim(context.Context, ledger.ClaimRequest) ([]ledger.Claim, error) {
+func (s *backfillStore) Claim(context.Context, claim.Request) ([]claim.Claim, error) {
 	return nil, errOtherRun
 }
 
-func (s *backfillStore) HasWork(context.Context, ledger.Run, time.Time) (bool, error) {
+func (s *backfillStore) HasWork(context.Context, runs.Run, time.Time) (bool, error) {
 	return false, errOtherRun
 }
 
-func (s *backfillStore) ClaimItems(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
+func (s *backfillStore) ClaimItems(ctx context.Context, r claim.Request) ([]claim.Claim, error) {
 	return s.fakeStore.Claim(ctx, r)
 }
 
-func (s *backfillStore) HasItems(ctx context.Context, run ledger.Run) (bool, error) {
+func (s *backfillStore) HasItems(ctx context.Context, run runs.Run) (bool, error) {
 	return s.fakeStore.HasWork(ctx, run, time.Time{})
 }
 
-func (s *backfillStore) CountRun(context.Context, ledger.Run, time.Time) error { return errOtherRun }
+func (s *backfillStore) CountRun(context.Context, runs.Run, time.Time) error { return errOtherRun }
 
 func (s *backfillStore) ChooseItems(context.Context, int64, time.Time) error {
 	s.chosen++
@@ -67,21 +69,21 @@ func (s *backfillStore) DropEmpty(context.Context, int64) (bool, error) {
 	return len(s.receipts) == 0, nil
 }
 
-func (s *backfillStore) EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
-	return s.fakeStore.EndRun(ctx, run.ID, ledger.RunFinished, now)
+func (s *backfillStore) EndBackfill(ctx context.Context, run runs.Run, now time.Time) (bool, error) {
+	return s.fakeStore.EndRun(ctx, run.ID, runs.Finished, now)
 }
 
 func TestBackfill(t *testing.T) {
 	inBubble(t, 5, nil, func(t *testing.T, b bubble) {
 		store := &backfillStore{fakeStore: b.store}
 		b.cfg.Store = store
-		filter := ledger.Filter{BundleIDs: []string{"com.example.reader"}}
+		filter := runs.Filter{BundleIDs: []string{"com.example.reader"}}
 		opened, err := b.OpenBackfill(t.Context(), filter, 0.25, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := ledger.Run{
-			ID: 9, Kind: ledger.RunBackfill, ScheduledFor: b.started, Cutoff: b.started,
+		want := runs.Run{
+			ID: 9, Kind: runs.Backfill, ScheduledFor: b.started, Cutoff: b.started,
 			Deadline: b.started.Add(backfillWindow), Share: 0.25,
 		}
 		if diff := cmp.Diff(want, opened); diff != "" {
@@ -93,15 +95,15 @@ func TestBackfill(t *testing.T) {
 
 		_ = clock.Sleep(t.Context(), time.Hour)
 		want.Deadline = want.Deadline.Add(time.Hour)
-		resumed, err := b.Resume(t.Context(), 9, ledger.RunBackfill, false)
+		resumed, err := b.Resume(t.Context(), 9, runs.Backfill, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, resumed); diff != "" {
 			t.Errorf("run that was resumed (-want +got)\n%s", diff)
 		}
-		if _, err := b.Resume(t.Context(), 8, ledger.RunBackfill, false); !errors.Is(err, ledger.ErrNotFound) {
-			t.Errorf("resume of no run: got %v, want %v", err, ledger.ErrNotFound)
+		if _, err := b.Resume(t.Context(), 8, runs.Backfill, false); !errors.Is(err, database.ErrNotFound) {
+			t.Errorf("resume of no run: got %v, want %v", err, database.ErrNotFound)
 		}
 
 		totals, err := b.Feed(t.Context(), resumed)
@@ -120,11 +122,11 @@ func TestDetachedBackfill(t *testing.T) {
 		store := &backfillStore{fakeStore: b.store}
 		b.cfg.Store = store
 		for _, detached := range []bool{false, true} {
-			want := ledger.Lease{Owner: "test", Until: b.started.Add(b.cfg.Feed.OwnerLease)}
+			want := runs.Lease{Owner: "test", Until: b.started.Add(b.cfg.Feed.OwnerLease)}
 			if detached {
 				want.Until = b.started
 			}
-			if _, err := b.OpenBackfill(t.Context(), ledger.Filter{}, 1, detached); err != nil {
+			if _, err := b.OpenBackfill(t.Context(), runs.Filter{}, 1, detached); err != nil {
 				t.Fatal(err)
 			}
 			got := store.lease
@@ -134,7 +136,7 @@ func TestDetachedBackfill(t *testing.T) {
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("lease after opening, detached %t (-want +got)\n%s", detached, diff)
 			}
-			if _, err := b.Resume(t.Context(), 9, ledger.RunBackfill, detached); err != nil {
+			if _, err := b.Resume(t.Context(), 9, runs.Backfill, detached); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, store.lease); diff != "" {
@@ -169,8 +171,8 @@ func TestBackfillOfNothing(t *testing.T) {
 	inBubble(t, 0, nil, func(t *testing.T, b bubble) {
 		store := &backfillStore{fakeStore: b.store}
 		b.cfg.Store = store
-		if _, err := b.OpenBackfill(t.Context(), ledger.Filter{}, 1, false); !errors.Is(err, ledger.ErrNotFound) || store.chosen != 1 {
-			t.Errorf("got %v after choosing %d times, want %v after one", err, store.chosen, ledger.ErrNotFound)
+		if _, err := b.OpenBackfill(t.Context(), runs.Filter{}, 1, false); !errors.Is(err, database.ErrNotFound) || store.chosen != 1 {
+			t.Errorf("got %v after choosing %d times, want %v after one", err, store.chosen, database.ErrNotFound)
 		}
 	})
 }

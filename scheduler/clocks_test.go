@@ -6,14 +6,15 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // heldClocks are endpoints whose checks are held.
-type heldClocks []ledger.EndpointClock
+type heldClocks []clock.Endpoint
 
-func (h heldClocks) EndpointClocks(context.Context) ([]ledger.EndpointClock, error) {
+func (h heldClocks) EndpointClocks(context.Context) ([]clock.Endpoint, error) {
 	return slices.Clone(h), nil
 }
 
@@ -21,8 +22,8 @@ func (h heldClocks) EndpointClocks(context.Context) ([]ledger.EndpointClock, err
 // where a probe of the clock is due.
 func TestNothingIsClaimedWhileTheClockIsWrong(t *testing.T) {
 	now := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) // where a bubble starts
-	wrong := func(e iap.Environment, probe time.Duration) ledger.EndpointClock {
-		return ledger.EndpointClock{Environment: e, HeldSince: &now, NextProbeAt: now.Add(probe)}
+	wrong := func(e iap.Environment, probe time.Duration) clock.Endpoint {
+		return clock.Endpoint{Environment: e, HeldSince: &now, NextProbeAt: now.Add(probe)}
 	}
 	for name, test := range map[string]struct {
 		clocks heldClocks
@@ -39,7 +40,7 @@ func TestNothingIsClaimedWhileTheClockIsWrong(t *testing.T) {
 			inBubble(t, 30, func(c *Config) { c.Clocks = test.clocks }, func(t *testing.T, b bubble) {
 				run := b.mustOpen(t)
 				state, err := b.feedOnce(t.Context(), &feed{run: run})
-				if err != nil || state != ledger.RunRunning {
+				if err != nil || state != runs.Running {
 					t.Errorf("fed: %v with error %v, want it running", state, err)
 				}
 				if got := len(b.queue.tasks); got != test.want {
@@ -62,7 +63,7 @@ func TestNothingIsClaimedWhereClocksAreNotKnown(t *testing.T) {
 
 type unknownClocks struct{}
 
-func (unknownClocks) EndpointClocks(context.Context) ([]ledger.EndpointClock, error) {
+func (unknownClocks) EndpointClocks(context.Context) ([]clock.Endpoint, error) {
 	return nil, errAway
 }
 

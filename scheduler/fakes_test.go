@@ -12,7 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -25,7 +27,7 @@ type fakeStore struct {
 	// fail, where it is set, may fail any method, by its name.
 	fail func(method string) error
 	// orphans are runs whose owner died; a lost run has another owner.
-	orphans []ledger.Run
+	orphans []runs.Run
 	lost    bool
 
 	// taken is whether another owner has the run, of which KeepRun alone hears.
@@ -39,16 +41,16 @@ type fakeStore struct {
 	unbounded []string // calls without a deadline
 	counts    int
 	resumed   []int64
-	claims    map[int64]ledger.Claim
+	claims    map[int64]claim.Claim
 	until     map[int64]time.Time // of claims that are held
 	done      map[int64]bool
 	epoch     string
 	opened    map[time.Time]bool
 	tries     int // to open a run
-	runs      []ledger.Run
-	leases    []ledger.Lease
-	ended     []ledger.RunState
-	requests  []ledger.ClaimRequest
+	runs      []runs.Run
+	leases    []runs.Lease
+	ended     []runs.State
+	requests  []claim.Request
 	steps     []string
 	most      int // claims at a time
 }
@@ -70,14 +72,14 @@ func (s *fakeStore) begin(ctx context.Context, method string) error {
 	return nil
 }
 
-func (s *fakeStore) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, _ time.Time) (ledger.Run, error) {
+func (s *fakeStore) OpenRun(ctx context.Context, run runs.Run, owner runs.Lease, _ time.Time) (runs.Run, error) {
 	if err := s.begin(ctx, "OpenRun"); err != nil {
-		return ledger.Run{}, err
+		return runs.Run{}, err
 	}
 	defer s.mu.Unlock()
 	s.tries++
 	if s.opened[run.ScheduledFor] {
-		return ledger.Run{}, fmt.Errorf("open run: %w", ledger.ErrConflict)
+		return runs.Run{}, fmt.Errorf("open run: %w", database.ErrConflict)
 	}
 	if s.opened == nil {
 		s.opened = make(map[time.Time]bool)
@@ -89,20 +91,20 @@ func (s *fakeStore) OpenRun(ctx context.Context, run ledger.Run, owner ledger.Le
 	return run, nil
 }
 
-func (s *fakeStore) TakeOverRun(ctx context.Context, _ ledger.Lease, _ time.Time, _ ...ledger.RunKind) (ledger.Run, error) {
+func (s *fakeStore) TakeOverRun(ctx context.Context, _ runs.Lease, _ time.Time, _ ...runs.Kind) (runs.Run, error) {
 	if err := s.begin(ctx, "TakeOverRun"); err != nil {
-		return ledger.Run{}, err
+		return runs.Run{}, err
 	}
 	defer s.mu.Unlock()
 	if len(s.orphans) == 0 {
-		return ledger.Run{}, fmt.Errorf("take over a run: %w", ledger.ErrNotFound)
+		return runs.Run{}, fmt.Errorf("take over a run: %w", database.ErrNotFound)
 	}
 	run := s.orphans[0]
 	s.orphans = s.orphans[1:]
 	return run, nil
 }
 
-func (s *fakeStore) KeepRun(ctx context.Context, _ int64, owner ledger.Lease) (bool, error) {
+func (s *fakeStore) KeepRun(ctx context.Context, _ int64, owner runs.Lease) (bool, error) {
 	if err := s.begin(ctx, "KeepRun"); err != nil {
 		return false, err
 	}
@@ -111,7 +113,7 @@ func (s *fakeStore) KeepRun(ctx context.Context, _ int64, owner ledger.Lease) (b
 	return !s.lost && !s.taken, nil
 }
 
-func (s *fakeStore) EndRun(ctx context.Context, _ int64, state ledger.RunState, _ time.Time) (bool, error) {
+func (s *fakeStore) EndRun(ctx context.Context, _ int64, state runs.State, _ time.Time) (bool, error) {
 	if err := s.begin(ctx, "EndRun"); err != nil {
 		return false, err
 	}
@@ -120,7 +122,7 @@ func (s *fakeStore) EndRun(ctx context.Context, _ int64, state ledger.RunState, 
 	return true, nil
 }
 
-func (s *fakeStore) CountRun(ctx context.Context, _ ledger.Run, _ time.Time) error {
+func (s *fakeStore) CountRun(ctx context.Context, _ runs.Run, _ time.Time) error {
 	if s.counting != nil {
 		select {
 		case <-s.counting:
@@ -136,17 +138,17 @@ func (s *fakeStore) CountRun(ctx context.Context, _ ledger.Run, _ time.Time) err
 	return nil
 }
 
-func (s *fakeStore) ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, _ time.Time) (ledger.Run, error) {
+func (s *fakeStore) ResumeRun(ctx context.Context, id int64, owner runs.Lease, deadline, _ time.Time) (runs.Run, error) {
 	if err := s.begin(ctx, "ResumeRun"); err != nil {
-		return ledger.Run{}, err
+		return runs.Run{}, err
 	}
 	defer s.mu.Unlock()
 	s.lost = false
 	s.resumed = append(s.resumed, id)
-	return ledger.Run{ID: id, Deadline: deadline}, nil
+	return runs.Run{ID: id, Deadline: deadline}, nil
 }
 
-func (s *fakeStore) HasWork(ctx context.Context, _ ledger.Run, _ time.Time) (bool, error) {
+func (s *fakeStore) HasWork(ctx context.Context, _ runs.Run, _ time.Time) (bool, error) {
 	if err := s.begin(ctx, "HasWork"); err != nil {
 		return false, err
 	}
@@ -154,39 +156,39 @@ func (s *fakeStore) HasWork(ctx context.Context, _ ledger.Run, _ time.Time) (boo
 	return len(s.done) < len(s.receipts), nil
 }
 
-func (s *fakeStore) RunTotals(ctx context.Context, _ int64) (ledger.RunTotals, error) {
+func (s *fakeStore) RunTotals(ctx context.Context, _ int64) (runs.Totals, error) {
 	if err := s.begin(ctx, "RunTotals"); err != nil {
-		return ledger.RunTotals{}, err
+		return runs.Totals{}, err
 	}
 	defer s.mu.Unlock()
 	due := int64(len(s.receipts))
-	totals := ledger.RunTotals{Run: ledger.Run{Deadline: time.Now().Add(time.Hour)}, RunFigures: ledger.RunFigures{Due: &due, Succeeded: int64(len(s.done)), Done: int64(len(s.done))}, State: ledger.RunRunning, OwnerUntil: s.ownerUntil}
+	totals := runs.Totals{Run: runs.Run{Deadline: time.Now().Add(time.Hour)}, Figures: runs.Figures{Due: &due, Succeeded: int64(len(s.done)), Done: int64(len(s.done))}, State: runs.Running, OwnerUntil: s.ownerUntil}
 	if len(s.ended) > 0 {
 		totals.State = s.ended[len(s.ended)-1]
 	}
 	return totals, nil
 }
 
-func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error) {
+func (s *fakeStore) Claim(ctx context.Context, r claim.Request) ([]claim.Claim, error) {
 	if err := s.begin(ctx, "Claim"); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
 	if s.lost {
-		return nil, ledger.ErrLostRun
+		return nil, runs.ErrLost
 	}
 	if s.claims == nil {
-		s.claims, s.until = make(map[int64]ledger.Claim), make(map[int64]time.Time)
+		s.claims, s.until = make(map[int64]claim.Claim), make(map[int64]time.Time)
 	}
 	r.Held, r.Since = maps.Clone(r.Held), maps.Clone(r.Since) // the caller goes on with them
 	s.requests = append(s.requests, r)
-	var claims []ledger.Claim
+	var claims []claim.Claim
 	for i, size := range s.receipts {
 		id := int64(i + 1)
 		if _, held := s.until[id]; held || s.done[id] || len(claims) >= r.Limit {
 			continue
 		}
-		c := ledger.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size, DueAt: dueAt(id)}
+		c := claim.Claim{ReceiptID: id, Generation: s.claims[id].Generation + 1, BundleID: "com.example.reader", ByteSize: size, DueAt: dueAt(id)}
 		s.claims[id], s.until[id] = c, r.Until
 		s.steps = append(s.steps, fmt.Sprintf("claim %d:%d", id, c.Generation))
 		claims = append(claims, c)
@@ -198,12 +200,12 @@ func (s *fakeStore) Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.
 // dueAt is when a receipt is due: the one after the other.
 func dueAt(id int64) time.Time { return time.UnixMilli(id).UTC() }
 
-func (s *fakeStore) ClaimedCount(ctx context.Context) (ledger.Held, error) {
+func (s *fakeStore) ClaimedCount(ctx context.Context) (claim.Held, error) {
 	if err := s.begin(ctx, "ClaimedCount"); err != nil {
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	held := ledger.Held{}
+	held := claim.Held{}
 	for id := range s.until {
 		held[s.claims[id].BundleID]++
 	}
@@ -218,7 +220,7 @@ func (s *fakeStore) ReleaseExpired(ctx context.Context, now time.Time) (int64, e
 	return s.release(func(until time.Time) bool { return until.Before(now) }), nil
 }
 
-func (s *fakeStore) ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, _ int) (claims []ledger.Claim, err error) {
+func (s *fakeStore) ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, _ int) (claims []claim.Claim, err error) {
 	if err := s.begin(ctx, "ClaimsBefore"); err != nil {
 		return nil, err
 	}
@@ -231,20 +233,20 @@ func (s *fakeStore) ClaimsBefore(ctx context.Context, made time.Time, lease time
 	return claims, nil
 }
 
-func (s *fakeStore) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (ledger.Followed, error) {
+func (s *fakeStore) FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (claim.Followed, error) {
 	epoch, err := read(ctx)
 	if err != nil {
-		return ledger.Followed{}, err
+		return claim.Followed{}, err
 	}
 	if err := s.begin(ctx, "FollowEpoch"); err != nil {
-		return ledger.Followed{}, err
+		return claim.Followed{}, err
 	}
 	defer s.mu.Unlock()
 	if epoch == s.epoch {
-		return ledger.Followed{Epoch: epoch}, nil
+		return claim.Followed{Epoch: epoch}, nil
 	}
 	s.epoch = epoch
-	return ledger.Followed{Epoch: epoch, Changed: true, Released: s.release(func(time.Time) bool { return true })}, nil
+	return claim.Followed{Epoch: epoch, Changed: true, Released: s.release(func(time.Time) bool { return true })}, nil
 }
 
 func (s *fakeStore) release(over func(time.Time) bool) (released int64) {
@@ -423,7 +425,7 @@ func inBubble(t *testing.T, n int, change func(*Config), test func(t *testing.T,
 // elapsed is how long the test has taken by the clock of the bubble.
 func (b bubble) elapsed() time.Duration { return time.Since(b.started) }
 
-func (b bubble) mustOpen(t *testing.T) ledger.Run {
+func (b bubble) mustOpen(t *testing.T) runs.Run {
 	t.Helper()
 	run, err := b.Open(t.Context())
 	if err != nil {
@@ -433,7 +435,7 @@ func (b bubble) mustOpen(t *testing.T) ledger.Run {
 }
 
 // mustFeed opens a run, feeds it to its end and returns its totals.
-func (b bubble) mustFeed(t *testing.T) ledger.RunTotals {
+func (b bubble) mustFeed(t *testing.T) runs.Totals {
 	t.Helper()
 	totals, err := b.Feed(t.Context(), b.mustOpen(t))
 	if err != nil {

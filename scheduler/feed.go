@@ -9,10 +9,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/claim"
 	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -58,7 +59,7 @@ const (
 
 // feed is a run that is fed.
 type feed struct {
-	run ledger.Run
+	run runs.Run
 	// counted is closed when it is known how many receipts belong to the run, and
 	// no sooner may it end.
 	counted chan struct{}
@@ -70,13 +71,13 @@ type feed struct {
 // Feed keeps the queue filled for a run that this scheduler owns, until nothing
 // of the run is left, its window is over, or ctx ends; then it returns the
 // totals. A run that is left unfinished is taken over by another scheduler. Its
-// error is ledger.ErrLostRun where the run was ended or taken over by others, and
+// error is runs.ErrLost where the run was ended or taken over by others, and
 // jobs.ErrNotOwner where the queue belongs to another installation.
 //
 // Claims are committed before their tasks are enqueued. A process that dies in
 // between leaves claims that run out, never a task without a claim.
-func (s *Scheduler) Feed(ctx context.Context, run ledger.Run) (ledger.RunTotals, error) {
-	var totals ledger.RunTotals
+func (s *Scheduler) Feed(ctx context.Context, run runs.Run) (runs.Totals, error) {
+	var totals runs.Totals
 	f := &feed{run: run, counted: make(chan struct{})}
 	err := s.whileKept(ctx, run.ID, func(ctx context.Context) error {
 		beside, end := context.WithCancel(ctx)
@@ -94,7 +95,7 @@ func (s *Scheduler) Feed(ctx context.Context, run ledger.Run) (ledger.RunTotals,
 }
 
 // feed tops the queue up until the run is over, and returns how that ended.
-func (s *Scheduler) feed(ctx context.Context, f *feed) (ledger.RunState, error) {
+func (s *Scheduler) feed(ctx context.Context, f *feed) (runs.State, error) {
 	loop := fmt.Sprintf("feed run %d", f.run.ID)
 	defer s.loops.End(loop)
 	for {
@@ -104,11 +105,11 @@ func (s *Scheduler) feed(ctx context.Context, f *feed) (ledger.RunState, error) 
 		}
 		state, err := s.feedOnce(ctx, f)
 		switch {
-		case errors.Is(err, ledger.ErrLostRun), errors.Is(err, jobs.ErrNotOwner), err == nil && state != ledger.RunRunning:
+		case errors.Is(err, runs.ErrLost), errors.Is(err, jobs.ErrNotOwner), err == nil && state != runs.Running:
 			return state, err
 		case err != nil && ctx.Err() == nil:
 			// Postgres or Redis is away: claims run out by themselves.
-			s.cfg.Logger.Error("feed the queue", "run_id", f.run.ID, "error", err)
+			s.cfg.Logger.Error("could not feed the queue", "run_id", f.run.ID, "error", err)
 			_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 			continue
 		}
@@ -117,36 +118,36 @@ func (s *Scheduler) feed(ctx context.Context, f *feed) (ledger.RunState, error) 
 }
 
 // feedOnce tops the queue up and tells where the run stands.
-func (s *Scheduler) feedOnce(ctx context.Context, f *feed) (ledger.RunState, error) {
+func (s *Scheduler) feedOnce(ctx context.Context, f *feed) (runs.State, error) {
 	round, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	now := s.cfg.Now()
 	if !now.Before(f.run.Deadline) {
-		return ledger.RunCutOff, nil
+		return runs.CutOff, nil
 	}
 	if err := s.tidy(round, f, now); err != nil {
 		return "", err
 	}
 	if s.cfg.Presence != nil && s.cfg.Presence.Contested() {
-		return ledger.RunRunning, nil // which is logged there
+		return runs.Running, nil // which is logged there
 	}
 	counted := isClosed(f.counted) // before the look, because counting may find more
 	claimed, err := s.fill(round, f.run)
 	if err != nil || claimed > 0 {
-		return ledger.RunRunning, err
+		return runs.Running, err
 	}
 	left, err := s.hasWork(round, f.run, now)
 	switch {
 	case err != nil || !claim.RunIsOver(claimed, left):
-		return ledger.RunRunning, err
+		return runs.Running, err
 	case counted:
-		return ledger.RunFinished, nil
+		return runs.Finished, nil
 	}
 	select {
 	case <-f.counted:
 		return s.feedOnce(ctx, f)
 	case <-round.Done():
-		return ledger.RunRunning, nil
+		return runs.Running, nil
 	}
 }
 
@@ -167,17 +168,17 @@ func (s *Scheduler) count(ctx context.Context, f *feed) {
 			close(f.counted)
 			return
 		}
-		if ctx.Err() == nil && !errors.Is(err, ledger.ErrLostRun) {
-			s.cfg.Logger.Error("count what is due", "run_id", f.run.ID, "error", err)
+		if ctx.Err() == nil && !errors.Is(err, runs.ErrLost) {
+			s.cfg.Logger.Error("could not count what is due", "run_id", f.run.ID, "error", err)
 		}
 		_ = clock.Sleep(ctx, s.cfg.Feed.Look)
 	}
 }
 
-func (s *Scheduler) countOnce(ctx context.Context, run ledger.Run) error {
+func (s *Scheduler) countOnce(ctx context.Context, run runs.Run) error {
 	ctx, cancel := context.WithTimeout(ctx, countTimeout)
 	defer cancel()
-	if run.Kind == ledger.RunBackfill {
+	if run.Kind == runs.Backfill {
 		return s.cfg.Store.ChooseItems(ctx, run.ID, s.cfg.Now())
 	}
 	return s.cfg.Store.CountRun(ctx, run, s.cfg.Now())
@@ -189,7 +190,7 @@ const enqueueTimeout = 30 * time.Second
 // enqueue puts the tasks of claims on the queue, also when the scheduler is told
 // to stop meanwhile: a claim without a task would hold its receipt back until
 // its lease is over.
-func (s *Scheduler) enqueue(ctx context.Context, run ledger.Run, claims []ledger.Claim) error {
+func (s *Scheduler) enqueue(ctx context.Context, run runs.Run, claims []claim.Claim) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enqueueTimeout)
 	defer cancel()
 	return s.cfg.Queue.Enqueue(ctx, s.tasks(run.ID, claims))
@@ -230,21 +231,21 @@ func (s *Scheduler) tidy(ctx context.Context, f *feed, now time.Time) error {
 
 // claim claims receipts of a run, about limit of them at most, and of an app none
 // that is due before since.
-func (s *Scheduler) claim(ctx context.Context, run ledger.Run, held ledger.Held, since map[string]time.Time, limit int) ([]ledger.Claim, error) {
+func (s *Scheduler) claim(ctx context.Context, run runs.Run, held claim.Held, since map[string]time.Time, limit int) ([]claim.Claim, error) {
 	shares, err := s.shares(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if share, limited := shares[ledger.AllApps(ledger.SourceVerifyReceipt, iap.Production).String()]; limited && share == 0 {
+	if share, limited := shares[apps.AllApps(apps.SourceVerifyReceipt, iap.Production).String()]; limited && share == 0 {
 		return nil, nil // nobody asks: what is claimed would only be released
 	}
 	now := s.cfg.Now()
-	request := ledger.ClaimRequest{
+	request := claim.Request{
 		RunID: run.ID, Owner: s.cfg.Owner, DueAfter: run.DueAfter, Cutoff: run.Cutoff,
 		Now: now, Until: now.Add(s.cfg.Feed.ClaimLease), Due: s.cfg.Dates(),
 		Ahead: s.cfg.Feed.Ahead, Share: run.Share, Limit: limit, Held: held, Since: since, Shares: shares,
 	}
-	if run.Kind == ledger.RunBackfill {
+	if run.Kind == runs.Backfill {
 		return s.cfg.Store.ClaimItems(ctx, request)
 	}
 	return s.cfg.Store.Claim(ctx, request)
@@ -259,19 +260,19 @@ func (s *Scheduler) shares(ctx context.Context) (map[string]float64, error) {
 	return s.cfg.Budgets.Shares(ctx)
 }
 
-func (s *Scheduler) hasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error) {
-	if run.Kind == ledger.RunBackfill {
+func (s *Scheduler) hasWork(ctx context.Context, run runs.Run, now time.Time) (bool, error) {
+	if run.Kind == runs.Backfill {
 		return s.cfg.Store.HasItems(ctx, run)
 	}
 	return s.cfg.Store.HasWork(ctx, run, now)
 }
 
-func (s *Scheduler) tasks(runID int64, claims []ledger.Claim) []jobs.Verify {
+func (s *Scheduler) tasks(runID int64, claims []claim.Claim) []jobs.Verify {
 	tasks := make([]jobs.Verify, len(claims))
 	for i, c := range claims {
 		tasks[i] = jobs.Verify{
 			ReceiptID: c.ReceiptID, Generation: c.Generation, RunID: runID, BundleID: c.BundleID,
-			Large: c.ByteSize >= s.cfg.Feed.LargeBytes, Allowance: ledger.Allowance(c.ByteSize),
+			Large: c.ByteSize >= s.cfg.Feed.LargeBytes, Allowance: claim.Allowance(c.ByteSize),
 		}
 	}
 	return tasks
@@ -279,28 +280,28 @@ func (s *Scheduler) tasks(runID int64, claims []ledger.Claim) []jobs.Verify {
 
 // end ends a run, unless somebody else has. A backfill that is through may have
 // receipts of paused apps left.
-func (s *Scheduler) end(ctx context.Context, run ledger.Run, state ledger.RunState) (ledger.RunTotals, error) {
+func (s *Scheduler) end(ctx context.Context, run runs.Run, state runs.State) (runs.Totals, error) {
 	// Also where the keeper finds it ended, or a person leaves, just then.
 	told, cancelTold := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
 	defer cancelTold()
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	end := func() (bool, error) { return s.cfg.Store.EndRun(ctx, run.ID, state, s.cfg.Now()) }
-	if run.Kind == ledger.RunBackfill && state == ledger.RunFinished {
+	if run.Kind == runs.Backfill && state == runs.Finished {
 		end = func() (bool, error) { return s.cfg.Store.EndBackfill(ctx, run, s.cfg.Now()) }
 	}
 	if ended, err := end(); err != nil {
-		return ledger.RunTotals{}, err
+		return runs.Totals{}, err
 	} else if !ended {
-		return ledger.RunTotals{}, ledger.ErrLostRun
+		return runs.Totals{}, runs.ErrLost
 	}
 	totals, err := s.cfg.Store.RunTotals(told, run.ID)
 	if err != nil {
-		return ledger.RunTotals{}, err
+		return runs.Totals{}, err
 	}
 	log := s.cfg.Logger.With("run_id", run.ID, "due", totals.Counted(), "succeeded", totals.Succeeded, "failed", totals.Failed,
 		"released", totals.Released, "changed", totals.Changed, "calls", totals.Calls)
-	if state == ledger.RunCutOff {
+	if state == runs.CutOff {
 		log.Warn("run cut off: its window is over, and what was not done stays due")
 	} else {
 		log.Info("run finished")

@@ -13,9 +13,11 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -30,7 +32,7 @@ func TestFeedDoesARun(t *testing.T) {
 		if diff := gocmp.Diff(want, b.store.steps); diff != "" {
 			t.Errorf("claims must be there before their tasks (-want +got)\n%s", diff)
 		}
-		if diff := gocmp.Diff([]ledger.RunState{ledger.RunFinished}, b.store.ended); diff != "" {
+		if diff := gocmp.Diff([]runs.State{runs.Finished}, b.store.ended); diff != "" {
 			t.Errorf("ends of the run (-want +got)\n%s", diff)
 		}
 		if got := b.elapsed(); got != b.cfg.Feed.Tick {
@@ -63,8 +65,8 @@ func TestRequests(t *testing.T) {
 			return nil
 		}
 		run := b.mustOpen(t)
-		wantRun := ledger.Run{
-			ID: 1, Kind: ledger.RunManual, ScheduledFor: b.started, Cutoff: b.started, Deadline: b.started.Add(6 * time.Hour),
+		wantRun := runs.Run{
+			ID: 1, Kind: runs.Manual, ScheduledFor: b.started, Cutoff: b.started, Deadline: b.started.Add(6 * time.Hour),
 		}
 		if diff := gocmp.Diff(wantRun, run); diff != "" {
 			t.Errorf("run (-want +got)\n%s", diff)
@@ -73,8 +75,8 @@ func TestRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := b.store.requests[0]
-		want := ledger.ClaimRequest{
-			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: ledger.Held{}, Since: map[string]time.Time{},
+		want := claim.Request{
+			RunID: 1, Owner: "test", Cutoff: b.started, Now: b.started, Due: b.started, Until: b.started.Add(time.Hour), Ahead: 2 * time.Minute, Limit: 7, Held: claim.Held{}, Since: map[string]time.Time{},
 		}
 		if diff := gocmp.Diff(want, first); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
@@ -82,13 +84,13 @@ func TestRequests(t *testing.T) {
 		wantTasks := []jobs.Verify{
 			{ReceiptID: 1, Generation: 1, RunID: 1, BundleID: "com.example.reader"},
 			{ReceiptID: 2, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true},
-			{ReceiptID: 3, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true, Allowance: ledger.Allowance(5 << 20)},
+			{ReceiptID: 3, Generation: 1, RunID: 1, BundleID: "com.example.reader", Large: true, Allowance: claim.Allowance(5 << 20)},
 		}
 		if diff := gocmp.Diff(wantTasks, b.queue.tasks); diff != "" {
 			t.Errorf("tasks (-want +got)\n%s", diff)
 		}
-		wantLease := ledger.Lease{Owner: "test", Until: b.started.Add(10 * time.Second)}
-		if diff := gocmp.Diff([]ledger.Lease{wantLease, wantLease}, b.store.leases[:2]); diff != "" {
+		wantLease := runs.Lease{Owner: "test", Until: b.started.Add(10 * time.Second)}
+		if diff := gocmp.Diff([]runs.Lease{wantLease, wantLease}, b.store.leases[:2]); diff != "" {
 			t.Errorf("leases on opening and keeping the run (-want +got)\n%s", diff)
 		}
 	})
@@ -115,7 +117,7 @@ func TestSharesAreHandedOn(t *testing.T) {
 
 // TestNothingIsClaimedWhileAllAreHeldBack: what is claimed would only be released.
 func TestNothingIsClaimedWhileAllAreHeldBack(t *testing.T) {
-	held := budgets{shares: map[string]float64{ledger.AllApps(ledger.SourceVerifyReceipt, iap.Production).String(): 0}}
+	held := budgets{shares: map[string]float64{apps.AllApps(apps.SourceVerifyReceipt, iap.Production).String(): 0}}
 	change := func(c *Config) { c.Budgets, c.Window = held, time.Minute }
 	inBubble(t, 1, change, func(t *testing.T, b bubble) {
 		b.mustFeed(t)
@@ -145,7 +147,7 @@ func TestDeadlineEndsARun(t *testing.T) {
 		if got := b.elapsed(); got != time.Hour {
 			t.Errorf("took %v, want the window of an hour", got)
 		}
-		if diff := gocmp.Diff([]ledger.RunState{ledger.RunCutOff}, b.store.ended); diff != "" {
+		if diff := gocmp.Diff([]runs.State{runs.CutOff}, b.store.ended); diff != "" {
 			t.Errorf("ends of the run (-want +got)\n%s", diff)
 		}
 	})
@@ -177,8 +179,8 @@ func TestLostRunIsLeftAlone(t *testing.T) {
 			b.store.lose(len(b.queue.tasks) == 3)
 			return b.queue.atOnce(ctx, tasks)
 		}
-		if _, err := b.Feed(t.Context(), b.mustOpen(t)); !errors.Is(err, ledger.ErrLostRun) {
-			t.Errorf("error: got %v, want %v", err, ledger.ErrLostRun)
+		if _, err := b.Feed(t.Context(), b.mustOpen(t)); !errors.Is(err, runs.ErrLost) {
+			t.Errorf("error: got %v, want %v", err, runs.ErrLost)
 		}
 		if len(b.queue.tasks) != 3 || b.store.ended != nil {
 			t.Errorf("%d tasks, ends %v; want no claim and no end after the loss", len(b.queue.tasks), b.store.ended)
@@ -383,7 +385,7 @@ func TestKeeperHearsOfALoss(t *testing.T) {
 		b.store.counting = make(chan struct{}) // the run does not end before
 		b.store.taken = true
 		_, err := b.Feed(t.Context(), b.mustOpen(t))
-		if !errors.Is(err, ledger.ErrLostRun) || b.elapsed() > b.cfg.Feed.OwnerLease/3+roundTimeout {
+		if !errors.Is(err, runs.ErrLost) || b.elapsed() > b.cfg.Feed.OwnerLease/3+roundTimeout {
 			t.Errorf("got %v after %v, want ErrLostRun within a renewal", err, b.elapsed())
 		}
 		if b.store.ended != nil {
@@ -431,7 +433,7 @@ func TestFollowTakesOver(t *testing.T) {
 	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
 		b.store.ownerUntil = b.started.Add(time.Minute)
 		totals, err := b.Follow(t.Context(), 4)
-		if err != nil || totals.State != ledger.RunFinished || totals.Done != 3 {
+		if err != nil || totals.State != runs.Finished || totals.Done != 3 {
 			t.Errorf("got %+v, %v; want it finished with 3 done", totals, err)
 		}
 		if gocmp.Diff([]int64{4}, b.store.resumed) != "" || b.elapsed() < time.Minute || b.elapsed() > time.Minute+3*time.Second {
@@ -453,7 +455,7 @@ func TestFollowOutlivesALoss(t *testing.T) {
 			return b.queue.atOnce(ctx, tasks)
 		}
 		totals, err := b.Follow(t.Context(), 4)
-		if err != nil || totals.State != ledger.RunFinished || totals.Done != 3 {
+		if err != nil || totals.State != runs.Finished || totals.Done != 3 {
 			t.Errorf("got %+v, %v; want it finished with 3 done", totals, err)
 		}
 		if len(b.store.resumed) != 2 {

@@ -7,8 +7,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // pageSize is how many receipts are claimed at a time, and about how many of
@@ -20,7 +21,7 @@ const pageSize = 2000
 // page are on their way to Redis, the next is claimed. What the workers hold is
 // counted once, because that takes the longer the more it is; what they end
 // meanwhile is room for the next time.
-func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err error) {
+func (s *Scheduler) fill(ctx context.Context, run runs.Run) (claimed int, err error) {
 	most, err := s.page(ctx)
 	if err != nil || most == 0 {
 		return 0, err
@@ -36,7 +37,7 @@ func (s *Scheduler) fill(ctx context.Context, run ledger.Run) (claimed int, err 
 	since := make(map[string]time.Time)
 	for room := s.cfg.Feed.Depth - held.Total(); room > claimed && s.cfg.Now().Before(enough); {
 		limit := min(room-claimed, most)
-		var claims []ledger.Claim
+		var claims []claim.Claim
 		if claims, err = s.claim(ctx, run, held, since, limit); err != nil || len(claims) == 0 {
 			break
 		}

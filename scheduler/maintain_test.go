@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // fakePruner has old rows, by table, of which each batch deletes some.
@@ -27,7 +27,7 @@ type fakePruner struct {
 	abandoned []int64
 }
 
-func (p *fakePruner) LeadMaintenance(ctx context.Context, owner ledger.Lease, now time.Time) (bool, error) {
+func (p *fakePruner) LeadMaintenance(ctx context.Context, owner runs.Lease, now time.Time) (bool, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		p.unbounded++
 	}

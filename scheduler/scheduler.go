@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"revalidator/internal/clock"
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 	"revalidator/internal/pulse"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -118,13 +119,13 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	feeds.Go(func() error { return s.Attend(ctx) })
 	feeds.Go(func() error { s.maintain(ctx); return nil })
 	var opened time.Time // the newest slot that is known to have a run
-	defer s.loops.End("look for runs")
+	defer s.loops.End("find runs")
 	for ctx.Err() == nil {
-		s.loops.Beat("look for runs")
+		s.loops.Beat("find runs")
 		run, found, err := s.next(ctx, &opened)
 		switch {
 		case err != nil && ctx.Err() == nil:
-			s.cfg.Logger.Error("look for a run", "error", err)
+			s.cfg.Logger.Error("could not look for a run", "error", err)
 		case found && s.begin(run.ID):
 			feeds.Go(func() error {
 				defer s.finish(run.ID)
@@ -169,7 +170,7 @@ func (s *Scheduler) finish(id int64) {
 }
 
 // serve feeds a run and tells how that ended. Its error ends the scheduler.
-func (s *Scheduler) serve(ctx context.Context, run ledger.Run) error {
+func (s *Scheduler) serve(ctx context.Context, run runs.Run) error {
 	s.cfg.Logger.Info("run started", "run_id", run.ID, "kind", run.Kind, "scheduled_for", run.ScheduledFor)
 	_, err := s.Feed(ctx, run)
 	switch {
@@ -179,10 +180,10 @@ func (s *Scheduler) serve(ctx context.Context, run ledger.Run) error {
 		if _, err := s.Leave(ctx, run.ID); err != nil {
 			s.cfg.Logger.Warn("leave the run to others", "run_id", run.ID, "error", err)
 		}
-	case errors.Is(err, ledger.ErrLostRun):
+	case errors.Is(err, runs.ErrLost):
 		s.cfg.Logger.Info("run was ended or taken over by another process", "run_id", run.ID)
 	case err != nil:
-		s.cfg.Logger.Error("feed run", "run_id", run.ID, "error", err)
+		s.cfg.Logger.Error("could not feed the run", "run_id", run.ID, "error", err)
 	}
 	return nil
 }
@@ -190,24 +191,24 @@ func (s *Scheduler) serve(ctx context.Context, run ledger.Run) error {
 // next is a run for this scheduler to feed: one whose owner died, or the run of
 // the last slot where nobody has opened it. It tries each slot once, because
 // every try to open a run that is there costs a run's number.
-func (s *Scheduler) next(ctx context.Context, opened *time.Time) (ledger.Run, bool, error) {
+func (s *Scheduler) next(ctx context.Context, opened *time.Time) (runs.Run, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	now := s.cfg.Now()
 	run, err := s.cfg.Store.TakeOverRun(ctx, s.lease(now), now)
-	if err == nil || !errors.Is(err, ledger.ErrNotFound) {
+	if err == nil || !errors.Is(err, database.ErrNotFound) {
 		return run, err == nil, err
 	}
 	slot, due := s.lastSlot(now)
 	if !due || slot.Equal(*opened) {
-		return ledger.Run{}, false, nil
+		return runs.Run{}, false, nil
 	}
-	run, err = s.open(ctx, ledger.RunNightly, slot)
-	if err == nil || errors.Is(err, ledger.ErrConflict) {
+	run, err = s.open(ctx, runs.Nightly, slot)
+	if err == nil || errors.Is(err, database.ErrConflict) {
 		*opened = slot
 	}
-	if errors.Is(err, ledger.ErrConflict) {
-		return ledger.Run{}, false, nil
+	if errors.Is(err, database.ErrConflict) {
+		return runs.Run{}, false, nil
 	}
 	return run, err == nil, err
 }
@@ -229,39 +230,39 @@ func (s *Scheduler) lastSlot(now time.Time) (time.Time, bool) {
 }
 
 // Open opens a manual run now, next to whatever is open.
-func (s *Scheduler) Open(ctx context.Context) (ledger.Run, error) {
+func (s *Scheduler) Open(ctx context.Context) (runs.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
-	return s.open(ctx, ledger.RunManual, s.cfg.Now())
+	return s.open(ctx, runs.Manual, s.cfg.Now())
 }
 
 // OpenOrJoin takes over a nightly or manual run that no process feeds, finds the one
 // that another process feeds, or opens a manual run where there is neither.
-func (s *Scheduler) OpenOrJoin(ctx context.Context) (run ledger.Run, how Joined, err error) {
+func (s *Scheduler) OpenOrJoin(ctx context.Context) (run runs.Run, how Joined, err error) {
 	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
 	defer cancel()
 	for {
 		now := s.cfg.Now()
-		run, err = s.cfg.Store.TakeOverRun(ctx, s.lease(now), now, ledger.RunNightly, ledger.RunManual)
+		run, err = s.cfg.Store.TakeOverRun(ctx, s.lease(now), now, runs.Nightly, runs.Manual)
 		if err == nil && !now.Before(run.Deadline) {
-			if _, err = s.cfg.Store.EndRun(ctx, run.ID, ledger.RunCutOff, now); err == nil {
+			if _, err = s.cfg.Store.EndRun(ctx, run.ID, runs.CutOff, now); err == nil {
 				continue
 			}
 		}
-		if !errors.Is(err, ledger.ErrNotFound) {
+		if !errors.Is(err, database.ErrNotFound) {
 			return run, TookOver, err
 		}
 		run, err = s.cfg.Store.FedRun(ctx, now)
-		if !errors.Is(err, ledger.ErrNotFound) {
+		if !errors.Is(err, database.ErrNotFound) {
 			return run, Attached, err
 		}
-		run, err = s.cfg.Store.OpenAlone(ctx, s.newRun(ledger.RunManual, now), s.lease(now), now)
-		if !errors.Is(err, ledger.ErrConflict) {
+		run, err = s.cfg.Store.OpenAlone(ctx, s.newRun(runs.Manual, now), s.lease(now), now)
+		if !errors.Is(err, database.ErrConflict) {
 			return run, Opened, err
 		}
 		// Somebody else has just opened one.
 		if clock.Sleep(ctx, s.cfg.Feed.Tick) != nil {
-			return ledger.Run{}, "", ctx.Err()
+			return runs.Run{}, "", ctx.Err()
 		}
 	}
 }
@@ -276,17 +277,17 @@ const (
 	Attached Joined = "attached"
 )
 
-func (s *Scheduler) open(ctx context.Context, kind ledger.RunKind, slot time.Time) (ledger.Run, error) {
+func (s *Scheduler) open(ctx context.Context, kind runs.Kind, slot time.Time) (runs.Run, error) {
 	now := s.cfg.Now()
 	return s.cfg.Store.OpenRun(ctx, s.newRun(kind, slot), s.lease(now), now)
 }
 
-func (s *Scheduler) newRun(kind ledger.RunKind, slot time.Time) ledger.Run {
-	return ledger.Run{
+func (s *Scheduler) newRun(kind runs.Kind, slot time.Time) runs.Run {
+	return runs.Run{
 		Kind: kind, ScheduledFor: slot.UTC(), Cutoff: s.cfg.Dates(), Deadline: s.cfg.Now().Add(s.cfg.Window), StartedBy: s.cfg.StartedBy,
 	}
 }
 
-func (s *Scheduler) lease(now time.Time) ledger.Lease {
-	return ledger.Lease{Owner: s.cfg.Owner, Until: now.Add(s.cfg.Feed.OwnerLease)}
+func (s *Scheduler) lease(now time.Time) runs.Lease {
+	return runs.Lease{Owner: s.cfg.Owner, Until: now.Add(s.cfg.Feed.OwnerLease)}
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -35,8 +35,8 @@ func TestMissedSlotIsCaughtUpOnce(t *testing.T) {
 	inBubble(t, 3, nightly(t), func(t *testing.T, b bubble) {
 		b.runFor(t, time.Hour)
 		noon := b.started.Add(12 * time.Hour)
-		want := []ledger.Run{{
-			ID: 1, Kind: ledger.RunNightly, ScheduledFor: noon.Add(-10 * time.Hour), Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
+		want := []runs.Run{{
+			ID: 1, Kind: runs.Nightly, ScheduledFor: noon.Add(-10 * time.Hour), Cutoff: noon, Deadline: noon.Add(8 * time.Hour),
 		}}
 		if diff := cmp.Diff(want, b.store.runs); diff != "" {
 			t.Errorf("runs (-want +got)\n%s", diff)
@@ -92,7 +92,7 @@ func TestNoScheduleNoRun(t *testing.T) {
 func TestOrphansAreTakenOver(t *testing.T) {
 	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
 		deadline := b.started.Add(time.Hour)
-		b.store.orphans = []ledger.Run{{ID: 4, Deadline: deadline}, {ID: 5, Deadline: deadline}}
+		b.store.orphans = []runs.Run{{ID: 4, Deadline: deadline}, {ID: 5, Deadline: deadline}}
 		b.runFor(t, time.Minute)
 		if len(b.store.ended) != 2 || len(b.store.done) != 3 {
 			t.Errorf("ends %v, %d done; want two and 3", b.store.ended, len(b.store.done))
@@ -107,8 +107,8 @@ func TestOrphansAreTakenOver(t *testing.T) {
 // Postgres was away for longer than its lease.
 func TestOwnRunIsFedOnce(t *testing.T) {
 	inBubble(t, 3, nil, func(t *testing.T, b bubble) {
-		run := ledger.Run{ID: 4, Deadline: b.started.Add(time.Minute)}
-		b.store.orphans = []ledger.Run{run, run, run}
+		run := runs.Run{ID: 4, Deadline: b.started.Add(time.Minute)}
+		b.store.orphans = []runs.Run{run, run, run}
 		b.queue.work = nil
 		b.runFor(t, time.Hour)
 		if len(b.store.ended) != 1 {

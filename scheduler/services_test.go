@@ -14,10 +14,12 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/devstack/redistest"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/jobs"
 	"revalidator/repository"
@@ -39,7 +41,7 @@ type services struct {
 	most  int // claims that were met at a time
 }
 
-func openServices(t *testing.T, apps, receiptsEach int) *services {
+func openServices(t *testing.T, allApps, receiptsEach int) *services {
 	t.Helper()
 	t.Parallel()
 	s := &services{t: t, url: repositorytest.URL(t), log: &logLines{}}
@@ -48,9 +50,9 @@ func openServices(t *testing.T, apps, receiptsEach int) *services {
 	s.must(err)
 	s.redis = redis.NewClient(options)
 	t.Cleanup(func() { _ = s.redis.Close() })
-	for i := range apps {
+	for i := range allApps {
 		app := fmt.Sprintf("com.example.app%d", i)
-		s.must(s.db.AddApp(t.Context(), ledger.App{BundleID: app, RatePerSecond: 1000, Burst: 1, CreatedAt: noon}))
+		s.must(s.db.AddApp(t.Context(), apps.App{BundleID: app, RatePerSecond: 1000, Burst: 1, CreatedAt: noon}))
 		batch := make([]iap.Receipt, receiptsEach)
 		for j := range batch {
 			batch[j] = iap.Receipt{BundleID: app, CustomerRef: fmt.Sprint(j), Kind: iap.KindAppReceipt, Data: fmt.Append(nil, app, j)}
@@ -116,7 +118,7 @@ func (s *services) handle(ctx context.Context, task *asynq.Task) error {
 	s.mu.Lock()
 	s.most = max(s.most, claims.Total())
 	s.mu.Unlock()
-	_, err = s.db.SaveOutcomes(ctx, []ledger.Outcome{{
+	_, err = s.db.SaveOutcomes(ctx, []claim.Outcome{{
 		ReceiptID: v.ReceiptID, Generation: v.Generation, RunID: v.RunID, BundleID: v.BundleID, At: s.now(),
 		Asked: true, Calls: 1, State: iap.ReceiptValid,
 		NextCheck: iap.Check{At: s.now().Add(24 * time.Hour), Rule: iap.RuleRenewal},
@@ -138,27 +140,27 @@ func (s *services) start(one *Scheduler) (stop func()) {
 
 // awaitRuns waits until so many runs are there and have finished, and returns
 // them, the newest first.
-func (s *services) awaitRuns(n int) []ledger.RunTotals {
+func (s *services) awaitRuns(n int) []runs.Totals {
 	s.t.Helper()
 	deadline := time.NewTimer(2 * time.Minute)
 	defer deadline.Stop()
 	poll := time.NewTicker(10 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		runs, err := s.db.LastRuns(s.t.Context(), 10)
+		lastRuns, err := s.db.LastRuns(s.t.Context(), 10)
 		s.must(err)
 		finished := 0
-		for _, run := range runs {
-			if run.State == ledger.RunFinished {
+		for _, run := range lastRuns {
+			if run.State == runs.Finished {
 				finished++
 			}
 		}
 		if finished == n {
-			return runs
+			return lastRuns
 		}
 		select {
 		case <-deadline.C:
-			s.t.Fatalf("waited in vain for %d runs to finish: %+v, %v", n, runs, s.log.at(slog.LevelError))
+			s.t.Fatalf("waited in vain for %d runs to finish: %+v, %v", n, lastRuns, s.log.at(slog.LevelError))
 		case <-poll.C:
 		}
 	}
@@ -167,7 +169,7 @@ func (s *services) awaitRuns(n int) []ledger.RunTotals {
 // figures are the totals of a run that tests compare.
 type figures struct{ Due, Enqueued, Done, Calls int64 }
 
-func figuresOf(t ledger.RunTotals) figures { return figures{t.Counted(), t.Enqueued, t.Done, t.Calls} }
+func figuresOf(t runs.Totals) figures { return figures{t.Counted(), t.Enqueued, t.Done, t.Calls} }
 
 // TestSchedulersSideBySide opens one run for one slot and feeds it within the
 // depth.
@@ -227,8 +229,8 @@ func TestRunOfADeadSchedulerIsFinished(t *testing.T) {
 	if diff := cmp.Diff(figures{receipts, receipts + 20, receipts, receipts}, figuresOf(got)); diff != "" {
 		t.Errorf("totals (-want +got)\n%s", diff)
 	}
-	if _, err := dead.Feed(t.Context(), run); !errors.Is(err, ledger.ErrLostRun) {
-		t.Errorf("the dead one came back: got %v, want %v", err, ledger.ErrLostRun)
+	if _, err := dead.Feed(t.Context(), run); !errors.Is(err, runs.ErrLost) {
+		t.Errorf("the dead one came back: got %v, want %v", err, runs.ErrLost)
 	}
 }
 

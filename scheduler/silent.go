@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // A claim that is older than silentAfter has its task: enqueueing takes less. It is
@@ -28,7 +28,7 @@ type silentClaims struct {
 // SilentClaims are claims of which the queue shows no sign: their tasks neither
 // wait nor are active, so that their receipts wait until the claims run out. It
 // looks at the oldest claims only.
-func (s *Scheduler) SilentClaims(ctx context.Context) ([]ledger.Claim, error) {
+func (s *Scheduler) SilentClaims(ctx context.Context) ([]claim.Claim, error) {
 	before, lease := s.cfg.Now().Add(-silentAfter), s.cfg.Feed.ClaimLease
 	claims, err := s.cfg.Store.ClaimsBefore(ctx, before, lease, silentSample)
 	if err != nil || len(claims) == 0 {
@@ -38,14 +38,14 @@ func (s *Scheduler) SilentClaims(ctx context.Context) ([]ledger.Claim, error) {
 	if err != nil || len(missing) == 0 {
 		return nil, err
 	}
-	silent := make(map[ledger.ClaimKey]bool, len(missing))
+	silent := make(map[claim.Key]bool, len(missing))
 	for _, v := range missing {
-		silent[ledger.ClaimKey{ReceiptID: v.ReceiptID, Generation: v.Generation}] = true
+		silent[claim.Key{ReceiptID: v.ReceiptID, Generation: v.Generation}] = true
 	}
 	// A claim ends before its task does: one that has ended meanwhile had a task.
 	claims, err = s.cfg.Store.ClaimsBefore(ctx, before, lease, silentSample)
-	return slices.DeleteFunc(claims, func(c ledger.Claim) bool {
-		return !silent[ledger.ClaimKey{ReceiptID: c.ReceiptID, Generation: c.Generation}]
+	return slices.DeleteFunc(claims, func(c claim.Claim) bool {
+		return !silent[claim.Key{ReceiptID: c.ReceiptID, Generation: c.Generation}]
 	}), err
 }
 

@@ -4,56 +4,58 @@ import (
 	"context"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/clock"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
 // Store is what the scheduler needs of the repository.
 type Store interface {
-	// OpenRun fails with ledger.ErrConflict where the slot is opened already, and
+	// OpenRun fails with database.ErrConflict where the slot is opened already, and
 	// OpenAlone where any nightly or manual run is open. FedRun is the newest of
 	// these that a process feeds.
-	OpenRun(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error)
-	OpenAlone(ctx context.Context, run ledger.Run, owner ledger.Lease, now time.Time) (ledger.Run, error)
-	FedRun(ctx context.Context, now time.Time) (ledger.Run, error)
-	// TakeOverRun fails with ledger.ErrNotFound where every running run of some
+	OpenRun(ctx context.Context, run runs.Run, owner runs.Lease, now time.Time) (runs.Run, error)
+	OpenAlone(ctx context.Context, run runs.Run, owner runs.Lease, now time.Time) (runs.Run, error)
+	FedRun(ctx context.Context, now time.Time) (runs.Run, error)
+	// TakeOverRun fails with database.ErrNotFound where every running run of some
 	// kinds, or of any, has a living owner; ResumeRun where one run has, or has ended
 	// for good.
-	TakeOverRun(ctx context.Context, owner ledger.Lease, now time.Time, kinds ...ledger.RunKind) (ledger.Run, error)
-	ResumeRun(ctx context.Context, id int64, owner ledger.Lease, deadline, now time.Time) (ledger.Run, error)
-	KeepRun(ctx context.Context, id int64, owner ledger.Lease) (kept bool, err error)
-	EndRun(ctx context.Context, id int64, state ledger.RunState, now time.Time) (changed bool, err error)
-	CountRun(ctx context.Context, run ledger.Run, now time.Time) error
-	HasWork(ctx context.Context, run ledger.Run, now time.Time) (bool, error)
-	RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error)
+	TakeOverRun(ctx context.Context, owner runs.Lease, now time.Time, kinds ...runs.Kind) (runs.Run, error)
+	ResumeRun(ctx context.Context, id int64, owner runs.Lease, deadline, now time.Time) (runs.Run, error)
+	KeepRun(ctx context.Context, id int64, owner runs.Lease) (kept bool, err error)
+	EndRun(ctx context.Context, id int64, state runs.State, now time.Time) (changed bool, err error)
+	CountRun(ctx context.Context, run runs.Run, now time.Time) error
+	HasWork(ctx context.Context, run runs.Run, now time.Time) (bool, error)
+	RunTotals(ctx context.Context, id int64) (runs.Totals, error)
 
 	// OpenBackfill, ChooseItems, ClaimItems and HasItems do for a backfill what
 	// OpenRun, CountRun, Claim and HasWork do for other runs.
-	OpenBackfill(ctx context.Context, run ledger.Run, f ledger.Filter, owner ledger.Lease, now time.Time) (ledger.Run, error)
+	OpenBackfill(ctx context.Context, run runs.Run, f runs.Filter, owner runs.Lease, now time.Time) (runs.Run, error)
 	ChooseItems(ctx context.Context, id int64, now time.Time) error
 	// DropEmpty removes a backfill that has chosen nothing.
 	DropEmpty(ctx context.Context, id int64) (dropped bool, err error)
-	ClaimItems(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error)
-	HasItems(ctx context.Context, run ledger.Run) (bool, error)
+	ClaimItems(ctx context.Context, r claim.Request) ([]claim.Claim, error)
+	HasItems(ctx context.Context, run runs.Run) (bool, error)
 	// EndBackfill keeps one to be resumed that has receipts of paused apps left.
-	EndBackfill(ctx context.Context, run ledger.Run, now time.Time) (changed bool, err error)
+	EndBackfill(ctx context.Context, run runs.Run, now time.Time) (changed bool, err error)
 	InterruptBackfill(ctx context.Context, id int64, owner string, now time.Time) (changed bool, err error)
 
-	// Claim and ClaimItems fail with ledger.ErrLostRun where the run has ended or
+	// Claim and ClaimItems fail with runs.ErrLost where the run has ended or
 	// has another owner.
-	Claim(ctx context.Context, r ledger.ClaimRequest) ([]ledger.Claim, error)
-	ClaimedCount(ctx context.Context) (ledger.Held, error)
+	Claim(ctx context.Context, r claim.Request) ([]claim.Claim, error)
+	ClaimedCount(ctx context.Context) (claim.Held, error)
 	ReleaseExpired(ctx context.Context, now time.Time) (int64, error)
 	// ClaimsBefore are claims that were made before a time, with a lease, and have
 	// not ended.
-	ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]ledger.Claim, error)
-	FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (ledger.Followed, error)
+	ClaimsBefore(ctx context.Context, made time.Time, lease time.Duration, limit int) ([]claim.Claim, error)
+	FollowEpoch(ctx context.Context, read func(context.Context) (string, error)) (claim.Followed, error)
 }
 
 // Pruner is what maintenance needs of the repository.
 type Pruner interface {
 	// LeadMaintenance makes this the one scheduler that deletes.
-	LeadMaintenance(ctx context.Context, owner ledger.Lease, now time.Time) (led bool, err error)
+	LeadMaintenance(ctx context.Context, owner runs.Lease, now time.Time) (led bool, err error)
 	// PruneTime is from when age counts, where that is known.
 	PruneTime(ctx context.Context, now time.Time) (at time.Time, known bool, err error)
 	Prune(ctx context.Context, table string, before time.Time, limit int) (deleted int64, err error)
@@ -64,14 +66,14 @@ type Pruner interface {
 // Budgets is what the scheduler needs of the rate limiter.
 type Budgets interface {
 	// Shares are the parts of the rates that are in force, where that is not all
-	// of it, by ledger.Budget.String.
+	// of it, by Budget.String.
 	Shares(ctx context.Context) (map[string]float64, error)
 }
 
 // Clocks is what the scheduler needs to know of Apple's time.
 type Clocks interface {
 	// EndpointClocks are the endpoints whose replies differ from the clock.
-	EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error)
+	EndpointClocks(ctx context.Context) ([]clock.Endpoint, error)
 }
 
 // Queue is what the scheduler needs of jobs.

@@ -7,8 +7,9 @@ import (
 	"runtime/debug"
 	"time"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/clock"
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 )
 
 // saveTimeout bounds what is done for one batch, so that a database that hangs
@@ -78,7 +79,7 @@ const mostRows = 1000
 
 // newSaver makes the batcher of outcomes: each is durable once it is through, unless
 // its claim was lost.
-func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcome, ledger.Saved] {
+func newSaver(store Store, size int, delay time.Duration) *batcher[claim.Outcome, claim.Saved] {
 	b := newBatcher(size, delay, store.SaveOutcomes)
 	b.weight, b.maxWeight, b.kind, b.patient = rowsOf, mostRows, kindOf, true
 	return b
@@ -88,7 +89,7 @@ func newSaver(store Store, size int, delay time.Duration) *batcher[ledger.Outcom
 const revocationsPerRow = 5
 
 // rowsOf is how many rows an outcome is stored in.
-func rowsOf(o ledger.Outcome) int {
+func rowsOf(o claim.Outcome) int {
 	if o.Conclusion == nil {
 		return 1
 	}
@@ -107,7 +108,7 @@ const (
 	kindBought
 )
 
-func kindOf(o ledger.Outcome) (kind int) {
+func kindOf(o claim.Outcome) (kind int) {
 	if o.Conclusion == nil {
 		return kind
 	}
@@ -199,7 +200,7 @@ func (b *batcher[In, Out]) finish(ctx context.Context, batch []pending[In, Out])
 	saving, cancel := saveContext(ctx)
 	defer func() { cancel() }()
 	err := b.doAll(saving, batch)
-	for until := time.Now().Add(awayTimeout); b.patient && errors.Is(err, ledger.ErrUnavailable) && time.Now().Before(until); {
+	for until := time.Now().Add(awayTimeout); b.patient && errors.Is(err, database.ErrUnavailable) && time.Now().Before(until); {
 		if clock.Sleep(ctx, awayPause) != nil {
 			break
 		}

@@ -12,7 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 )
 
 var errRefused = errors.New("refused by the database")
@@ -31,7 +32,7 @@ type batchStore struct {
 	batches [][]int64
 }
 
-func (s *batchStore) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+func (s *batchStore) SaveOutcomes(ctx context.Context, outcomes []claim.Outcome) ([]claim.Saved, error) {
 	s.mu.Lock()
 	s.tried++
 	s.mu.Unlock()
@@ -43,7 +44,7 @@ func (s *batchStore) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ids []int64
-	var saved []ledger.Saved
+	var saved []claim.Saved
 	for _, o := range outcomes {
 		if o.ReceiptID == s.refuse {
 			if s.refusal != nil {
@@ -52,7 +53,7 @@ func (s *batchStore) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome
 			return nil, errRefused
 		}
 		ids = append(ids, o.ReceiptID)
-		saved = append(saved, ledger.Saved{Held: o.ReceiptID%2 == 0}) // the claims of odd ones are lost
+		saved = append(saved, claim.Saved{Held: o.ReceiptID%2 == 0}) // the claims of odd ones are lost
 	}
 	s.batches = append(s.batches, ids)
 	return saved, nil
@@ -73,7 +74,7 @@ func (s *batchStore) hold() (committing <-chan struct{}, finish chan<- struct{})
 // inBubble runs a test with a running batcher of at most 100 outcomes in 10 ms,
 // on a clock that stands still while anybody works. The test must stop it; a
 // goroutine that is left over fails the test.
-func inBubble(t *testing.T, store *batchStore, test func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func())) {
+func inBubble(t *testing.T, store *batchStore, test func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], stop func())) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -86,13 +87,13 @@ func inBubble(t *testing.T, store *batchStore, test func(t *testing.T, b *batche
 }
 
 // answers saves outcomes at once and returns what became of each.
-func answers(ctx context.Context, b *batcher[ledger.Outcome, ledger.Saved], n int64) func() map[int64]result[bool] {
+func answers(ctx context.Context, b *batcher[claim.Outcome, claim.Saved], n int64) func() map[int64]result[bool] {
 	var mu sync.Mutex
 	var savers sync.WaitGroup
 	all := make(map[int64]result[bool])
 	for id := int64(1); id <= n; id++ {
 		savers.Go(func() {
-			saved, err := b.share(ctx, ledger.Outcome{ReceiptID: id})
+			saved, err := b.share(ctx, claim.Outcome{ReceiptID: id})
 			mu.Lock()
 			defer mu.Unlock()
 			all[id] = result[bool]{saved.Held, err}
@@ -106,7 +107,7 @@ func answers(ctx context.Context, b *batcher[ledger.Outcome, ledger.Saved], n in
 
 func TestSaversShareTransactions(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		started := time.Now()
 		for id, r := range answers(t.Context(), b, 250)() {
 			if r.err != nil || r.out != (id%2 == 0) {
@@ -127,7 +128,7 @@ func TestSaversShareTransactions(t *testing.T) {
 }
 
 func TestLoneOutcomeWaitsNoLongerThanTheDelay(t *testing.T) {
-	inBubble(t, &batchStore{}, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, &batchStore{}, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		started := time.Now()
 		answers(t.Context(), b, 1)()
 		if got := time.Since(started); got != 10*time.Millisecond {
@@ -138,11 +139,11 @@ func TestLoneOutcomeWaitsNoLongerThanTheDelay(t *testing.T) {
 
 func TestBatchKeepsTheOrder(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
-		done := make(chan result[ledger.Saved], 5)
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
+		done := make(chan result[claim.Saved], 5)
 		want := []int64{5, 3, 4, 1, 2}
 		for _, id := range want {
-			b.in <- pending[ledger.Outcome, ledger.Saved]{ledger.Outcome{ReceiptID: id}, done}
+			b.in <- pending[claim.Outcome, claim.Saved]{claim.Outcome{ReceiptID: id}, done}
 		}
 		for range want {
 			<-done
@@ -155,7 +156,7 @@ func TestBatchKeepsTheOrder(t *testing.T) {
 
 func TestBadOutcomeFailsAlone(t *testing.T) {
 	store := &batchStore{refuse: 7}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		for id, r := range answers(t.Context(), b, 20)() {
 			if errors.Is(r.err, errRefused) != (id == 7) || r.out != (id%2 == 0) {
 				t.Errorf("outcome %d: saved %t, error %v", id, r.out, r.err)
@@ -169,7 +170,7 @@ func TestBadOutcomeFailsAlone(t *testing.T) {
 
 func TestBadOutcomeAloneIsTriedOnce(t *testing.T) {
 	store := &batchStore{refuse: 1}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		if r := answers(t.Context(), b, 1)()[1]; !errors.Is(r.err, errRefused) {
 			t.Errorf("error: got %v, want %v", r.err, errRefused)
 		}
@@ -184,7 +185,7 @@ func TestBadOutcomeAloneIsTriedOnce(t *testing.T) {
 // ever.
 func TestSlowStoreLosesNobody(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], stop func()) {
 		committing, finish := store.hold()
 		all := answers(t.Context(), b, 130)
 		<-committing
@@ -214,10 +215,10 @@ func TestSlowStoreLosesNobody(t *testing.T) {
 
 func TestSaveAfterTheStop(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], stop func()) {
 		stop()
 		<-b.stopped
-		if _, err := b.share(t.Context(), ledger.Outcome{}); !errors.Is(err, errStopped) {
+		if _, err := b.share(t.Context(), claim.Outcome{}); !errors.Is(err, errStopped) {
 			t.Errorf("error: got %v, want %v", err, errStopped)
 		}
 		if store.tried != 0 {
@@ -230,7 +231,7 @@ func TestSaveAfterTheStop(t *testing.T) {
 // outcome was taken it may, after that it must learn what became of it.
 func TestSaverThatLeaves(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		committing, finish := store.hold()
 		ctx, leave := context.WithCancel(t.Context())
 		taken := answers(ctx, b, 2)
@@ -253,7 +254,7 @@ func TestSaverThatLeaves(t *testing.T) {
 // TestStoreThatHangs must not hold a batch for longer than it takes to see it.
 func TestStoreThatHangs(t *testing.T) {
 	store := &batchStore{before: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		started := time.Now()
 		for id, r := range answers(t.Context(), b, 3)() {
 			if !errors.Is(r.err, context.DeadlineExceeded) {
@@ -281,11 +282,11 @@ func TestStoreThatIsAway(t *testing.T) {
 			var back time.Time // set in the bubble, which has a time of its own
 			store := &batchStore{before: func(context.Context) error {
 				if time.Now().Before(back) {
-					return fmt.Errorf("save: %w", ledger.ErrUnavailable)
+					return fmt.Errorf("save: %w", database.ErrUnavailable)
 				}
 				return nil
 			}}
-			inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+			inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 				back = time.Now().Add(test.away)
 				for id, r := range answers(t.Context(), b, 4)() {
 					if (r.err == nil) != test.saved || r.out != (test.saved && id%2 == 0) {
@@ -299,8 +300,8 @@ func TestStoreThatIsAway(t *testing.T) {
 
 // TestStopWhileTheStoreIsAway does not wait for it.
 func TestStopWhileTheStoreIsAway(t *testing.T) {
-	store := &batchStore{before: func(context.Context) error { return ledger.ErrUnavailable }}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func()) {
+	store := &batchStore{before: func(context.Context) error { return database.ErrUnavailable }}
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], stop func()) {
 		all := answers(t.Context(), b, 3)
 		started := time.Now()
 		synctest.Wait()

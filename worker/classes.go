@@ -3,7 +3,7 @@ package worker
 import (
 	"slices"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // FailureClasses lists what the last result of a receipt may be called where it
@@ -22,5 +22,5 @@ func FailureClasses() []string {
 			}
 		}
 	}
-	return append(classes, ledger.ClassShowsLess)
+	return append(classes, claim.ClassShowsLess)
 }

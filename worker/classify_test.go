@@ -14,9 +14,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 	"revalidator/internal/ratelimit"
 )
 
@@ -27,7 +30,7 @@ type verdictTest struct {
 	err  error
 	// notSent is true where the error came before any request.
 	notSent bool
-	want    ledger.Outcome
+	want    claim.Outcome
 	// alarm is whether a person is called, blocked for how long nobody may
 	// call for the app, paused why the app is stopped.
 	alarm   bool
@@ -47,8 +50,8 @@ func connection(e error) error {
 }
 
 // givenBack is an outcome of a receipt that was not asked about.
-func givenBack(class string, wait time.Duration) ledger.Outcome {
-	o := ledger.Outcome{Failure: class, Stays: true}
+func givenBack(class string, wait time.Duration) claim.Outcome {
+	o := claim.Outcome{Failure: class, Stays: true}
 	if wait > 0 {
 		o.NextCheck = iap.Check{At: noon.Add(wait), Rule: iap.RuleWait}
 	}
@@ -56,19 +59,19 @@ func givenBack(class string, wait time.Duration) ledger.Outcome {
 }
 
 // putOff is an outcome of a reply that is not believed.
-func putOff(class string) ledger.Outcome {
+func putOff(class string) claim.Outcome {
 	o := givenBack(class, time.Minute+time.Minute/8)
 	o.NextCheck.Rule = iap.RuleClockDiffers
 	return o
 }
 
 // retried is a failure after which the receipt is asked about again in its run.
-func retried(class string, codes ...int) ledger.Outcome {
+func retried(class string, codes ...int) claim.Outcome {
 	return failed(class, 30*time.Second, iap.RuleRetry, true, codes...)
 }
 
-func failed(class string, wait time.Duration, rule iap.Rule, stays bool, codes ...int) ledger.Outcome {
-	o := ledger.Outcome{Failure: class, Asked: true, Stays: stays, NextCheck: iap.Check{At: noon.Add(wait), Rule: rule}}
+func failed(class string, wait time.Duration, rule iap.Rule, stays bool, codes ...int) claim.Outcome {
+	o := claim.Outcome{Failure: class, Asked: true, Stays: stays, NextCheck: iap.Check{At: noon.Add(wait), Rule: rule}}
 	for _, code := range codes {
 		o.Code = &code
 	}
@@ -76,14 +79,14 @@ func failed(class string, wait time.Duration, rule iap.Rule, stays bool, codes .
 }
 
 // confirmed is a failure after which the receipt is checked again on another day.
-func confirmed(class string, codes ...int) ledger.Outcome {
+func confirmed(class string, codes ...int) claim.Outcome {
 	return failed(class, 24*time.Hour, iap.RuleConfirm, false, codes...)
 }
 
 // believedAtOnce is confirmed where one failure is enough.
-func believedAtOnce(class string, state iap.ReceiptState) ledger.Outcome {
+func believedAtOnce(class string, state iap.ReceiptState) claim.Outcome {
 	o := confirmed(class)
-	o.Verdict = &ledger.Verdict{State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+	o.Verdict = &quarantine.Verdict{State: state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
 	return o
 }
 
@@ -94,18 +97,18 @@ func verdictTests() []verdictTest {
 		{name: "worker stops while it asks", err: asked(context.Canceled), want: givenBack("", 0)},
 		{
 			name: "breaker open", err: waited(&ratelimit.OpenError{RetryAfter: 20 * time.Second}), notSent: true,
-			want: ledger.Outcome{Failure: "held_back", Stays: true, NextCheck: iap.Check{At: noon.Add(20*time.Second + 20*time.Second/8), Rule: iap.RuleHeldBack}},
+			want: claim.Outcome{Failure: "held_back", Stays: true, NextCheck: iap.Check{At: noon.Add(20*time.Second + 20*time.Second/8), Rule: iap.RuleHeldBack}},
 		},
-		{name: "a result that is never stored", err: fmt.Errorf("%w: %w", errSaveRefused, ledger.ErrRefused), want: retried("save_refused"), alarm: true},
+		{name: "a result that is never stored", err: fmt.Errorf("%w: %w", errSaveRefused, database.ErrRefused), want: retried("save_refused"), alarm: true},
 		{name: "a panic", err: errPanicked, want: retried("panicked")},
-		{name: "queue lost while waiting", err: waited(ratelimit.ErrForgotten), notSent: true, want: ledger.Outcome{Stays: true}},
+		{name: "queue lost while waiting", err: waited(ratelimit.ErrForgotten), notSent: true, want: claim.Outcome{Stays: true}},
 		{name: "clock differs", err: &clockError{ahead: time.Hour}, want: putOff("clock_differs")},
 		{name: "clock differs, and is wrong", err: &clockError{ahead: time.Hour, wrong: true}, want: givenBack("clock_differs", 0)},
 		{name: "reply without a time", err: asked(appstore.ErrNoTime), want: putOff("reply_without_time"), alarm: true},
 		{name: "held for the clock", err: waited(errClockWrong), notSent: true, want: givenBack("clock_wrong", 0)},
 		{name: "limiter busy", err: waited(&ratelimit.BusyError{RetryAfter: 90 * time.Second}), notSent: true, want: givenBack("limiter_busy", 90*time.Second+90*time.Second/8)},
 		{name: "limiter unavailable", err: waited(fmt.Errorf("%w: refused", ratelimit.ErrUnavailable)), notSent: true, want: givenBack("limiter_unavailable", 5*time.Second)},
-		{name: "claim lost while waiting", err: waited(ledger.ErrLostClaim), notSent: true, want: ledger.Outcome{Stays: true}},
+		{name: "claim lost while waiting", err: waited(claim.ErrLost), notSent: true, want: claim.Outcome{Stays: true}},
 		{
 			name: "waited for longer than the task may take", err: waited(fmt.Errorf("%w: %v", errWaitedTooLong, context.DeadlineExceeded)), notSent: true,
 			want: givenBack("waited_too_long", 5*time.Second),
@@ -122,8 +125,8 @@ func verdictTests() []verdictTest {
 		},
 
 		{name: "another receipt tries a secret", err: waited(errProbing), notSent: true, want: givenBack("shared_secret_selection", 5*time.Second)},
-		{name: "no secret", err: fmt.Errorf("%w: %s", errNoSecret, app), notSent: true, want: givenBack("no_shared_secret", 0), paused: ledger.PausedNoSecret},
-		{name: "21004", err: status(21004), want: givenBack("shared_secret_refused", 0), paused: ledger.PausedSecretRefused},
+		{name: "no secret", err: fmt.Errorf("%w: %s", errNoSecret, app), notSent: true, want: givenBack("no_shared_secret", 0), paused: apps.PausedNoSecret},
+		{name: "21004", err: status(21004), want: givenBack("shared_secret_refused", 0), paused: apps.PausedSecretRefused},
 
 		{name: "21002", err: status(21002), want: retried("receipt_malformed", 21002)},
 		{name: "21003", err: status(21003), want: retried("receipt_not_authenticated", 21003), alarm: true},
@@ -264,7 +267,7 @@ func TestUnknownErrorIsOurFault(t *testing.T) {
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("error: got %v, want the fault itself, for asynq to run the task again", err)
 	}
-	if diff := cmp.Diff(ledger.Outcome{}, got); diff != "" {
+	if diff := cmp.Diff(claim.Outcome{}, got); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}
 	if v := classified(fault); v.Name != "internal_fault" || !v.Alarm {

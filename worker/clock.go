@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 var (
@@ -42,7 +43,7 @@ const (
 	// clockAfter is when a receipt is checked again after a reply that differs,
 	// and clockAfterAgain after one more, in another run. Both are by the clock, as
 	// it may be the reply that is wrong; where it turns out to be the clock, the next
-	// check is corrected with it: see ledger.ClockDiffersWithin.
+	// check is corrected with it: see ClockDiffersWithin.
 	clockAfter, clockAfterAgain = time.Minute, time.Hour
 )
 
@@ -59,7 +60,7 @@ type appleClocks struct {
 
 	mu    sync.Mutex
 	read  time.Time // when known was read
-	known map[iap.Environment]ledger.EndpointClock
+	known map[iap.Environment]clock.Endpoint
 	// agreed are the endpoints of which a reply agreed since the last that did not.
 	agreed map[iap.Environment]bool
 }
@@ -68,7 +69,7 @@ func newAppleClocks(cfg Config) *appleClocks {
 	return &appleClocks{
 		store: cfg.Clocks, now: cfg.Now, dates: cfg.Dates, measure: cfg.MeasureDates,
 		tolerance: cfg.ClockTolerance, log: cfg.Logger,
-		known: make(map[iap.Environment]ledger.EndpointClock), agreed: make(map[iap.Environment]bool),
+		known: make(map[iap.Environment]clock.Endpoint), agreed: make(map[iap.Environment]bool),
 	}
 }
 
@@ -184,7 +185,7 @@ func (c *appleClocks) differ(ctx context.Context, e iap.Environment, ahead time.
 	if c.store == nil {
 		return &clockError{ahead: ahead}
 	}
-	after, wrong, err := c.store.ClockDiffered(ctx, e, ledger.ClockReply{At: c.now(), Ahead: ahead}, alone)
+	after, wrong, err := c.store.ClockDiffered(ctx, e, clock.Reply{At: c.now(), Ahead: ahead}, alone)
 	if err != nil {
 		c.log.Warn("note that the clock differs", "environment", e, "error", err)
 		return &clockError{ahead: ahead}
@@ -203,7 +204,7 @@ func (c *appleClocks) differ(ctx context.Context, e iap.Environment, ahead time.
 // nothing of it is stored or counted as a failure of the receipt. While the clock is
 // wrong it stays due as it was, because a due time of now would be wrong too.
 // One that meets such a reply again and again leaves its run.
-func (w *Worker) disregard(o *ledger.Outcome, r ledger.Receipt, err error) {
+func (w *Worker) disregard(o *claim.Outcome, r claim.Receipt, err error) {
 	o.Environment = ""
 	var differs *clockError
 	if errors.As(err, &differs) && differs.wrong {
@@ -220,7 +221,7 @@ func (w *Worker) disregard(o *ledger.Outcome, r ledger.Receipt, err error) {
 // wrong. It stays due as it was, because a due time of now would be wrong too:
 // the scheduler claims nothing meanwhile. It does claim where the sandbox alone
 // is held; but then it is its time that is wrong, and not ours.
-func (w *Worker) held(o *ledger.Outcome, a Answer) {
+func (w *Worker) held(o *claim.Outcome, a Answer) {
 	if a.Environment == iap.Sandbox {
 		o.NextCheck = iap.Check{At: o.At.Add(w.spread(clockAfter)), Rule: iap.RuleWait}
 	}

@@ -11,31 +11,32 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // fakeClocks is the database's share of what replies say of the time.
 type fakeClocks struct {
 	mu    sync.Mutex
-	rows  map[iap.Environment]ledger.EndpointClock
+	rows  map[iap.Environment]clock.Endpoint
 	err   error
 	reads int
 	notes int
 }
 
-func (s *fakeClocks) EndpointClocks(context.Context) ([]ledger.EndpointClock, error) {
+func (s *fakeClocks) EndpointClocks(context.Context) ([]clock.Endpoint, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
-	var all []ledger.EndpointClock
+	var all []clock.Endpoint
 	for _, c := range s.rows {
 		all = append(all, c)
 	}
 	return all, s.err
 }
 
-func (s *fakeClocks) ClockDiffered(_ context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (ledger.EndpointClock, bool, error) {
+func (s *fakeClocks) ClockDiffered(_ context.Context, e iap.Environment, r clock.Reply, alone bool) (clock.Endpoint, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notes++
@@ -43,13 +44,13 @@ func (s *fakeClocks) ClockDiffered(_ context.Context, e iap.Environment, r ledge
 	before.Environment = e
 	after := before.Differed(r, alone)
 	if s.rows == nil {
-		s.rows = make(map[iap.Environment]ledger.EndpointClock)
+		s.rows = make(map[iap.Environment]clock.Endpoint)
 	}
 	s.rows[e] = after
 	return after, after.Held() && !before.Held(), s.err
 }
 
-func (s *fakeClocks) ClockAgreed(_ context.Context, e iap.Environment, _ time.Time, probe bool) (ledger.EndpointClock, bool, error) {
+func (s *fakeClocks) ClockAgreed(_ context.Context, e iap.Environment, _ time.Time, probe bool) (clock.Endpoint, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.notes++
@@ -66,7 +67,7 @@ func (s *fakeClocks) ClockAgreed(_ context.Context, e iap.Environment, _ time.Ti
 		return after, true, s.err
 	}
 	delete(s.rows, e)
-	return ledger.EndpointClock{}, false, s.err
+	return clock.Endpoint{}, false, s.err
 }
 
 func (s *fakeClocks) ClaimClockProbe(_ context.Context, e iap.Environment, now time.Time) (bool, error) {
@@ -126,7 +127,7 @@ func (w *timed) verify(ctx context.Context, r appstore.Request) (appstore.Answer
 }
 
 // check is one check, with its outcome.
-func (w *timed) check() ledger.Outcome {
+func (w *timed) check() claim.Outcome {
 	w.t.Helper()
 	w.store.saved = nil
 	return w.mustHandle(w.t)
@@ -365,7 +366,7 @@ func TestDifferingAgain(t *testing.T) {
 	w.ahead[iap.Production] = time.Hour
 	w.store.receipt.Rule = iap.RuleClockDiffers
 	o := w.check()
-	if wait := o.NextCheck.At.Sub(noon); o.Stays || wait < time.Hour || wait >= ledger.ClockDiffersWithin || o.NextCheck.Rule != iap.RuleClockDiffers {
+	if wait := o.NextCheck.At.Sub(noon); o.Stays || wait < time.Hour || wait >= clock.DiffersWithin || o.NextCheck.Rule != iap.RuleClockDiffers {
 		t.Errorf("got %+v, want it out of the run for an hour", o)
 	}
 }

@@ -5,25 +5,26 @@ import (
 	"errors"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
 // conclude turns an answer, or the error in its place, into an outcome. Its own
 // error is a fault of our machinery.
-func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a Answer, err error) (ledger.Outcome, error) {
+func (w *Worker) conclude(ctx context.Context, r claim.Receipt, a Answer, err error) (claim.Outcome, error) {
 	w.metrics.unknown.Add(float64(w.unknown.note(r.ID, a.Unknown)))
 	source := w.source(r)
 	conclusion, c := judge(source, &a.Facts, err)
 	o := w.notAsked(r)
 	o.Calls, o.Failure, o.Environment = a.Calls, c.Name, a.Environment
 	if c.Alarm {
-		w.cfg.Logger.Warn("answer needs a look", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "class", c.Name, "error", err)
+		w.cfg.Logger.Warn("reply needs attention", "receipt_id", r.ID, "bundle_id", r.App.BundleID, "class", c.Name, "error", err)
 	}
 	switch c.Action {
 	case Fail:
-		return ledger.Outcome{}, err
+		return claim.Outcome{}, err
 	case Release:
 		o.Failure = ""
 		return o, nil
@@ -55,9 +56,9 @@ func (w *Worker) conclude(ctx context.Context, r ledger.Receipt, a Answer, err e
 }
 
 // notAsked gives a claim back: the receipt stays due, and in its run.
-func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
+func (w *Worker) notAsked(r claim.Receipt) claim.Outcome {
 	policy := r.App.Policy(w.cfg.Policy)
-	return ledger.Outcome{
+	return claim.Outcome{
 		ReceiptID: r.ID, Generation: r.Generation, RunID: r.RunID, BundleID: r.App.BundleID,
 		At: w.cfg.Dates(), Stays: r.RunID != 0, Policy: &policy,
 	}
@@ -65,7 +66,7 @@ func (w *Worker) notAsked(r ledger.Receipt) ledger.Outcome {
 
 // rests is the outcome of a covered receipt whose rows were checked through the one
 // that covers it: it need not be asked about.
-func (w *Worker) rests(r ledger.Receipt) ledger.Outcome {
+func (w *Worker) rests(r claim.Receipt) claim.Outcome {
 	o := w.notAsked(r)
 	o.Rests, o.Stays = true, false
 	return o
@@ -83,14 +84,14 @@ func judge(s Source, f *iap.Facts, err error) (*iap.Conclusion, Class) {
 
 // recordFacts records what the facts say. What it changes, and when the receipt is
 // checked next, shows when it is merged with what is stored.
-func (w *Worker) recordFacts(o *ledger.Outcome, conclusion *iap.Conclusion, r ledger.Receipt) {
+func (w *Worker) recordFacts(o *claim.Outcome, conclusion *iap.Conclusion, r claim.Receipt) {
 	o.State, o.Conclusion = iap.ReceiptValid, conclusion
 	o.Backoff = w.cfg.Retry.staleBackoff(r.StaleReplies + 1)
 }
 
 // limitOver is how long it takes until a limit allows the next call. Where Apple
 // set it, nobody calls for the app and environment before.
-func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a Answer, d Details, err error) time.Duration {
+func (w *Worker) limitOver(ctx context.Context, r claim.Receipt, a Answer, d Details, err error) time.Duration {
 	// All who were refused heard the same: they come back spread.
 	var open *ratelimit.OpenError
 	if errors.As(err, &open) {
@@ -112,7 +113,7 @@ func (w *Worker) limitOver(ctx context.Context, r ledger.Receipt, a Answer, d De
 	if e == "" {
 		e = iap.Production
 	}
-	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(ledger.Endpoint{Environment: e, Class: a.Endpoint}).String(), wait); err != nil {
+	if err := w.cfg.Limiter.Block(ctx, r.App.Budget(apps.Endpoint{Environment: e, Class: a.Endpoint}).String(), wait); err != nil {
 		w.cfg.Logger.Warn("hold calls back", "bundle_id", r.App.BundleID, "error", err)
 	}
 	return wait
@@ -137,4 +138,4 @@ func (w *Worker) pause(ctx context.Context, source Source, bundleID string, c Cl
 }
 
 // source is that of a receipt's app.
-func (w *Worker) source(r ledger.Receipt) Source { return w.sources[r.App.SourceOrDefault()] }
+func (w *Worker) source(r claim.Receipt) Source { return w.sources[r.App.SourceOrDefault()] }

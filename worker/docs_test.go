@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"revalidator/internal/dev/doctest"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 )
 
 // TestDocsQuarantine holds the document that people read to the table that is
@@ -29,7 +29,7 @@ func quarantineMarkdown() string {
 	var table strings.Builder
 	table.WriteString("| Failure class | What it is | Never accepted before | Accepted before | Checked again | In quarantine as | and then checked |\n")
 	table.WriteString("| --- | --- | --- | --- | --- | --- | --- |\n")
-	for _, q := range ledger.QuarantineRules() {
+	for _, q := range quarantine.Rules() {
 		again, then := "after a back-off", "never"
 		if q.OnOtherDays {
 			again = "after a day, then after a week"

@@ -3,13 +3,14 @@ package worker
 import (
 	"time"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 )
 
 // recordFailure says when to check again, and what to make of the receipt. The
 // subscriptions that it shows stay as they are.
-func (w *Worker) recordFailure(o *ledger.Outcome, c Class, r ledger.Receipt) {
+func (w *Worker) recordFailure(o *claim.Outcome, c Class, r claim.Receipt) {
 	switch c.Action {
 	case Accuse:
 		w.accuse(o, quarantineRule(c.Name), r)
@@ -21,7 +22,7 @@ func (w *Worker) recordFailure(o *ledger.Outcome, c Class, r ledger.Receipt) {
 }
 
 // retry checks again after a back-off.
-func (w *Worker) retry(o *ledger.Outcome, r ledger.Receipt) {
+func (w *Worker) retry(o *claim.Outcome, r claim.Receipt) {
 	failures := r.ConsecutiveFailures + 1
 	o.NextCheck = iap.Check{At: o.At.Add(w.cfg.Retry.backoff(failures)), Rule: iap.RuleRetry}
 	o.Stays = r.RunID != 0 && failures < w.cfg.Retry.Limit
@@ -30,12 +31,12 @@ func (w *Worker) retry(o *ledger.Outcome, r ledger.Receipt) {
 // accuse holds a failure against a receipt, which is checked again until it was
 // said as often, and on as many days, as its rule wants. The verdict is believed
 // by the repository, unless it is unusual.
-func (w *Worker) accuse(o *ledger.Outcome, rule ledger.QuarantineRule, r ledger.Receipt) {
+func (w *Worker) accuse(o *claim.Outcome, rule quarantine.Rule, r claim.Receipt) {
 	if r.State == rule.State {
 		o.NextCheck = rest(rule, o.At)
 		return
 	}
-	needed := rule.Needed(r)
+	needed := rule.Needed(r.Accepted())
 	failures, days := alike(r, rule.Class, o.At)
 	on := func(wait time.Duration) { o.NextCheck = iap.Check{At: o.At.Add(wait), Rule: iap.RuleConfirm} }
 	switch enough := needed.Met(failures, days); {
@@ -50,6 +51,6 @@ func (w *Worker) accuse(o *ledger.Outcome, rule ledger.QuarantineRule, r ledger.
 		w.retry(o, r)
 	}
 	if needed.Met(failures, days) {
-		o.Verdict = &ledger.Verdict{State: rule.State, NextCheck: rest(rule, o.At)}
+		o.Verdict = &quarantine.Verdict{State: rule.State, NextCheck: rest(rule, o.At)}
 	}
 }

@@ -14,9 +14,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
 )
@@ -27,10 +29,10 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 const app = "com.example.reader"
 
 // claimed is the receipt that most tests are about.
-func claimed() ledger.Receipt {
-	return ledger.Receipt{
+func claimed() claim.Receipt {
+	return claim.Receipt{
 		ID: 7, Generation: 3, RunID: 5, ByteSize: 6, Environment: iap.Production, ReadAt: noon,
-		App: ledger.App{BundleID: app, RatePerSecond: 10, Burst: 2},
+		App: apps.App{BundleID: app, RatePerSecond: 10, Burst: 2},
 	}
 }
 
@@ -95,10 +97,10 @@ func accepted() appstore.Answer {
 
 // rows are secrets with the ids 1, 2 and so on, and texts alike, in the given
 // states.
-func rows(states ...string) []ledger.SharedSecret {
-	secrets := make([]ledger.SharedSecret, len(states))
+func rows(states ...string) []apps.SharedSecret {
+	secrets := make([]apps.SharedSecret, len(states))
 	for i, state := range states {
-		secrets[i] = ledger.SharedSecret{ID: int64(i + 1), BundleID: app, State: ledger.SecretState(state), Ciphertext: []byte{'0' + byte(i+1)}}
+		secrets[i] = apps.SharedSecret{ID: int64(i + 1), BundleID: app, State: apps.SecretState(state), Ciphertext: []byte{'0' + byte(i+1)}}
 	}
 	return secrets
 }
@@ -157,16 +159,16 @@ func (c *fakeClock) advance(d time.Duration) {
 // are what its methods return.
 type fakeStore struct {
 	mu      sync.Mutex
-	receipt ledger.Receipt
-	secrets []ledger.SharedSecret
+	receipt claim.Receipt
+	secrets []apps.SharedSecret
 	lost    bool // by the time of saving
 
 	loadErr, saveErr, markErr, pauseErr, readOnly error
 
-	stuck  *ledger.App      // a paused app that has a secret to try
-	probes []ledger.Receipt // to try it with
+	stuck  *apps.App       // a paused app that has a secret to try
+	probes []claim.Receipt // to try it with
 
-	saved   []ledger.Outcome
+	saved   []claim.Outcome
 	reads   int // of the secrets
 	marks   []mark
 	paused  []string // reasons
@@ -184,13 +186,13 @@ func (s *fakeStore) Writable(context.Context) error {
 	return s.readOnly
 }
 
-func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error) {
+func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []claim.Key) (map[claim.Key]claim.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loadErr != nil {
 		return nil, s.loadErr
 	}
-	receipts := make(map[ledger.ClaimKey]ledger.Receipt)
+	receipts := make(map[claim.Key]claim.Receipt)
 	for _, c := range claims {
 		if c.ReceiptID == s.receipt.ID && c.Generation == s.receipt.Generation {
 			receipts[c] = s.receipt
@@ -199,16 +201,16 @@ func (s *fakeStore) ClaimedReceipts(_ context.Context, claims []ledger.ClaimKey)
 	return receipts, nil
 }
 
-func (s *fakeStore) SaveOutcomes(_ context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+func (s *fakeStore) SaveOutcomes(_ context.Context, outcomes []claim.Outcome) ([]claim.Saved, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.saveErr != nil {
 		return nil, s.saveErr
 	}
 	s.saved = append(s.saved, outcomes...)
-	saved := make([]ledger.Saved, len(outcomes))
+	saved := make([]claim.Saved, len(outcomes))
 	for i, o := range outcomes {
-		saved[i] = ledger.Saved{Held: !s.lost, NextCheck: o.NextCheck, Failure: o.Failure}
+		saved[i] = claim.Saved{Held: !s.lost, NextCheck: o.NextCheck, Failure: o.Failure}
 	}
 	return saved, nil
 }
@@ -226,7 +228,7 @@ func (s *fakeStore) PauseApp(ctx context.Context, _, reason string, _ time.Time)
 // errCut is what lib/pq may say where the context of a query is cancelled.
 var errCut = errors.New("pq: canceling statement due to user request")
 
-func (s *fakeStore) SharedSecrets(ctx context.Context, _ string) ([]ledger.SharedSecret, error) {
+func (s *fakeStore) SharedSecrets(ctx context.Context, _ string) ([]apps.SharedSecret, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
@@ -243,9 +245,9 @@ func (s *fakeStore) MarkSharedSecret(_ context.Context, id int64, accepted bool,
 		return s.markErr
 	}
 	s.marks = append(s.marks, mark{id, accepted})
-	s.secrets[id-1].State = ledger.SecretRefused
+	s.secrets[id-1].State = apps.SecretRefused
 	if accepted {
-		s.secrets[id-1].State = ledger.SecretAccepted
+		s.secrets[id-1].State = apps.SecretAccepted
 	}
 	return nil
 }
@@ -257,18 +259,18 @@ func (s *fakeStore) ResumeForSecret(_ context.Context, bundleID string) (bool, e
 	return true, nil
 }
 
-func (s *fakeStore) ClaimProbe(context.Context, time.Time, time.Duration, time.Duration) (ledger.App, error) {
+func (s *fakeStore) ClaimProbe(context.Context, time.Time, time.Duration, time.Duration) (apps.App, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stuck == nil {
-		return ledger.App{}, ledger.ErrNotFound
+		return apps.App{}, database.ErrNotFound
 	}
 	stuck := *s.stuck
 	s.stuck = nil
 	return stuck, nil
 }
 
-func (s *fakeStore) ProbeReceipts(context.Context, string) ([]ledger.Receipt, error) {
+func (s *fakeStore) ProbeReceipts(context.Context, string) ([]claim.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.probes, nil

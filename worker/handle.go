@@ -8,13 +8,14 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/jobs"
 )
 
 // Handle is the story of one receipt. It ends well for everything that Apple
-// may say; an error means a fault of our own machinery, after which asynq runs
-// the task again under the same claim.
+// may say; an error other than failedCheck means a fault of our own machinery, after
+// which asynq runs the task again under the same claim.
 func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	v, err := jobs.ParseVerify(task.Payload())
 	if err != nil {
@@ -28,7 +29,7 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	}
 	started := w.cfg.Now()
 	r, err := w.load(ctx, v.ReceiptID, v.Generation)
-	if errors.Is(err, ledger.ErrLostClaim) {
+	if errors.Is(err, claim.ErrLost) {
 		w.cfg.Logger.Debug("claim is gone, nothing to do", "receipt_id", v.ReceiptID)
 		w.show(task, lostClaim)
 		return nil
@@ -50,6 +51,9 @@ func (w *Worker) Handle(ctx context.Context, task *asynq.Task) error {
 	w.cfg.Logger.Debug("receipt checked", "receipt_id", r.ID, "run_id", r.RunID, "class", o.Failure,
 		"calls", o.Calls, "next_check", o.NextCheck.At, "rule", o.NextCheck.Rule, "saved", saved)
 	w.show(task, describe(o, saved))
+	if w.cfg.ShowResults && saved && inVain(o) {
+		return failedCheck(describe(o, saved))
+	}
 	return nil
 }
 
@@ -71,7 +75,7 @@ func (w *Worker) mine(ctx context.Context, v jobs.Verify) (bool, error) {
 	mine, err := w.cfg.Queue.Mine(ctx, v)
 	switch {
 	case err != nil:
-		return false, w.fault(ctx, slog.LevelWarn, "tell whose task it is", v, err)
+		return false, w.fault(ctx, slog.LevelWarn, "could not read whose task it is", v, err)
 	case !mine && w.foreign.isDue(w.cfg.Now()):
 		w.cfg.Logger.Warn("task of another installation dropped", "receipt_id", v.ReceiptID, "installation", v.Installation)
 	}
@@ -85,7 +89,7 @@ func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs
 	switch stopping := w.stopping.Err() != nil; {
 	case stopping && (errors.Is(ctx.Err(), context.Canceled) || errors.Is(err, errStopped)):
 		level = slog.LevelDebug
-	case errors.Is(err, ledger.ErrNotWritable):
+	case errors.Is(err, database.ErrNotWritable):
 		level = slog.LevelDebug // the gate has told it once
 	case errors.Is(ctx.Err(), context.Canceled):
 		level = slog.LevelWarn
@@ -96,7 +100,7 @@ func (w *Worker) fault(ctx context.Context, level slog.Level, act string, v jobs
 
 // check asks about a receipt and says what becomes of it. Its error is a fault
 // of our own machinery.
-func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledger.Outcome, error) {
+func (w *Worker) check(ctx context.Context, r claim.Receipt, room *room) (claim.Outcome, error) {
 	if r.App.PausedAt != nil || r.RunCancelled {
 		return w.notAsked(r), nil
 	}
@@ -105,7 +109,7 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledge
 	}
 	source, known := w.sources[r.App.SourceOrDefault()]
 	if !known {
-		return ledger.Outcome{}, fmt.Errorf("app %s has source %q, which this version does not know: upgrade the worker", r.App.BundleID, r.App.Source)
+		return claim.Outcome{}, fmt.Errorf("app %s has source %q, which this version does not know: upgrade the worker", r.App.BundleID, r.App.Source)
 	}
 	if err := w.enter(ctx, room); err != nil {
 		return w.conclude(ctx, r, Answer{Environment: r.Environment}, err)
@@ -114,8 +118,8 @@ func (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledge
 	answer, err := source.Check(ctx, r, turns)
 	room.learn(err)
 	room.settle()
-	if errors.Is(err, ledger.ErrNotWritable) {
-		return ledger.Outcome{}, err // there is nothing to conclude, nor could it be stored
+	if errors.Is(err, database.ErrNotWritable) {
+		return claim.Outcome{}, err // there is nothing to conclude, nor could it be stored
 	}
 	return w.conclude(ctx, r, answer, turns.inTrouble(err))
 }

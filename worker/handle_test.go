@@ -12,9 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hibiken/asynq"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/jobs"
 )
@@ -32,7 +33,7 @@ func never(t *testing.T) appStore {
 	}
 }
 
-func (p parts) mustHandle(t *testing.T) ledger.Outcome {
+func (p parts) mustHandle(t *testing.T) claim.Outcome {
 	t.Helper()
 	if err := p.Handle(t.Context(), task()); err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestHandleSuccess(t *testing.T) {
 
 	answer := accepted()
 	conclusion := iap.Derive(&answer.Facts)
-	want := ledger.Outcome{
+	want := claim.Outcome{
 		ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Asked: true, Calls: 1, Code: new(int),
 		State: iap.ReceiptValid, Environment: iap.Production, Conclusion: &conclusion,
 		Policy: new(iap.DefaultPolicy()), Backoff: staleBase,
@@ -181,7 +182,7 @@ func TestPausedAppIsGivenBack(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, func(c *Config) { c.AppStore = never(t) })
 	p.store.receipt.App.PausedAt = &noon
-	want := ledger.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true}
+	want := claim.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true}
 	if diff := cmp.Diff(want, p.mustHandle(t), noPolicy); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}
@@ -262,7 +263,7 @@ func TestBusyLimiterGivesBack(t *testing.T) {
 	p.limiter.wait = func(context.Context, string, ratelimit.Rate) error {
 		return &ratelimit.BusyError{RetryAfter: time.Minute}
 	}
-	want := ledger.Outcome{
+	want := claim.Outcome{
 		ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true, Environment: iap.Production,
 		Failure: "limiter_busy", NextCheck: iap.Check{At: noon.Add(time.Minute + time.Minute/8), Rule: iap.RuleWait},
 	}
@@ -308,7 +309,7 @@ func TestStopDuringTheWaitGivesBack(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	want := ledger.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true, Environment: iap.Production}
+	want := claim.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true, Environment: iap.Production}
 	if diff := cmp.Diff(want, p.mustHandle(t), noPolicy); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}
@@ -352,7 +353,7 @@ func TestStopDuringTheCallStillPauses(t *testing.T) {
 	if err := p.Handle(ctx, task()); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff([]string{ledger.PausedSecretRefused}, p.store.paused); diff != "" {
+	if diff := cmp.Diff([]string{apps.PausedSecretRefused}, p.store.paused); diff != "" {
 		t.Errorf("pauses (-want +got)\n%s", diff)
 	}
 	if len(p.store.saved) != 1 || !p.store.saved[0].Stays {
@@ -399,14 +400,14 @@ func TestDefaults(t *testing.T) {
 }
 
 // noPolicy leaves out of a comparison of outcomes by which policy they are planned.
-var noPolicy = cmpopts.IgnoreFields(ledger.Outcome{}, "Policy")
+var noPolicy = cmpopts.IgnoreFields(claim.Outcome{}, "Policy")
 
 // TestCoveredReceiptIsNotAskedAbout has a receipt that another one was checked for.
 func TestCoveredReceiptIsNotAskedAbout(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, func(c *Config) { c.AppStore = never(t) })
 	p.store.receipt.Rests = true
-	want := ledger.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Rests: true}
+	want := claim.Outcome{ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Rests: true}
 	if diff := cmp.Diff(want, p.mustHandle(t), noPolicy); diff != "" {
 		t.Errorf("outcome (-want +got)\n%s", diff)
 	}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // Receipts are loaded so many at a time, and one waits so long for company: planning
@@ -16,12 +16,12 @@ const (
 
 // loaded is the receipt of a claim, if that is still held.
 type loaded struct {
-	receipt ledger.Receipt
+	receipt claim.Receipt
 	held    bool
 }
 
-func newLoader(store Store) *batcher[ledger.ClaimKey, loaded] {
-	return newBatcher(loadSize, loadDelay, func(ctx context.Context, claims []ledger.ClaimKey) ([]loaded, error) {
+func newLoader(store Store) *batcher[claim.Key, loaded] {
+	return newBatcher(loadSize, loadDelay, func(ctx context.Context, claims []claim.Key) ([]loaded, error) {
 		receipts, err := store.ClaimedReceipts(ctx, claims)
 		if err != nil {
 			return nil, err
@@ -34,13 +34,13 @@ func newLoader(store Store) *batcher[ledger.ClaimKey, loaded] {
 	})
 }
 
-// load is the receipt of a claim. Its error is ledger.ErrLostClaim where that is
+// load is the receipt of a claim. Its error is claim.ErrLost where that is
 // not held any more. A batch is not given up for one task whose time is up.
-func (w *Worker) load(ctx context.Context, id, generation int64) (ledger.Receipt, error) {
+func (w *Worker) load(ctx context.Context, id, generation int64) (claim.Receipt, error) {
 	read := w.cfg.Now()
-	l, err := w.loader.share(context.WithoutCancel(ctx), ledger.ClaimKey{ReceiptID: id, Generation: generation})
+	l, err := w.loader.share(context.WithoutCancel(ctx), claim.Key{ReceiptID: id, Generation: generation})
 	if err == nil && !l.held {
-		err = ledger.ErrLostClaim
+		err = claim.ErrLost
 	}
 	l.receipt.ReadAt = read
 	return l.receipt, err

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 var (
@@ -84,7 +84,7 @@ type room struct {
 	kept        int64 // what the reply was last told to hold
 }
 
-func (m *memory) room(r ledger.Receipt) *room { return &room{memory: m, id: r.ID, size: r.ByteSize} }
+func (m *memory) room(r claim.Receipt) *room { return &room{memory: m, id: r.ID, size: r.ByteSize} }
 
 // enter waits until there is memory to ask Apple about the receipt.
 func (r *room) enter(ctx context.Context) error {

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // receiptOf is a receipt of a size, whose id is n.
-func receiptOf(n int, size int64) ledger.Receipt {
-	return ledger.Receipt{ID: int64(n), ByteSize: size}
+func receiptOf(n int, size int64) claim.Receipt {
+	return claim.Receipt{ID: int64(n), ByteSize: size}
 }
 
 // mustBeFree fails where something of a budget was not given back.
@@ -273,7 +273,7 @@ type holding struct {
 	look func()
 }
 
-func (s holding) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+func (s holding) SaveOutcomes(ctx context.Context, outcomes []claim.Outcome) ([]claim.Saved, error) {
 	s.look()
 	return s.fakeStore.SaveOutcomes(ctx, outcomes)
 }

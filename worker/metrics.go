@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // metrics are what a worker counts. Labels are bounded: classes are those of
@@ -23,7 +23,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "revalidator_outcomes_total", Help: "Receipts handled, by class of failure; ok is a success, rests was checked through another receipt, given_back was not asked about.",
+			Name: "revalidator_outcomes_total", Help: "Receipts handled, by class of failure; ok is a success, rests was checked through another receipt, released was not checked.",
 		}, []string{"class"}),
 		calls: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "revalidator_apple_requests_total", Help: "Requests sent to Apple.",
@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) observe(o ledger.Outcome, elapsed time.Duration, saved bool) {
+func (m *metrics) observe(o claim.Outcome, elapsed time.Duration, saved bool) {
 	class := o.Failure
 	switch {
 	case class != "":
@@ -62,7 +62,7 @@ func (m *metrics) observe(o ledger.Outcome, elapsed time.Duration, saved bool) {
 	case o.Rests:
 		class = "rests"
 	default:
-		class = "given_back"
+		class = "released"
 	}
 	m.outcomes.WithLabelValues(class).Inc()
 	m.calls.Add(float64(o.Calls))

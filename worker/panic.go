@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 )
 
 // errPanicked is a receipt over which the program stumbled: a fault of ours that
@@ -17,7 +17,7 @@ var errPanicked = errors.New("the program panicked on the receipt")
 // checkSafely is check, which also survives a fault of the program: the receipt
 // is asked about again, and quarantined when that does not help, while the
 // others go on.
-func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt, room *room) (o ledger.Outcome, err error) {
+func (w *Worker) checkSafely(ctx context.Context, r claim.Receipt, room *room) (o claim.Outcome, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			w.logPanic(r.ID, panicText(cause), string(debug.Stack()))
@@ -29,7 +29,7 @@ func (w *Worker) checkSafely(ctx context.Context, r ledger.Receipt, room *room) 
 
 // saveSafely saves an outcome, and where that can never succeed, that it did not.
 // The answer is there: it is kept even if the task's time is up.
-func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outcome) (ledger.Outcome, bool, error) {
+func (w *Worker) saveSafely(ctx context.Context, r claim.Receipt, o claim.Outcome) (claim.Outcome, bool, error) {
 	ctx = context.WithoutCancel(ctx)
 	o, held, err := w.save(ctx, o)
 	if err == nil {
@@ -42,7 +42,7 @@ func (w *Worker) saveSafely(ctx context.Context, r ledger.Receipt, o ledger.Outc
 }
 
 // save stores an outcome, and returns it with what storing it found out.
-func (w *Worker) save(ctx context.Context, o ledger.Outcome) (ledger.Outcome, bool, error) {
+func (w *Worker) save(ctx context.Context, o claim.Outcome) (claim.Outcome, bool, error) {
 	saved, err := w.batch.share(ctx, o)
 	if err == nil && saved.Held {
 		o.NextCheck, o.Failure = saved.NextCheck, saved.Failure

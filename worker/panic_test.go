@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // poisoned is a store over which the program stumbles where an outcome has a
@@ -24,7 +24,7 @@ type poisoned struct {
 	id int64
 }
 
-func (s poisoned) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+func (s poisoned) SaveOutcomes(ctx context.Context, outcomes []claim.Outcome) ([]claim.Saved, error) {
 	for _, o := range outcomes {
 		if o.ReceiptID == s.id && o.Conclusion != nil {
 			panic("receipt data of a customer")
@@ -88,7 +88,7 @@ func TestPanicLeavesTheOthersAlone(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range errs {
 		all.Go(func() {
-			_, errs[i] = p.batch.share(t.Context(), ledger.Outcome{ReceiptID: int64(i), Conclusion: &iap.Conclusion{}})
+			_, errs[i] = p.batch.share(t.Context(), claim.Outcome{ReceiptID: int64(i), Conclusion: &iap.Conclusion{}})
 		})
 	}
 	all.Wait()

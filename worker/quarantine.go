@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 )
 
 // quarantineRule is the line of a class, whose action is Accuse.
-func quarantineRule(class string) ledger.QuarantineRule {
-	for _, rule := range ledger.QuarantineRules() {
+func quarantineRule(class string) quarantine.Rule {
+	for _, rule := range quarantine.Rules() {
 		if rule.Class == class {
 			return rule
 		}
@@ -24,7 +25,7 @@ func accuses(class string) bool {
 	if class == "" {
 		return false
 	}
-	for _, rule := range ledger.QuarantineRules() {
+	for _, rule := range quarantine.Rules() {
 		if rule.Class == class {
 			return true
 		}
@@ -33,7 +34,7 @@ func accuses(class string) bool {
 }
 
 // rest is when a receipt is checked that is in quarantine.
-func rest(q ledger.QuarantineRule, now time.Time) iap.Check {
+func rest(q quarantine.Rule, now time.Time) iap.Check {
 	if q.Weekly {
 		return iap.Check{At: now.Add(week), Rule: iap.RuleConfirm}
 	}
@@ -47,7 +48,7 @@ func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 // how many different days. Other failures in between say nothing about the
 // receipt, and what was said before them does not count. The repository stores
 // the same.
-func alike(r ledger.Receipt, class string, now time.Time) (failures, days int) {
+func alike(r claim.Receipt, class string, now time.Time) (failures, days int) {
 	if r.LastFailure != class {
 		return 1, 1
 	}
@@ -59,9 +60,9 @@ func alike(r ledger.Receipt, class string, now time.Time) (failures, days int) {
 }
 
 // countInFigures says whether an outcome counts in the figures of its app: see
-// ledger.Figures. What says nothing about the receipt does not, and of the others the
+// Figures. What says nothing about the receipt does not, and of the others the
 // first of a day does.
-func countInFigures(o *ledger.Outcome, r ledger.Receipt) {
+func countInFigures(o *claim.Outcome, r claim.Receipt) {
 	accused := accuses(o.Failure)
 	if !o.Asked || !r.Accepted() || r.State.Quarantined() || o.Failure != "" && !accused || mayHaveCounted(r, o.At) {
 		return
@@ -73,7 +74,7 @@ func countInFigures(o *ledger.Outcome, r ledger.Receipt) {
 // the day of a time. Only the last result is stored, and when the receipt was last
 // accepted. Where more happened on that day it counts as if it had: one receipt that
 // counts many times would stop an app's quarantining by itself.
-func mayHaveCounted(r ledger.Receipt, at time.Time) bool {
+func mayHaveCounted(r claim.Receipt, at time.Time) bool {
 	on := func(t time.Time) bool { return day(t).Equal(day(at)) }
 	switch {
 	case on(r.AcceptedAt):

@@ -8,8 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 )
 
 // quarantineTest is a line of the table of quarantine as it has to be.
@@ -17,12 +18,12 @@ type quarantineTest struct {
 	class         string
 	cause         error
 	state         iap.ReceiptState
-	new, accepted ledger.Repeats // the zero value is never
+	new, accepted quarantine.Repeats // the zero value is never
 	weekly        bool
 }
 
-func repeats(failures, days int) ledger.Repeats {
-	return ledger.Repeats{Failures: failures, Days: days}
+func repeats(failures, days int) quarantine.Repeats {
+	return quarantine.Repeats{Failures: failures, Days: days}
 }
 
 func quarantineTests() []quarantineTest {
@@ -30,7 +31,7 @@ func quarantineTests() []quarantineTest {
 		{"receipt_malformed", status(21002), iap.ReceiptMalformed, repeats(10, 2), repeats(30, 3), true},
 		{"receipt_not_authenticated", status(21003), iap.ReceiptNotAuthenticated, repeats(10, 2), repeats(30, 3), true},
 		{"account_gone", status(21010), iap.ReceiptAccountGone, repeats(3, 3), repeats(3, 3), false},
-		{"wrong_app", asked(&appstore.WrongAppError{}), iap.ReceiptWrongApp, repeats(3, 3), ledger.Repeats{}, false},
+		{"wrong_app", asked(&appstore.WrongAppError{}), iap.ReceiptWrongApp, repeats(3, 3), quarantine.Repeats{}, false},
 		{"request_too_large", asked(&appstore.HTTPError{StatusCode: 413, NearLimit: true}), iap.ReceiptTooLarge, repeats(3, 3), repeats(3, 3), false},
 		{"too_large_to_send", appstore.ErrTooLargeToSend, iap.ReceiptTooLarge, repeats(1, 1), repeats(3, 3), false},
 		{"panicked", errPanicked, iap.ReceiptQuarantined, repeats(3, 1), repeats(3, 3), false},
@@ -40,7 +41,7 @@ func quarantineTests() []quarantineTest {
 
 // acceptedBefore is a receipt that Apple accepted a week ago. What was made of it
 // since does not matter.
-func acceptedBefore(state iap.ReceiptState) ledger.Receipt {
+func acceptedBefore(state iap.ReceiptState) claim.Receipt {
 	r := claimed()
 	r.State, r.AcceptedAt, r.LastCheckedAt = state, noon.Add(-week), noon.Add(-week)
 	return r
@@ -48,7 +49,7 @@ func acceptedBefore(state iap.ReceiptState) ledger.Receipt {
 
 // failsOn fails a receipt at each of the times, in hours after noon, and returns
 // after how many of them a verdict was passed, 0 where none was.
-func (p parts) failsOn(t *testing.T, r ledger.Receipt, cause error, hours ...float64) (int, *ledger.Verdict) {
+func (p parts) failsOn(t *testing.T, r claim.Receipt, cause error, hours ...float64) (int, *quarantine.Verdict) {
 	t.Helper()
 	for i, h := range hours {
 		p.clock.now = noon.Add(time.Duration(h * float64(time.Hour)))
@@ -82,8 +83,8 @@ func TestQuarantineTable(t *testing.T) {
 	t.Parallel()
 	for _, test := range quarantineTests() {
 		for name, row := range map[string]struct {
-			receipt ledger.Receipt
-			needed  ledger.Repeats
+			receipt claim.Receipt
+			needed  quarantine.Repeats
 		}{
 			"new":                            {claimed(), test.new},
 			"accepted before":                {acceptedBefore(iap.ReceiptValid), test.accepted},
@@ -93,7 +94,7 @@ func TestQuarantineTable(t *testing.T) {
 			t.Run(test.class+" of a receipt "+name, func(t *testing.T) {
 				t.Parallel()
 				p := newParts(t, nil)
-				if row.needed == (ledger.Repeats{}) {
+				if row.needed == (quarantine.Repeats{}) {
 					if at, _ := p.failsOn(t, row.receipt, test.cause, spread(100, 90)...); at > 0 {
 						t.Errorf("quarantined at failure %d, want never", at)
 					}
@@ -101,7 +102,7 @@ func TestQuarantineTable(t *testing.T) {
 				}
 				enough := spread(row.needed.Failures, row.needed.Days)
 				at, verdict := p.failsOn(t, row.receipt, test.cause, enough...)
-				want := &ledger.Verdict{State: test.state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
+				want := &quarantine.Verdict{State: test.state, NextCheck: iap.Check{Rule: iap.RuleSetAside}}
 				if test.weekly {
 					want.NextCheck = iap.Check{At: p.clock.Now().Add(week), Rule: iap.RuleConfirm}
 				}
@@ -159,8 +160,8 @@ func TestAcceptedReceiptsNeedThreeDays(t *testing.T) {
 			}
 		})
 	}
-	for _, rule := range ledger.QuarantineRules() {
-		if n := rule.Accepted; n != (ledger.Repeats{}) && (n.Failures < 3 || n.Days < 3) {
+	for _, rule := range quarantine.Rules() {
+		if n := rule.Accepted; n != (quarantine.Repeats{}) && (n.Failures < 3 || n.Days < 3) {
 			t.Errorf("%s: %+v, want 3 failures on 3 days at least", rule.Class, n)
 		}
 	}
@@ -183,7 +184,7 @@ func TestQuarantineTableIsWhole(t *testing.T) {
 		}
 	}
 	lines := map[string]bool{}
-	for _, rule := range ledger.QuarantineRules() {
+	for _, rule := range quarantine.Rules() {
 		lines[rule.Class] = true
 		if !rule.State.Quarantined() {
 			t.Errorf("%s: state %s is none of quarantine", rule.Class, rule.State)
@@ -231,7 +232,7 @@ func TestOtherFailuresStartAgain(t *testing.T) {
 func TestDaysAreOfUTC(t *testing.T) {
 	t.Parallel()
 	zone := time.FixedZone("UTC+9", 9*3600)
-	r := ledger.Receipt{LastFailure: "account_gone", FailuresAlike: 1, AlikeDays: 1, LastCheckedAt: time.Date(2026, 3, 1, 23, 59, 0, 0, time.UTC)}
+	r := claim.Receipt{LastFailure: "account_gone", FailuresAlike: 1, AlikeDays: 1, LastCheckedAt: time.Date(2026, 3, 1, 23, 59, 0, 0, time.UTC)}
 	for at, want := range map[time.Time]string{
 		time.Date(2026, 3, 1, 23, 59, 59, 0, time.UTC): "2 1",
 		time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC):    "2 2",
@@ -340,7 +341,7 @@ func TestFiguresCountAReceiptOnceADay(t *testing.T) {
 func TestFigures(t *testing.T) {
 	t.Parallel()
 	yesterday, morning := noon.Add(-aDay), noon.Add(-2*time.Hour)
-	receipt := func(acceptedAt, checkedAt time.Time, failure string) ledger.Receipt {
+	receipt := func(acceptedAt, checkedAt time.Time, failure string) claim.Receipt {
 		r := claimed()
 		r.State, r.AcceptedAt, r.LastCheckedAt, r.LastFailure = iap.ReceiptValid, acceptedAt, checkedAt, failure
 		return r
@@ -348,14 +349,14 @@ func TestFigures(t *testing.T) {
 	quarantined := receipt(yesterday, yesterday, "account_gone")
 	quarantined.State = iap.ReceiptAccountGone
 	// trouble is a receipt with failures in a row today, the last of them a timeout.
-	trouble := func(inARow, timeouts int) ledger.Receipt {
+	trouble := func(inARow, timeouts int) claim.Receipt {
 		r := receipt(yesterday, morning, "timeout")
 		r.ConsecutiveFailures, r.FailuresAlike = inARow, timeouts
 		return r
 	}
 	type counts struct{ Checked, Accused bool }
 	for name, test := range map[string]struct {
-		receipt ledger.Receipt
+		receipt claim.Receipt
 		cause   error
 		want    counts
 	}{

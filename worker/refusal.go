@@ -7,8 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // errSaveRefused is a result that Postgres will never take: of this receipt alone.
@@ -49,13 +50,13 @@ func (b *batcher[In, Out]) doneLately(kind int) bool {
 // isHopeless is an error that comes again however often it is tried, or that may: what
 // is blocked shows only next to others that are not.
 func isHopeless(err error) bool {
-	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrBroken) ||
-		errors.Is(err, ledger.ErrBlocked) || errors.Is(err, errPanicked)
+	return errors.Is(err, database.ErrRefused) || errors.Is(err, database.ErrBroken) ||
+		errors.Is(err, database.ErrBlocked) || errors.Is(err, errPanicked)
 }
 
 // isPassing is an error of a database that is away.
 func isPassing(err error) bool {
-	return errors.Is(err, ledger.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, database.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // doApart does each of a batch alone, and tells those that fail of the others. Where
@@ -70,10 +71,10 @@ func (b *batcher[In, Out]) doApart(ctx context.Context, batch []pending[In, Out]
 		case i > 0 && isPassing(errs[i-1]):
 			errs[i] = errs[i-1] // nor will it be there for this one
 		case blocked >= awayTimeout:
-			errs[i] = fmt.Errorf("%w: others of the batch were blocked for %s", ledger.ErrUnavailable, blocked.Round(time.Second))
+			errs[i] = fmt.Errorf("%w: others of the batch were blocked for %s", database.ErrUnavailable, blocked.Round(time.Second))
 		default:
 			errs[i] = b.doOne(ctx, p)
-			if errors.Is(errs[i], ledger.ErrBlocked) {
+			if errors.Is(errs[i], database.ErrBlocked) {
 				blocked += time.Since(started)
 			}
 		}
@@ -105,7 +106,7 @@ func (b *batcher[In, Out]) doOne(ctx context.Context, p pending[In, Out]) error 
 // another was stored shortly before. Where all of several are refused, it is not the
 // receipts.
 func (r *refusal) isOfReceipt() bool {
-	return r.saved > 0 || r.others == 0 && r.lately && errors.Is(r.err, ledger.ErrRefused)
+	return r.saved > 0 || r.others == 0 && r.lately && errors.Is(r.err, database.ErrRefused)
 }
 
 // putOffFor is how long a result that could not be stored for a fault of ours is put
@@ -118,7 +119,7 @@ const (
 
 // putOff releases the claim of such a result. Its calls were made, and are counted;
 // nothing else is.
-func (w *Worker) putOff(r ledger.Receipt, calls int, most time.Duration) ledger.Outcome {
+func (w *Worker) putOff(r claim.Receipt, calls int, most time.Duration) claim.Outcome {
 	o := w.notAsked(r)
 	o.Calls = calls
 	wait := time.Duration(float64(most) * (0.2 + 0.8*w.cfg.Retry.Random()))
@@ -128,7 +129,7 @@ func (w *Worker) putOff(r ledger.Receipt, calls int, most time.Duration) ledger.
 
 // insteadOf is the outcome to save in the place of one that failed for good: a
 // failure of the receipt, where it is that, or nothing.
-func (w *Worker) insteadOf(ctx context.Context, r ledger.Receipt, o ledger.Outcome, failed error) (ledger.Outcome, error) {
+func (w *Worker) insteadOf(ctx context.Context, r claim.Receipt, o claim.Outcome, failed error) (claim.Outcome, error) {
 	var refused *refusal
 	answer := Answer{Calls: o.Calls, Environment: o.Environment}
 	switch {
@@ -136,12 +137,12 @@ func (w *Worker) insteadOf(ctx context.Context, r ledger.Receipt, o ledger.Outco
 		w.logPanic(r.ID, failed.Error(), "")
 		return w.conclude(ctx, r, Answer{Calls: o.Calls}, errPanicked)
 	case !errors.As(failed, &refused):
-		return ledger.Outcome{}, failed
+		return claim.Outcome{}, failed
 	case refused.isOfReceipt():
 		return w.conclude(ctx, r, answer, fmt.Errorf("%w: %w", errSaveRefused, failed))
 	}
 	if w.refusals.isDue(w.cfg.Now()) {
-		w.cfg.Logger.Error("results cannot be stored: all of a batch are refused, which is held against no receipt; they are checked again later",
+		w.cfg.Logger.Error("could not store results: all of a batch are refused, which counts against no receipt; they are checked again later",
 			"receipt_id", r.ID, "results", refused.others+1, "error", refused.err)
 	}
 	if refused.others == 0 {

@@ -12,17 +12,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // choosy is a database that refuses batches with some conclusions.
 type choosy struct {
 	*fakeStore
-	refuses func(ledger.Outcome) error
+	refuses func(claim.Outcome) error
 }
 
-func (s choosy) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+func (s choosy) SaveOutcomes(ctx context.Context, outcomes []claim.Outcome) ([]claim.Saved, error) {
 	for _, o := range outcomes {
 		if err := s.refuses(o); err != nil {
 			return nil, fmt.Errorf("save %d outcomes: %w", len(outcomes), err)
@@ -33,8 +34,8 @@ func (s choosy) SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]
 
 // conclusionsOf is a choosy database that refuses the conclusions of receipts up to
 // an id, and nothing else.
-func conclusionsOf(upTo int64, err error) func(ledger.Outcome) error {
-	return func(o ledger.Outcome) error {
+func conclusionsOf(upTo int64, err error) func(claim.Outcome) error {
+	return func(o claim.Outcome) error {
 		if o.Conclusion != nil && o.ReceiptID <= upTo {
 			return err
 		}
@@ -48,34 +49,34 @@ func TestWhatIsNeverStored(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		receipts, bare int
-		refuses        func(ledger.Outcome) error
+		refuses        func(claim.Outcome) error
 		// counted and putOff are receipts, and errors are left to the queue.
 		counted, putOff, errors int
 		told                    int
 		bought                  int // how many of the receipts show a purchase
 	}{
-		"one, while the others are stored":              {4, 0, conclusionsOf(1, ledger.ErrRefused), 1, 0, 0, 0, 0},
-		"three, while one is stored":                    {4, 0, conclusionsOf(3, ledger.ErrRefused), 3, 0, 0, 0, 0},
-		"by a fault of Postgres, others are stored":     {4, 0, conclusionsOf(1, ledger.ErrBroken), 1, 0, 0, 0, 0},
-		"one takes too long, others are stored":         {4, 0, conclusionsOf(1, ledger.ErrBlocked), 1, 0, 0, 0, 0},
-		"all take too long":                             {4, 0, conclusionsOf(4, ledger.ErrBlocked), 0, 4, 0, 1, 0},
-		"one alone takes too long":                      {1, 0, conclusionsOf(1, ledger.ErrBlocked), 0, 1, 0, 1, 0},
-		"all of them":                                   {4, 0, conclusionsOf(4, ledger.ErrRefused), 0, 4, 0, 1, 0},
-		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, ledger.ErrBroken), 0, 2, 0, 1, 0},
-		"one alone":                          {1, 0, conclusionsOf(1, ledger.ErrRefused), 0, 1, 0, 1, 0},
-		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, ledger.ErrBroken), 0, 1, 0, 1, 0},
-		"one that concludes among bare ones": {1, 3, conclusionsOf(1, ledger.ErrRefused), 0, 1, 0, 1, 0},
-		"everything, whatever is in it":      {4, 0, func(ledger.Outcome) error { return ledger.ErrBroken }, 0, 0, 4, 1, 0},
-		"one with a purchase, while others without one are stored": {4, 0, func(o ledger.Outcome) error {
+		"one, while the others are stored":              {4, 0, conclusionsOf(1, database.ErrRefused), 1, 0, 0, 0, 0},
+		"three, while one is stored":                    {4, 0, conclusionsOf(3, database.ErrRefused), 3, 0, 0, 0, 0},
+		"by a fault of Postgres, others are stored":     {4, 0, conclusionsOf(1, database.ErrBroken), 1, 0, 0, 0, 0},
+		"one takes too long, others are stored":         {4, 0, conclusionsOf(1, database.ErrBlocked), 1, 0, 0, 0, 0},
+		"all take too long":                             {4, 0, conclusionsOf(4, database.ErrBlocked), 0, 4, 0, 1, 0},
+		"one alone takes too long":                      {1, 0, conclusionsOf(1, database.ErrBlocked), 0, 1, 0, 1, 0},
+		"all of them":                                   {4, 0, conclusionsOf(4, database.ErrRefused), 0, 4, 0, 1, 0},
+		"all that conclude, while bare ones are stored": {2, 2, conclusionsOf(2, database.ErrBroken), 0, 2, 0, 1, 0},
+		"one alone":                          {1, 0, conclusionsOf(1, database.ErrRefused), 0, 1, 0, 1, 0},
+		"one alone, by a fault of ours":      {1, 0, conclusionsOf(1, database.ErrBroken), 0, 1, 0, 1, 0},
+		"one that concludes among bare ones": {1, 3, conclusionsOf(1, database.ErrRefused), 0, 1, 0, 1, 0},
+		"everything, whatever is in it":      {4, 0, func(claim.Outcome) error { return database.ErrBroken }, 0, 0, 4, 1, 0},
+		"one with a purchase, while others without one are stored": {4, 0, func(o claim.Outcome) error {
 			if o.ReceiptID == 1 && o.Conclusion != nil {
-				return ledger.ErrBroken
+				return database.ErrBroken
 			}
 			return nil
 		}, 0, 1, 0, 1, 1},
-		"one, and its failure is refused too": {4, 0, func(o ledger.Outcome) error {
-			return conclusionsOf(1, ledger.ErrRefused)(ledger.Outcome{ReceiptID: o.ReceiptID, Conclusion: &iap.Conclusion{}})
+		"one, and its failure is refused too": {4, 0, func(o claim.Outcome) error {
+			return conclusionsOf(1, database.ErrRefused)(claim.Outcome{ReceiptID: o.ReceiptID, Conclusion: &iap.Conclusion{}})
 		}, 0, 0, 1, 0, 0},
-		"away":                              {4, 0, func(ledger.Outcome) error { return ledger.ErrUnavailable }, 0, 0, 4, 0, 0},
+		"away":                              {4, 0, func(claim.Outcome) error { return database.ErrUnavailable }, 0, 0, 4, 0, 0},
 		"an error that nothing is known of": {4, 0, conclusionsOf(1, errRefused), 0, 0, 1, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,32 +140,32 @@ func TestWhatIsNeverStored(t *testing.T) {
 // stored shortly before, and its data are what Postgres names.
 func TestRefusedAlone(t *testing.T) {
 	t.Parallel()
-	concluded := ledger.Outcome{ReceiptID: 2, Conclusion: &iap.Conclusion{}}
-	bare := ledger.Outcome{ReceiptID: 2}
+	concluded := claim.Outcome{ReceiptID: 2, Conclusion: &iap.Conclusion{}}
+	bare := claim.Outcome{ReceiptID: 2}
 	for name, test := range map[string]struct {
-		before    *ledger.Outcome // what was stored before; nil is nothing
+		before    *claim.Outcome // what was stored before; nil is nothing
 		ago       time.Duration
 		err       error
 		ofReceipt bool
 	}{
-		"the first of a saver":                  {nil, 0, ledger.ErrRefused, false},
-		"shortly after another":                 {&concluded, time.Minute, ledger.ErrRefused, true},
-		"an hour after another":                 {&concluded, witnessFor, ledger.ErrRefused, true},
-		"more than an hour after another":       {&concluded, witnessFor + time.Second, ledger.ErrRefused, false},
-		"after one of another kind":             {&bare, time.Minute, ledger.ErrRefused, false},
-		"by a fault of Postgres, after another": {&concluded, time.Minute, ledger.ErrBroken, false},
-		"blocked by somebody, after another":    {&concluded, time.Minute, ledger.ErrBlocked, false},
+		"the first of a saver":                  {nil, 0, database.ErrRefused, false},
+		"shortly after another":                 {&concluded, time.Minute, database.ErrRefused, true},
+		"an hour after another":                 {&concluded, witnessFor, database.ErrRefused, true},
+		"more than an hour after another":       {&concluded, witnessFor + time.Second, database.ErrRefused, false},
+		"after one of another kind":             {&bare, time.Minute, database.ErrRefused, false},
+		"by a fault of Postgres, after another": {&concluded, time.Minute, database.ErrBroken, false},
+		"blocked by somebody, after another":    {&concluded, time.Minute, database.ErrBlocked, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", test.err)}
-			inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+			inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 				if test.before != nil {
 					if _, err := b.share(t.Context(), *test.before); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(test.ago - b.delay)
 				}
-				_, err := b.share(t.Context(), ledger.Outcome{ReceiptID: 1, Conclusion: &iap.Conclusion{}})
+				_, err := b.share(t.Context(), claim.Outcome{ReceiptID: 1, Conclusion: &iap.Conclusion{}})
 				var refused *refusal
 				if !errors.As(err, &refused) || refused.isOfReceipt() != test.ofReceipt {
 					t.Errorf("got %v, want it held against the receipt: %t", err, test.ofReceipt)
@@ -177,11 +178,11 @@ func TestRefusedAlone(t *testing.T) {
 // TestBlockedOneDoesNotFailItsBatch and does not have the others wait for it as for a
 // database that is away.
 func TestBlockedOneDoesNotFailItsBatch(t *testing.T) {
-	store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", ledger.ErrBlocked)}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	store := &batchStore{refuse: 1, refusal: fmt.Errorf("save: %w", database.ErrBlocked)}
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		started := time.Now()
 		for id, r := range answers(t.Context(), b, 4)() {
-			if errors.Is(r.err, ledger.ErrBlocked) != (id == 1) || (r.err == nil) != (id != 1) {
+			if errors.Is(r.err, database.ErrBlocked) != (id == 1) || (r.err == nil) != (id != 1) {
 				t.Errorf("outcome %d: %v; want that of the first alone to fail", id, r.err)
 			}
 		}
@@ -196,9 +197,9 @@ func TestBlockedOneDoesNotFailItsBatch(t *testing.T) {
 func TestAllBlocked(t *testing.T) {
 	store := &batchStore{before: func(ctx context.Context) error {
 		<-ctx.Done() // as long as a save may take
-		return fmt.Errorf("save: %w", ledger.ErrBlocked)
+		return fmt.Errorf("save: %w", database.ErrBlocked)
 	}}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		started := time.Now()
 		tried := 0
 		for id, r := range answers(t.Context(), b, 50)() {
@@ -208,7 +209,7 @@ func TestAllBlocked(t *testing.T) {
 				if tried++; refused.isOfReceipt() {
 					t.Errorf("outcome %d: %v is held against its receipt", id, r.err)
 				}
-			case !errors.Is(r.err, ledger.ErrUnavailable):
+			case !errors.Is(r.err, database.ErrUnavailable):
 				t.Errorf("outcome %d: got %v, want it left to the queue", id, r.err)
 			}
 		}
@@ -239,14 +240,14 @@ func TestAFaultOfOursIsToldOnceAMinute(t *testing.T) {
 // TestBatchIsCutByRows has outcomes of different sizes come at once.
 func TestBatchIsCutByRows(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], _ func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], _ func()) {
 		b.maxWeight = 10
 		rows := []int{3, 3, 3, 3, 50, 1, 1, 9, 2}
-		done := make(chan result[ledger.Saved], len(rows))
+		done := make(chan result[claim.Saved], len(rows))
 		go func() {
 			for i, n := range rows {
 				c := &iap.Conclusion{Subscriptions: make([]iap.Subscription, n-1)}
-				b.in <- pending[ledger.Outcome, ledger.Saved]{ledger.Outcome{ReceiptID: int64(i + 1), Conclusion: c}, done}
+				b.in <- pending[claim.Outcome, claim.Saved]{claim.Outcome{ReceiptID: int64(i + 1), Conclusion: c}, done}
 			}
 		}()
 		for range rows {
@@ -263,7 +264,7 @@ func TestBatchIsCutByRows(t *testing.T) {
 // TestStopWithOneThatDidNotFit stores it too.
 func TestStopWithOneThatDidNotFit(t *testing.T) {
 	store := &batchStore{}
-	inBubble(t, store, func(t *testing.T, b *batcher[ledger.Outcome, ledger.Saved], stop func()) {
+	inBubble(t, store, func(t *testing.T, b *batcher[claim.Outcome, claim.Saved], stop func()) {
 		b.maxWeight = 1
 		committing, finish := store.hold()
 		all := answers(t.Context(), b, 2)
@@ -286,7 +287,7 @@ func TestRowsOfAnOutcome(t *testing.T) {
 		4:  {Subscriptions: make([]iap.Subscription, 2), Purchases: make([]iap.Purchase, 1)},
 		12: {Subscriptions: []iap.Subscription{{Revocations: make([]iap.Revocation, 50)}}},
 	} {
-		if got := rowsOf(ledger.Outcome{Conclusion: c}); got != want {
+		if got := rowsOf(claim.Outcome{Conclusion: c}); got != want {
 			t.Errorf("%+v: %d rows, want %d", c, got, want)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // lostClaim is the result of a task that came too late. It may have stored its
@@ -26,10 +26,23 @@ func (w *Worker) show(task *asynq.Task, text string) {
 	}
 }
 
+// failedCheck ends the task of a check that failed, and is stored: asynq counts it as
+// failed, and keeps the last 10,000 of a queue with this sentence, the oldest of them
+// for 90 days. Nothing runs it again.
+type failedCheck string
+
+func (f failedCheck) Error() string { return string(f) }
+
+// Unwrap has asynq archive the task at once.
+func (failedCheck) Unwrap() error { return asynq.SkipRetry }
+
+// inVain is a check with calls to Apple, and without a usable response.
+func inVain(o claim.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
+
 // describe says what became of a receipt, and when it is looked at next and by
 // which rule. It stays below 200 bytes, and names nothing that a customer
 // bought or sent.
-func describe(o ledger.Outcome, saved bool) string {
+func describe(o claim.Outcome, saved bool) string {
 	if !saved {
 		return lostClaim
 	}
@@ -39,7 +52,7 @@ func describe(o ledger.Outcome, saved bool) string {
 	return found(o) + "; " + next(o)
 }
 
-func found(o ledger.Outcome) string {
+func found(o claim.Outcome) string {
 	text := words(o.Failure)
 	switch {
 	case o.Conclusion != nil:
@@ -91,17 +104,17 @@ func standing(s iap.Subscription) string {
 // soon is how near a time must be for a wait to say more than a date.
 const soon = time.Hour
 
-func next(o ledger.Outcome) string {
+func next(o claim.Outcome) string {
 	wait := o.NextCheck.At.Sub(o.At)
 	switch {
 	case o.NextCheck.At.IsZero() && !o.Asked && !o.Rests:
 		return "due as before"
 	case o.NextCheck.At.IsZero():
-		return "no next look: " + words(string(o.NextCheck.Rule))
+		return "no next check: " + words(string(o.NextCheck.Rule))
 	case o.Failure != "" && wait < soon:
-		return "asked again in " + max(wait, time.Second).Round(time.Second).String()
+		return "checked again in " + max(wait, time.Second).Round(time.Second).String()
 	}
-	return "next look " + when(o.NextCheck.At) + " by " + words(string(o.NextCheck.Rule))
+	return "next check " + when(o.NextCheck.At) + " by " + words(string(o.NextCheck.Rule))
 }
 
 func when(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }

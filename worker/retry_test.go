@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 func fixed(random float64) func() float64 { return func() float64 { return random } }
@@ -153,7 +153,7 @@ func (p parts) climb(t *testing.T, cause error, times int) []rung {
 // failOnce fails a check of a receipt, makes of the receipt what the repository
 // makes of it, and returns the outcome as it is stored: with the verdict, where
 // there is one.
-func (p parts) failOnce(t *testing.T, r *ledger.Receipt, cause error) ledger.Outcome {
+func (p parts) failOnce(t *testing.T, r *claim.Receipt, cause error) claim.Outcome {
 	t.Helper()
 	o, err := p.conclude(t.Context(), *r, Answer{Calls: 1}, cause)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/secret"
 )
 
@@ -25,7 +25,7 @@ const ringAge = 5 * time.Second
 type sharedSecret struct {
 	id    int64
 	value secret.Value
-	state ledger.SecretState
+	state apps.SecretState
 	// refused is whether this worker saw Apple refuse it since Apple last
 	// accepted any of the app's: it is not tried before that happens again.
 	refused bool
@@ -58,7 +58,7 @@ type appRing struct {
 	// begun counts the reads that began.
 	begun int
 	// marking is what Apple said of secrets, while it is written to Postgres.
-	marking map[int64]ledger.SecretState
+	marking map[int64]apps.SecretState
 	// unreadable are the secrets that the keys did not open at the last read.
 	unreadable []int64
 	// lastAccepted is the secret that Apple last accepted for this app.
@@ -83,7 +83,7 @@ func (r *ring) of(bundleID string) *appRing {
 	defer r.mu.Unlock()
 	a := r.apps[bundleID]
 	if a == nil {
-		a = &appRing{ring: r, bundleID: bundleID, database: make(chan struct{}, 1), marking: make(map[int64]ledger.SecretState)}
+		a = &appRing{ring: r, bundleID: bundleID, database: make(chan struct{}, 1), marking: make(map[int64]apps.SecretState)}
 		r.apps[bundleID] = a
 	}
 	return a
@@ -148,7 +148,7 @@ func (a *appRing) refresh(ctx context.Context, after int) error {
 			s.state = said
 		}
 		old := a.find(s.id)
-		s.refused = old != nil && old.refused && s.state == ledger.SecretRefused
+		s.refused = old != nil && old.refused && s.state == apps.SecretRefused
 	}
 	if len(unreadable) > 0 && !slices.Equal(unreadable, a.unreadable) {
 		a.log.Warn("shared secrets do not open with these keys", "bundle_id", a.bundleID, "secret_ids", unreadable)
@@ -211,11 +211,11 @@ func (a *appRing) find(id int64) *sharedSecret {
 func (a *appRing) sort() {
 	rank := func(s *sharedSecret) int {
 		switch {
-		case s.state == ledger.SecretRefused:
+		case s.state == apps.SecretRefused:
 			return 3
 		case s.id == a.lastAccepted:
 			return 0
-		case s.state == ledger.SecretAccepted:
+		case s.state == apps.SecretAccepted:
 			return 1
 		}
 		return 2
@@ -232,7 +232,7 @@ func (a *appRing) retryRefused() {
 
 // mark takes what Apple said of a secret, and is whether that is news, which note
 // tells Postgres. mu is held.
-func (a *appRing) mark(s *sharedSecret, said ledger.SecretState) (news bool) {
+func (a *appRing) mark(s *sharedSecret, said apps.SecretState) (news bool) {
 	if s.state == said {
 		return false
 	}
@@ -242,7 +242,7 @@ func (a *appRing) mark(s *sharedSecret, said ledger.SecretState) (news bool) {
 
 // tell notes in Postgres what Apple said of a secret. That it could not be noted is
 // no reason to lose the answer.
-func (a *appRing) tell(ctx context.Context, id int64, said ledger.SecretState) {
+func (a *appRing) tell(ctx context.Context, id int64, said apps.SecretState) {
 	release, _ := a.takeDatabase(context.WithoutCancel(ctx)) // each of those before it has a time limit
 	defer release()
 	a.mu.Lock()
@@ -259,10 +259,10 @@ func (a *appRing) tell(ctx context.Context, id int64, said ledger.SecretState) {
 	}
 }
 
-func (r *ring) note(ctx context.Context, id int64, said ledger.SecretState) {
+func (r *ring) note(ctx context.Context, id int64, said apps.SecretState) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	if err := r.store.MarkSharedSecret(ctx, id, said == ledger.SecretAccepted, r.now()); err != nil {
+	if err := r.store.MarkSharedSecret(ctx, id, said == apps.SecretAccepted, r.now()); err != nil {
 		r.log.Warn("mark shared secret", "secret_id", id, "state", said, "error", err)
 	}
 }

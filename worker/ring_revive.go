@@ -6,9 +6,11 @@ import (
 	"iter"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // How often a worker looks for paused apps that have a secret to try; when it tries
@@ -48,7 +50,7 @@ func (w *Worker) revive(ctx context.Context) {
 func (w *Worker) reviveAll(ctx context.Context) error {
 	for {
 		app, err := w.cfg.Store.ClaimProbe(ctx, w.cfg.Now(), reviveRetry, reviveRecheck)
-		if errors.Is(err, ledger.ErrNotFound) {
+		if errors.Is(err, database.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -62,12 +64,12 @@ func (w *Worker) reviveAll(ctx context.Context) error {
 
 // reviveApp resumes an app as soon as one of its secrets is not refused. One that
 // Apple did not check is enough: if it is refused later, that pauses the app again.
-func (w *Worker) reviveApp(ctx context.Context, app ledger.App) error {
+func (w *Worker) reviveApp(ctx context.Context, app apps.App) error {
 	for v, err := range w.VerifySecrets(ctx, app) {
 		if err != nil && !errors.Is(err, ErrNoReceipt) {
 			return err
 		}
-		if v.Said == ledger.SecretRefused {
+		if v.Said == apps.SecretRefused {
 			w.cfg.Logger.Warn("shared secret refused, app stays paused", "bundle_id", app.BundleID, "secret_id", v.ID)
 			continue
 		}
@@ -84,14 +86,14 @@ func (w *Worker) reviveApp(ctx context.Context, app ledger.App) error {
 // the app has no receipt for which Apple looks at it, or nothing.
 type SecretVerdict struct {
 	ID   int64
-	Said ledger.SecretState
+	Said apps.SecretState
 }
 
 // VerifySecrets asks Apple with each secret of an app, within the app's rate,
 // and notes what it says. The receipts that it asks with stay as they are. It
 // ends at the first error: ErrNoReceipt, errors of internal/appstore other than
 // a refusal, and our own.
-func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[SecretVerdict, error] {
+func (w *Worker) VerifySecrets(ctx context.Context, app apps.App) iter.Seq2[SecretVerdict, error] {
 	return func(yield func(SecretVerdict, error) bool) {
 		secrets, _, err := w.secrets.open(ctx, app.BundleID)
 		if err != nil {
@@ -117,7 +119,7 @@ func (w *Worker) VerifySecrets(ctx context.Context, app ledger.App) iter.Seq2[Se
 // verify tries one secret with one receipt after the other, until Apple has checked
 // it. A failure with one receipt says nothing of the next; but where all fail,
 // nothing is known of the secret.
-func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.Receipt, s *sharedSecret) (ledger.SecretState, error) {
+func (w *Worker) verify(ctx context.Context, app apps.App, receipts []claim.Receipt, s *sharedSecret) (apps.SecretState, error) {
 	var failure error
 	for _, r := range receipts {
 		w.loops.Beat(reviveLoop) // an app may have many secrets
@@ -127,16 +129,16 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 		request := w.secrets.request(r)
 		request.Password, request.Grow = s.value, room.grow
 		request.Wait = func(ctx context.Context, e iap.Environment) error {
-			return turns.wait(ctx, ledger.Endpoint{Environment: e})
+			return turns.wait(ctx, apps.Endpoint{Environment: e})
 		}
 		request.Heard = func(ctx context.Context, e iap.Environment, err error) {
-			turns.Heard(ctx, ledger.Endpoint{Environment: e}, err)
+			turns.Heard(ctx, apps.Endpoint{Environment: e}, err)
 		}
 		answer, err := w.secrets.client.VerifyReceipt(ctx, request)
 		room.leave()
 		w.metrics.calls.Add(float64(answer.Calls))
 		switch said := saidOfSecret(answer, err); said {
-		case ledger.SecretAccepted, ledger.SecretRefused:
+		case apps.SecretAccepted, apps.SecretRefused:
 			w.secrets.note(ctx, s.id, said)
 			return said, nil
 		case "":
@@ -146,20 +148,20 @@ func (w *Worker) verify(ctx context.Context, app ledger.App, receipts []ledger.R
 	if failure != nil {
 		return "", failure
 	}
-	return ledger.SecretNew, nil
+	return apps.SecretNew, nil
 }
 
 // saidOfSecret is what an answer, or the error in its place, says of the secret
 // that was asked with. Apple checks it for auto-renewable subscriptions only,
 // so that any other success leaves it new.
-func saidOfSecret(a appstore.Answer, err error) ledger.SecretState {
+func saidOfSecret(a appstore.Answer, err error) apps.SecretState {
 	switch {
 	case errors.Is(err, appstore.ErrSharedSecret):
-		return ledger.SecretRefused
+		return apps.SecretRefused
 	case err != nil:
 		return ""
 	case len(a.Facts.RenewalInfos()) > 0:
-		return ledger.SecretAccepted
+		return apps.SecretAccepted
 	}
-	return ledger.SecretNew
+	return apps.SecretNew
 }

@@ -7,19 +7,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // TestRevive tries the secrets of a paused app in order, with two receipts.
 func TestRevive(t *testing.T) {
 	t.Parallel()
-	two := []ledger.Receipt{{ID: 7, ByteSize: 6}, {ID: 8, ByteSize: 6}}
+	two := []claim.Receipt{{ID: 7, ByteSize: 6}, {ID: 8, ByteSize: 6}}
 	for name, test := range map[string]struct {
 		states   []string
 		accepts  []string
-		receipts []ledger.Receipt
+		receipts []claim.Receipt
 		asked    []string
 		marks    []mark
 		resumed  []string
@@ -35,7 +36,7 @@ func TestRevive(t *testing.T) {
 			t.Parallel()
 			apple := &passwords{accepts: test.accepts}
 			p := newParts(t, func(c *Config) { c.AppStore = apple })
-			p.store.stuck, p.store.probes = &ledger.App{BundleID: app}, test.receipts
+			p.store.stuck, p.store.probes = &apps.App{BundleID: app}, test.receipts
 			p.store.secrets = rows(test.states...)
 			if err := p.reviveAll(t.Context()); err != nil {
 				t.Fatal(err)
@@ -62,7 +63,7 @@ func TestReviveInAnOutage(t *testing.T) {
 			return appstore.Answer{Calls: 1}, httpStatus(503)
 		})
 	})
-	p.store.stuck, p.store.probes = &ledger.App{BundleID: app}, []ledger.Receipt{{ID: 7}}
+	p.store.stuck, p.store.probes = &apps.App{BundleID: app}, []claim.Receipt{{ID: 7}}
 	if err := p.reviveAll(t.Context()); !errors.Is(err, appstore.ErrServer) {
 		t.Errorf("error: got %v, want Apple's", err)
 	}
@@ -84,9 +85,9 @@ func TestVerifyWithTheNextReceipt(t *testing.T) {
 			return accepted(), nil
 		})
 	})
-	p.store.probes = []ledger.Receipt{{ID: 7}, {ID: 8}}
-	for v, err := range p.VerifySecrets(t.Context(), ledger.App{BundleID: app}) {
-		if err != nil || v != (SecretVerdict{1, ledger.SecretAccepted}) {
+	p.store.probes = []claim.Receipt{{ID: 7}, {ID: 8}}
+	for v, err := range p.VerifySecrets(t.Context(), apps.App{BundleID: app}) {
+		if err != nil || v != (SecretVerdict{1, apps.SecretAccepted}) {
 			t.Errorf("got %+v and %v, want secret 1 accepted", v, err)
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
-	"revalidator/internal/ledger"
 )
 
 // errSecretChanged ends a wait for the rate limit after which another secret, or
@@ -131,16 +131,16 @@ func (t *selection) admit(id int64) error {
 
 // learn takes what Apple said of a secret: accepted, refused, new where it did not
 // check it, or nothing. It reports whether to try the next.
-func (t *selection) learn(ctx context.Context, id int64, said ledger.SecretState) (again bool) {
+func (t *selection) learn(ctx context.Context, id int64, said apps.SecretState) (again bool) {
 	defer t.end()
 	if t.take(id, said) {
 		t.ring.tell(ctx, id, said)
 	}
-	return said == ledger.SecretRefused
+	return said == apps.SecretRefused
 }
 
 // take is what learn means for this worker, and whether others need to know.
-func (t *selection) take(id int64, said ledger.SecretState) (news bool) {
+func (t *selection) take(id int64, said apps.SecretState) (news bool) {
 	a := t.ring
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -148,13 +148,13 @@ func (t *selection) take(id int64, said ledger.SecretState) (news bool) {
 	s := a.find(id)
 	switch {
 	case s == nil: // removed meanwhile
-	case said == ledger.SecretRefused:
+	case said == apps.SecretRefused:
 		return a.refuse(s)
 	case said != "" && s.refused && t.turn < a.turn:
 		// The request was sent before Apple refused the secret.
-	case said == ledger.SecretAccepted:
+	case said == apps.SecretAccepted:
 		return a.accept(s)
-	case said == ledger.SecretNew:
+	case said == apps.SecretNew:
 		// Not refused: good enough to ask with, not to be marked.
 		a.afterRefusal = false
 	}
@@ -167,13 +167,13 @@ func (a *appRing) refuse(s *sharedSecret) (news bool) {
 	}
 	s.refused, a.afterRefusal = true, true
 	a.turn++
-	news = a.mark(s, ledger.SecretRefused)
+	news = a.mark(s, apps.SecretRefused)
 	a.sort()
 	return news
 }
 
 func (a *appRing) accept(s *sharedSecret) (news bool) {
-	news = a.mark(s, ledger.SecretAccepted)
+	news = a.mark(s, apps.SecretAccepted)
 	if a.afterRefusal || a.lastAccepted != s.id {
 		a.afterRefusal, a.lastAccepted = false, s.id
 		a.retryRefused()

@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // held is an Apple that keeps every request until it is let go, and then for a
@@ -96,7 +96,7 @@ func TestWaitForTheLimiterEndsWithTheSecret(t *testing.T) {
 	if _, err := first.next(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first.learn(t.Context(), 1, ledger.SecretRefused)
+	first.learn(t.Context(), 1, apps.SecretRefused)
 	if err := waiting.admit(1); !errors.Is(err, errSecretChanged) {
 		t.Errorf("call with the dead secret: got %v, want %v", err, errSecretChanged)
 	}
@@ -120,7 +120,7 @@ func afterRefusal(t *testing.T) (parts, *selection) {
 			t.Fatal(err)
 		}
 		if id == 1 {
-			probe.learn(t.Context(), 1, ledger.SecretRefused)
+			probe.learn(t.Context(), 1, apps.SecretRefused)
 		}
 	}
 	return p, probe
@@ -158,7 +158,7 @@ func TestProbeThatIsBrokenOffLetsTheNextTry(t *testing.T) {
 func TestNotRefusedIsEnough(t *testing.T) {
 	t.Parallel()
 	p, probe := afterRefusal(t)
-	probe.learn(t.Context(), 2, ledger.SecretNew)
+	probe.learn(t.Context(), 2, apps.SecretNew)
 	for range 2 {
 		if err := p.secrets.selection(app).admit(2); err != nil {
 			t.Errorf("side by side: %v", err)
@@ -184,8 +184,8 @@ func TestLateAnswerRevivesNoDeadSecret(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	first.learn(t.Context(), 1, ledger.SecretRefused)
-	late.learn(t.Context(), 1, ledger.SecretAccepted)
+	first.learn(t.Context(), 1, apps.SecretRefused)
+	late.learn(t.Context(), 1, apps.SecretAccepted)
 	if s, err := p.secrets.selection(app).next(t.Context()); err != nil || s.id != 2 {
 		t.Errorf("got %v and %v, want the other secret", s, err)
 	}
@@ -219,7 +219,7 @@ type slowStore struct {
 	asked, answer chan struct{}
 }
 
-func (s *slowStore) SharedSecrets(ctx context.Context, bundleID string) ([]ledger.SharedSecret, error) {
+func (s *slowStore) SharedSecrets(ctx context.Context, bundleID string) ([]apps.SharedSecret, error) {
 	s.asked <- struct{}{}
 	<-s.answer
 	return s.fakeStore.SharedSecrets(ctx, bundleID)
@@ -254,7 +254,7 @@ func TestNobodyWaitsForADatabaseThatHangs(t *testing.T) {
 	}
 	store.answer <- struct{}{}
 	group.Wait()
-	group.Go(func() { reader.learn(t.Context(), 1, ledger.SecretAccepted) })
+	group.Go(func() { reader.learn(t.Context(), 1, apps.SecretAccepted) })
 	<-store.asked
 	if s, err := p.secrets.selection(app).next(ctx); err != nil || s.id != 1 {
 		t.Errorf("while it is marked: %v and %v, want secret 1", s, err)

@@ -11,9 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 )
 
@@ -39,7 +40,7 @@ func (a *passwords) VerifyReceipt(_ context.Context, r appstore.Request) (appsto
 }
 
 // check does what a task does with the claimed receipt.
-func (p parts) mustCheck(t *testing.T) ledger.Outcome {
+func (p parts) mustCheck(t *testing.T) claim.Outcome {
 	t.Helper()
 	o, err := p.check(t.Context(), p.store.receipt, p.memory.room(p.store.receipt))
 	if err != nil {
@@ -62,11 +63,11 @@ func TestRingOrder(t *testing.T) {
 		"known as good is no news":               {[]string{"accepted"}, []string{"1"}, []string{"1"}, nil, nil},
 		"known as refused comes last":            {[]string{"refused", "new"}, []string{"2"}, []string{"2"}, []mark{{2, true}}, nil},
 		"known as refused is tried all the same": {[]string{"refused", "new"}, []string{"1"}, []string{"2", "1"}, []mark{{2, false}, {1, true}}, nil},
-		"known as refused is no news":            {[]string{"refused", "refused"}, nil, []string{"1", "2"}, nil, []string{ledger.PausedSecretRefused}},
-		"good before is refused now":             {[]string{"accepted"}, nil, []string{"1"}, []mark{{1, false}}, []string{ledger.PausedSecretRefused}},
-		"each once when all are refused":         {[]string{"new", "accepted", "refused"}, nil, []string{"2", "1", "3"}, []mark{{2, false}, {1, false}}, []string{ledger.PausedSecretRefused}},
+		"known as refused is no news":            {[]string{"refused", "refused"}, nil, []string{"1", "2"}, nil, []string{apps.PausedSecretRefused}},
+		"good before is refused now":             {[]string{"accepted"}, nil, []string{"1"}, []mark{{1, false}}, []string{apps.PausedSecretRefused}},
+		"each once when all are refused":         {[]string{"new", "accepted", "refused"}, nil, []string{"2", "1", "3"}, []mark{{2, false}, {1, false}}, []string{apps.PausedSecretRefused}},
 		"accepted before comes first":            {[]string{"new", "accepted"}, []string{"1", "2"}, []string{"2"}, nil, nil},
-		"no secret":                              {nil, nil, nil, nil, []string{ledger.PausedNoSecret}},
+		"no secret":                              {nil, nil, nil, nil, []string{apps.PausedNoSecret}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +165,7 @@ func TestNextSecretAsksWhereTheReceiptLives(t *testing.T) {
 
 func TestPausedOnceWithOneAlarm(t *testing.T) {
 	t.Parallel()
-	for name, secrets := range map[string][]ledger.SharedSecret{"refused": rows("new", "new"), "none": nil} {
+	for name, secrets := range map[string][]apps.SharedSecret{"refused": rows("new", "new"), "none": nil} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newParts(t, func(c *Config) { c.AppStore = &passwords{} })

@@ -10,8 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
-	"revalidator/internal/ledger"
+	"revalidator/internal/dev/applesim"
 	"revalidator/jobs"
 	"revalidator/worker"
 )
@@ -69,12 +70,39 @@ func TestResultsOfRetainedTasks(t *testing.T) {
 	if len(completed) != customers {
 		t.Fatalf("%d tasks are retained, want %d", len(completed), customers)
 	}
-	sentence := regexp.MustCompile(`^(active until|expired since|subscriptions: |no subscriptions, |billing|revoked).*; (next look .* UTC by|no next look:) [a-z ]+$`)
+	sentence := regexp.MustCompile(`^(active until|expired since|subscriptions: |no subscriptions, |billing|revoked).*; (next check .* UTC by|no next check:) [a-z ]+$`)
 	for _, task := range completed {
 		if !sentence.Match(task.Result) {
 			t.Errorf("result of %s: %q, want %s", task.ID, task.Result, sentence)
 		}
 	}
+}
+
+// TestFailedChecksAreArchived has Apple fail: asynq's pages show as many failed tasks,
+// each with the failure class, and no line of the log tells of each.
+func TestFailedChecksAreArchived(t *testing.T) {
+	t.Parallel()
+	const customers = 3 // fewer than a breaker opens for
+	s := newSite(t, customers, 1000)
+	must(t, s.sim.SetFaults([]applesim.Rule{{Fault: applesim.FaultCode, Status: 21005, Rate: 1}}))
+	must(t, jobs.NewQueue(s.redis, time.Minute).Retaining(time.Hour).Enqueue(t.Context(), s.claim(customers)))
+	stop := s.start(s.worker())
+	s.await("an empty queue", s.idle)
+	stop()
+	archived, err := s.inspector.ListArchivedTasks(jobs.QueueSmall)
+	must(t, err)
+	if len(archived) != customers {
+		t.Fatalf("%d tasks are archived, want %d", len(archived), customers)
+	}
+	for _, task := range archived {
+		if !strings.HasPrefix(task.LastErr, "failed, ") || !strings.Contains(task.LastErr, "(status 21005)") || task.LastErr != string(task.Result) {
+			t.Errorf("error of %s: %q, and result %q; want the failure class", task.ID, task.LastErr, task.Result)
+		}
+	}
+	if strings.Contains(s.log.String(), "Retry exhausted") {
+		t.Errorf("logged:\n%s", s.log)
+	}
+	s.mustHoldNothingSecret("while failed tasks are archived")
 }
 
 // TestRunSetsForeignTasksAside has something on the queue that no release of
@@ -248,10 +276,10 @@ func TestRunPausesTheApp(t *testing.T) {
 	stop := s.start(s.worker())
 	s.await("an empty queue", s.idle)
 	stop()
-	apps, err := s.db.Apps(t.Context())
+	allApps, err := s.db.Apps(t.Context())
 	must(t, err)
-	if apps[0].PausedCode == nil || *apps[0].PausedCode != ledger.PausedSecretRefused {
-		t.Errorf("app: %+v, want it paused for its secret", apps[0])
+	if allApps[0].PausedCode == nil || *allApps[0].PausedCode != apps.PausedSecretRefused {
+		t.Errorf("app: %+v, want it paused for its secret", allApps[0])
 	}
 	if got := s.count(`SELECT count(*) FROM shared_secrets WHERE state = 'refused'`); got != 1 {
 		t.Errorf("%d secrets are marked as refused, want one", got)

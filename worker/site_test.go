@@ -19,14 +19,17 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/redistest"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 	"revalidator/internal/ratelimit"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/jobs"
 	"revalidator/repository"
@@ -59,7 +62,7 @@ type site struct {
 	redis     *redis.Client
 	inspector *asynq.Inspector
 	keys      *keyring.Ring
-	run       ledger.Run
+	run       runs.Run
 	log       *logText
 	queue     worker.Queue // of its workers
 	// markers are pieces of what must not leave Postgres.
@@ -117,15 +120,15 @@ func newSiteIn(t *testing.T, url secret.Value, customers int, rate float64) *sit
 	s.inspector = asynq.NewInspectorFromRedisClient(s.redis)
 	s.addApp(rate)
 	s.addReceipts()
-	s.run, err = s.db.OpenRun(t.Context(), ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: s.present, Cutoff: s.present, Deadline: s.present.Add(time.Hour),
-	}, ledger.Lease{Owner: "test", Until: s.present.Add(time.Hour)}, s.present)
+	s.run, err = s.db.OpenRun(t.Context(), runs.Run{
+		Kind: runs.Manual, ScheduledFor: s.present, Cutoff: s.present, Deadline: s.present.Add(time.Hour),
+	}, runs.Lease{Owner: "test", Until: s.present.Add(time.Hour)}, s.present)
 	must(t, err)
 	return s
 }
 
 // quarantineChanged logs as the program does.
-func (s *site) quarantineChanged(c ledger.QuarantineChange) {
+func (s *site) quarantineChanged(c quarantine.Change) {
 	fmt.Fprintf(s.log, "quarantining stopped=%t class=%s %d of %d\n", c.Stopped, c.Class, c.Accused, c.Checked)
 }
 
@@ -175,10 +178,10 @@ func (s *site) addApp(rate float64) {
 	must(s.t, err)
 	s.keys, err = keyring.Open(keyset)
 	must(s.t, err)
-	must(s.t, s.db.AddApp(s.t.Context(), ledger.App{BundleID: bundleID, RatePerSecond: rate, Burst: 1, CreatedAt: s.present}))
+	must(s.t, s.db.AddApp(s.t.Context(), apps.App{BundleID: bundleID, RatePerSecond: rate, Burst: 1, CreatedAt: s.present}))
 	value := secret.New(s.sim.Secrets(bundleID)[0])
 	s.markers["the shared secret"] = value.Reveal()
-	row := ledger.SharedSecret{BundleID: bundleID, KeyID: s.keys.KeyID(), Fingerprint: s.keys.Fingerprint(value), CreatedAt: s.present}
+	row := apps.SharedSecret{BundleID: bundleID, KeyID: s.keys.KeyID(), Fingerprint: s.keys.Fingerprint(value), CreatedAt: s.present}
 	_, err = s.db.AddSharedSecret(s.t.Context(), row, func(id int64) ([]byte, error) {
 		row.ID = id
 		return s.keys.Seal(value, row.Row())
@@ -208,7 +211,7 @@ func (s *site) addReceipts() {
 // claim claims n receipts of the run and returns their tasks.
 func (s *site) claim(n int) []jobs.Verify {
 	s.t.Helper()
-	claims, err := s.db.Claim(s.t.Context(), ledger.ClaimRequest{
+	claims, err := s.db.Claim(s.t.Context(), claim.Request{
 		RunID: s.run.ID, Cutoff: s.run.Cutoff, Now: s.present, Until: s.present.Add(time.Minute), Ahead: 24 * time.Hour, Limit: n,
 	})
 	must(s.t, err)
@@ -318,7 +321,7 @@ func (s *site) queued() queued {
 
 func (s *site) idle() bool { return s.queued() == queued{} }
 
-func (s *site) totals() ledger.RunTotals {
+func (s *site) totals() runs.Totals {
 	s.t.Helper()
 	totals, err := s.db.RunTotals(s.t.Context(), s.run.ID)
 	must(s.t, err)

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
@@ -16,7 +17,7 @@ import (
 type Source interface {
 	// Check asks about a receipt. Each of its calls passes the gate. Its errors are
 	// those of Classes, of the gate, and faults of ours.
-	Check(ctx context.Context, r ledger.Receipt, g Gate) (Answer, error)
+	Check(ctx context.Context, r claim.Receipt, g Gate) (Answer, error)
 	// Classes is the table of its errors. The first line that matches counts.
 	Classes() []Class
 	// Details is what else an error says.
@@ -29,16 +30,16 @@ type Source interface {
 type Gate interface {
 	// Wait is called before each call: it waits until the rate allows it. Its error
 	// ends the check.
-	Wait(ctx context.Context, at ledger.Endpoint) error
+	Wait(ctx context.Context, at apps.Endpoint) error
 	// Heard is called after each call that was waited for, with the error that it
 	// ended with.
-	Heard(ctx context.Context, at ledger.Endpoint, err error)
+	Heard(ctx context.Context, at apps.Endpoint, err error)
 	// Grow is called while a reply is read, as what is kept of it grows, with how
 	// many bytes that is in all. After its error the reply is not kept.
 	Grow(ctx context.Context, bytes int64) error
 	// Replied compares Apple's time of a reply with the clock. After its error nothing
 	// may be learned of the reply.
-	Replied(ctx context.Context, at ledger.Endpoint, asOf time.Time) error
+	Replied(ctx context.Context, at apps.Endpoint, asOf time.Time) error
 	// UntilStopped is a context that ends when the worker is told to stop, too.
 	UntilStopped(ctx context.Context) (context.Context, context.CancelFunc)
 }
@@ -129,7 +130,7 @@ func ownClasses() []Class {
 	return []Class{
 		{Err: context.Canceled, Name: "stopped", Action: Release},          // the worker is shutting down
 		{Err: ratelimit.ErrForgotten, Name: "queue_lost", Action: Release}, // the claim is void, or will be
-		{Err: ledger.ErrLostClaim, Name: "claim_lost", Action: Release},    // to save it changes nothing
+		{Err: claim.ErrLost, Name: "claim_lost", Action: Release},          // to save it changes nothing
 		{Err: errClockDiffers, Name: "clock_differs", Action: Disregard, Signal: answered},
 		{Err: errClockWrong, Name: "clock_wrong", Action: Hold},
 		{Err: ratelimit.ErrOpen, Name: "held_back", Action: WaitForLimit},

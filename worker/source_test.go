@@ -14,8 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
@@ -31,8 +32,8 @@ type signed struct {
 	paused []string
 }
 
-func (s *signed) Check(ctx context.Context, r ledger.Receipt, g Gate) (Answer, error) {
-	at := ledger.Endpoint{Environment: iap.Sandbox, Class: "history"}
+func (s *signed) Check(ctx context.Context, r claim.Receipt, g Gate) (Answer, error) {
+	at := apps.Endpoint{Environment: iap.Sandbox, Class: "history"}
 	if err := g.Wait(ctx, at); err != nil {
 		return Answer{}, err
 	}
@@ -72,23 +73,23 @@ func TestAnotherSource(t *testing.T) {
 	const budget = app + "/signed:Sandbox:history"
 	for name, test := range map[string]struct {
 		end     error
-		want    ledger.Outcome
+		want    claim.Outcome
 		heard   ratelimit.Signal
 		blocked map[string]time.Duration
 		paused  []string
 	}{
-		"an answer": {want: ledger.Outcome{Asked: true, State: iap.ReceiptValid}, heard: answered},
+		"an answer": {want: claim.Outcome{Asked: true, State: iap.ReceiptValid}, heard: answered},
 		"an error of its own": {
 			end: errNotThere, heard: answered,
-			want: ledger.Outcome{Asked: true, Failure: "not_there", Code: new(4040010), NextCheck: iap.Check{At: noon.Add(aDay), Rule: iap.RuleRetry}},
+			want: claim.Outcome{Asked: true, Failure: "not_there", Code: new(4040010), NextCheck: iap.Check{At: noon.Add(aDay), Rule: iap.RuleRetry}},
 		},
 		"a limit": {
 			end: errKeyLimited, heard: limited, blocked: map[string]time.Duration{budget: time.Minute},
-			want: ledger.Outcome{Failure: "key_limited", Stays: true, NextCheck: iap.Check{At: noon.Add(time.Minute), Rule: iap.RuleWait}},
+			want: claim.Outcome{Failure: "key_limited", Stays: true, NextCheck: iap.Check{At: noon.Add(time.Minute), Rule: iap.RuleWait}},
 		},
 		"a credential that is refused": {
 			end: errKeyRefused, heard: answered, paused: []string{"key_refused"},
-			want: ledger.Outcome{Failure: "key_refused", Stays: true},
+			want: claim.Outcome{Failure: "key_refused", Stays: true},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +97,7 @@ func TestAnotherSource(t *testing.T) {
 			source := &signed{end: test.end}
 			p := newParts(t, func(c *Config) {
 				c.AppStore = never(t)
-				c.Sources = map[ledger.Source]Source{"signed": source}
+				c.Sources = map[apps.Source]Source{"signed": source}
 			})
 			p.store.receipt.App.Source = "signed"
 			var booked []string

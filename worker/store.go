@@ -4,8 +4,10 @@ import (
 	"context"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
 	"revalidator/jobs"
@@ -14,36 +16,36 @@ import (
 // Store is what a worker needs of the repository.
 type Store interface {
 	// ClaimedReceipts leaves claims out that are gone.
-	ClaimedReceipts(ctx context.Context, claims []ledger.ClaimKey) (map[ledger.ClaimKey]ledger.Receipt, error)
+	ClaimedReceipts(ctx context.Context, claims []claim.Key) (map[claim.Key]claim.Receipt, error)
 	// SaveOutcomes tells for each outcome what was stored of it.
-	SaveOutcomes(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error)
-	// Writable fails with ledger.ErrNotWritable where nothing can be stored now.
+	SaveOutcomes(ctx context.Context, outcomes []claim.Outcome) ([]claim.Saved, error)
+	// Writable fails with database.ErrNotWritable where nothing can be stored now.
 	Writable(ctx context.Context) error
 	SecretStore
 }
 
 // SecretStore is what a worker needs of the repository for the secrets of apps.
 type SecretStore interface {
-	SharedSecrets(ctx context.Context, bundleID string) ([]ledger.SharedSecret, error)
+	SharedSecrets(ctx context.Context, bundleID string) ([]apps.SharedSecret, error)
 	MarkSharedSecret(ctx context.Context, id int64, accepted bool, at time.Time) error
 	PauseApp(ctx context.Context, bundleID, reason string, at time.Time) (changed bool, err error)
 	ResumeForSecret(ctx context.Context, bundleID string) (changed bool, err error)
-	// ClaimProbe fails with ledger.ErrNotFound where no paused app has a secret
+	// ClaimProbe fails with database.ErrNotFound where no paused app has a secret
 	// to try.
-	ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (ledger.App, error)
+	ClaimProbe(ctx context.Context, now time.Time, retry, recheck time.Duration) (apps.App, error)
 	// ProbeReceipts are receipts of an app to try a secret with.
-	ProbeReceipts(ctx context.Context, bundleID string) ([]ledger.Receipt, error)
+	ProbeReceipts(ctx context.Context, bundleID string) ([]claim.Receipt, error)
 }
 
 // ClockStore is what a worker needs of the repository for what replies say of
 // the time.
 type ClockStore interface {
-	EndpointClocks(ctx context.Context) ([]ledger.EndpointClock, error)
+	EndpointClocks(ctx context.Context) ([]clock.Endpoint, error)
 	// ClockDiffered says wrong to the one caller whose reply makes the clock
 	// wrong, and ClockAgreed over to the one whose probe ends that, at a time of
 	// Config.Dates.
-	ClockDiffered(ctx context.Context, e iap.Environment, r ledger.ClockReply, alone bool) (c ledger.EndpointClock, wrong bool, err error)
-	ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c ledger.EndpointClock, over bool, err error)
+	ClockDiffered(ctx context.Context, e iap.Environment, r clock.Reply, alone bool) (c clock.Endpoint, wrong bool, err error)
+	ClockAgreed(ctx context.Context, e iap.Environment, at time.Time, probe bool) (c clock.Endpoint, over bool, err error)
 	ClaimClockProbe(ctx context.Context, e iap.Environment, now time.Time) (bool, error)
 }
 

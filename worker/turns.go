@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
@@ -26,7 +27,7 @@ const claimAge = 10 * time.Second
 type turns struct {
 	*Worker
 	room    *room
-	receipt ledger.Receipt
+	receipt claim.Receipt
 	slot    ratelimit.Slot
 	// probed is where a call tries the clock, empty where none does.
 	probed iap.Environment
@@ -36,19 +37,19 @@ type turns struct {
 	held *ratelimit.OpenError
 }
 
-func (w *Worker) turns(r ledger.Receipt, room *room) *turns {
+func (w *Worker) turns(r claim.Receipt, room *room) *turns {
 	return &turns{Worker: w, room: room, receipt: r, seen: r.ReadAt}
 }
 
 // budget is that of the app, for a request of about this size.
-func (t *turns) budget(at ledger.Endpoint) string {
+func (t *turns) budget(at apps.Endpoint) string {
 	b := t.receipt.App.Budget(at)
 	b.Size = sizeName(t.receipt.ByteSize)
 	return b.String()
 }
 
 // Wait implements Gate.
-func (t *turns) Wait(ctx context.Context, at ledger.Endpoint) error {
+func (t *turns) Wait(ctx context.Context, at apps.Endpoint) error {
 	probe, err := t.clocks.admit(ctx, at.Environment)
 	if err != nil {
 		return err
@@ -63,7 +64,7 @@ func (t *turns) Wait(ctx context.Context, at ledger.Endpoint) error {
 func (t *turns) Grow(ctx context.Context, bytes int64) error { return t.room.grow(ctx, bytes) }
 
 // Replied implements Gate.
-func (t *turns) Replied(ctx context.Context, at ledger.Endpoint, asOf time.Time) error {
+func (t *turns) Replied(ctx context.Context, at apps.Endpoint, asOf time.Time) error {
 	return t.clocks.check(ctx, at.Environment, asOf, t.probed == at.Environment)
 }
 
@@ -74,7 +75,7 @@ func (t *turns) UntilStopped(ctx context.Context) (context.Context, context.Canc
 
 // wait waits until the app may make its next call, and no longer than the
 // worker runs.
-func (t *turns) wait(ctx context.Context, at ledger.Endpoint) (err error) {
+func (t *turns) wait(ctx context.Context, at apps.Endpoint) (err error) {
 	ctx, cancel := t.untilStopped(ctx)
 	defer cancel()
 	app := t.receipt.App
@@ -97,7 +98,7 @@ func (t *turns) wait(ctx context.Context, at ledger.Endpoint) (err error) {
 	}
 }
 
-// stillClaimed fails with ledger.ErrLostClaim where the claim was seen too long
+// stillClaimed fails with claim.ErrLost where the claim was seen too long
 // ago and is not held any more.
 func (t *turns) stillClaimed(ctx context.Context) error {
 	now := t.cfg.Now()
@@ -110,7 +111,7 @@ func (t *turns) stillClaimed(ctx context.Context) error {
 }
 
 // Heard implements Gate: it tells the budgets how a call ended.
-func (t *turns) Heard(ctx context.Context, at ledger.Endpoint, err error) {
+func (t *turns) Heard(ctx context.Context, at apps.Endpoint, err error) {
 	c := classify(t.source(t.receipt), err)
 	signal := t.signal(c)
 	said, reportErr := t.cfg.Limiter.Report(ctx, t.budget(at), t.slot, signal, c.Name)

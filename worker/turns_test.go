@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
@@ -34,11 +34,11 @@ func ends(end error) appStore {
 // is taken for.
 func TestWhatIsHeardOfApple(t *testing.T) {
 	t.Parallel()
-	fresh := func(*ledger.Receipt) {}
-	valid := func(r *ledger.Receipt) { r.State, r.AcceptedAt = iap.ReceiptValid, noon.Add(-week) }
-	again := func(r *ledger.Receipt) { valid(r); r.LastFailure = "receipt_malformed" }
+	fresh := func(*claim.Receipt) {}
+	valid := func(r *claim.Receipt) { r.State, r.AcceptedAt = iap.ReceiptValid, noon.Add(-week) }
+	again := func(r *claim.Receipt) { valid(r); r.LastFailure = "receipt_malformed" }
 	for name, test := range map[string]struct {
-		receipt func(*ledger.Receipt)
+		receipt func(*claim.Receipt)
 		end     error
 		want    ratelimit.Signal
 		why     string
@@ -81,7 +81,7 @@ func TestWhatIsHeardOfApple(t *testing.T) {
 // breaker is open already: the receipt has no part in it.
 func TestTroubleWhileHeldBackCountsNothing(t *testing.T) {
 	t.Parallel()
-	givenBack := ledger.Outcome{
+	givenBack := claim.Outcome{
 		ReceiptID: 7, Generation: 3, RunID: 5, BundleID: app, At: noon, Stays: true, Environment: iap.Production, Calls: 1,
 		Failure: "held_back", NextCheck: iap.Check{At: noon.Add(time.Minute + time.Minute/8), Rule: iap.RuleHeldBack},
 	}

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"io"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // AppStore is what the source verifyReceipt needs of Apple's client.
@@ -34,10 +35,10 @@ func (*verifyReceipt) Classes() []Class {
 
 		{Err: errProbing, Name: "shared_secret_selection", Action: WaitForLimit},
 		// The pause of the app is the one alarm for all of its receipts.
-		{Err: errNoSecret, Name: "no_shared_secret", Action: PauseApp, Pause: ledger.PausedNoSecret, Fix: addSecret},
+		{Err: errNoSecret, Name: "no_shared_secret", Action: PauseApp, Pause: apps.PausedNoSecret, Fix: addSecret},
 		{ // 21004, by every secret of the ring
 			Err: appstore.ErrSharedSecret, Name: "shared_secret_refused", Action: PauseApp, Signal: answered,
-			Pause: ledger.PausedSecretRefused, Fix: addSecret,
+			Pause: apps.PausedSecretRefused, Fix: addSecret,
 		},
 
 		{Err: appstore.ErrMalformedReceipt, Name: "receipt_malformed", Action: Accuse, Signal: malformed},                     // 21002
@@ -89,15 +90,15 @@ func (s *verifyReceipt) Paused(bundleID string) { s.pausing(bundleID) }
 
 // Check asks Apple with one secret of the ring after the other, until one is not
 // refused, each at most once.
-func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (Answer, error) {
+func (s *verifyReceipt) Check(ctx context.Context, r claim.Receipt, g Gate) (Answer, error) {
 	var answer Answer
 	selection := s.selection(r.App.BundleID)
 	defer selection.end()
 	request := s.request(r)
 	request.Grow = g.Grow
-	var at ledger.Endpoint // of the last call
+	var at apps.Endpoint // of the last call
 	request.Heard = func(ctx context.Context, e iap.Environment, err error) {
-		g.Heard(ctx, ledger.Endpoint{Environment: e}, err)
+		g.Heard(ctx, apps.Endpoint{Environment: e}, err)
 	}
 	for {
 		secret, err := s.nextSecret(ctx, selection, g)
@@ -106,7 +107,7 @@ func (s *verifyReceipt) Check(ctx context.Context, r ledger.Receipt, g Gate) (An
 		}
 		request.Password = secret.value
 		request.Wait = func(ctx context.Context, e iap.Environment) error {
-			at = ledger.Endpoint{Environment: e}
+			at = apps.Endpoint{Environment: e}
 			if err := g.Wait(ctx, at); err != nil {
 				return err
 			}
@@ -145,7 +146,7 @@ func (s *verifyReceipt) nextSecret(ctx context.Context, t *selection, g Gate) (*
 	return t.next(ctx)
 }
 
-func (s *verifyReceipt) request(r ledger.Receipt) appstore.Request {
+func (s *verifyReceipt) request(r claim.Receipt) appstore.Request {
 	return appstore.Request{
 		BundleID:               r.App.BundleID,
 		Environment:            r.Environment,
@@ -155,7 +156,7 @@ func (s *verifyReceipt) request(r ledger.Receipt) appstore.Request {
 }
 
 // receipt gives the bytes of a receipt: those that came with its row, or slices.
-func (s *verifyReceipt) receipt(r ledger.Receipt) appstore.Receipt {
+func (s *verifyReceipt) receipt(r claim.Receipt) appstore.Receipt {
 	if r.Data != nil {
 		return inMemory(r.Data)
 	}

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 )
 
@@ -21,11 +22,11 @@ func (s *site) night() {
 	s.sim.Clock().Advance(day)
 	must(s.t, s.redis.FlushDB(s.t.Context()).Err())
 	var err error
-	s.run, err = s.db.OpenRun(s.t.Context(), ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: s.present, Cutoff: s.present, Deadline: s.present.Add(time.Hour),
-	}, ledger.Lease{Owner: "test", Until: s.present.Add(time.Hour)}, s.present)
+	s.run, err = s.db.OpenRun(s.t.Context(), runs.Run{
+		Kind: runs.Manual, ScheduledFor: s.present, Cutoff: s.present, Deadline: s.present.Add(time.Hour),
+	}, runs.Lease{Owner: "test", Until: s.present.Add(time.Hour)}, s.present)
 	must(s.t, err)
-	claims, err := s.db.Claim(s.t.Context(), ledger.ClaimRequest{
+	claims, err := s.db.Claim(s.t.Context(), claim.Request{
 		RunID: s.run.ID, Cutoff: s.present, Now: s.present, Until: s.present.Add(time.Minute), Ahead: day, Limit: 1000,
 	})
 	must(s.t, err)
@@ -37,7 +38,7 @@ func (s *site) night() {
 	stop := s.start(s.worker())
 	s.await("the end of the night", s.idle)
 	stop()
-	_, err = s.db.EndRun(s.t.Context(), s.run.ID, ledger.RunFinished, s.present)
+	_, err = s.db.EndRun(s.t.Context(), s.run.ID, runs.Finished, s.present)
 	must(s.t, err)
 }
 

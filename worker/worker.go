@@ -20,9 +20,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/pulse"
 	"revalidator/jobs"
 )
@@ -40,7 +42,7 @@ type Config struct {
 	Data                   func(id, size int64) appstore.Receipt
 	ExcludeOldTransactions bool
 	// Sources are others.
-	Sources map[ledger.Source]Source
+	Sources map[apps.Source]Source
 	// Queue tells tasks of other installations; nil takes all tasks for its own.
 	// Presence says that the worker is running; nil says nothing.
 	Queue    Queue
@@ -88,10 +90,10 @@ type Config struct {
 // Worker serves the queues until it is stopped.
 type Worker struct {
 	cfg     Config
-	sources map[ledger.Source]Source
+	sources map[apps.Source]Source
 	secrets *verifyReceipt
-	loader  *batcher[ledger.ClaimKey, loaded]
-	batch   *batcher[ledger.Outcome, ledger.Saved]
+	loader  *batcher[claim.Key, loaded]
+	batch   *batcher[claim.Outcome, claim.Saved]
 	memory  *memory
 	metrics *metrics
 	unknown *unknownFields
@@ -135,7 +137,7 @@ func New(cfg Config) (*Worker, error) {
 	stopping, stop := context.WithCancel(context.Background())
 	w := &Worker{
 		cfg:      cfg,
-		sources:  make(map[ledger.Source]Source),
+		sources:  make(map[apps.Source]Source),
 		batch:    newSaver(cfg.Store, cfg.BatchSize, cfg.BatchDelay),
 		loader:   newLoader(cfg.Store),
 		memory:   newMemory(cfg.MemoryBytes),
@@ -150,10 +152,10 @@ func New(cfg Config) (*Worker, error) {
 	w.secrets = &verifyReceipt{
 		ring: newRing(cfg.Store, cfg.Keys, cfg.Now, cfg.Logger), client: cfg.AppStore, data: cfg.Data, excludeOld: cfg.ExcludeOldTransactions,
 	}
-	w.sources[ledger.SourceVerifyReceipt] = w.secrets
+	w.sources[apps.SourceVerifyReceipt] = w.secrets
 	w.batch.beat = func() { w.loops.Beat("save outcomes") }
 	save := w.batch.do
-	w.batch.do = func(ctx context.Context, outcomes []ledger.Outcome) ([]ledger.Saved, error) {
+	w.batch.do = func(ctx context.Context, outcomes []claim.Outcome) ([]claim.Saved, error) {
 		saved, err := save(ctx, outcomes)
 		w.writes.heard(err)
 		return saved, err
@@ -236,7 +238,7 @@ func (w *Worker) server(queue string, concurrency int) *asynq.Server {
 		// A worker that died, or a database that may not be written, is no fault of
 		// the receipt's: its task is not archived for it.
 		IsFailure: func(err error) bool {
-			return !errors.Is(err, asynq.ErrLeaseExpired) && !errors.Is(err, ledger.ErrNotWritable)
+			return !errors.Is(err, asynq.ErrLeaseExpired) && !errors.Is(err, database.ErrNotWritable)
 		},
 		RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(n+1) * 5 * time.Second },
 		Logger:         queueLog{w.cfg.Logger},

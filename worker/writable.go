@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 )
 
 // How often the database is asked whether it may be written, and how often while it
@@ -66,14 +66,14 @@ func (g *writeGate) look(ctx context.Context) {
 	switch err := g.ask(ctx); {
 	case err == nil:
 		g.open()
-	case errors.Is(err, ledger.ErrNotWritable):
+	case errors.Is(err, database.ErrNotWritable):
 		g.close(err)
 	}
 }
 
 // heard closes the gate at once where a result could not be stored for that reason.
 func (g *writeGate) heard(err error) {
-	if !errors.Is(err, ledger.ErrNotWritable) || !g.close(err) {
+	if !errors.Is(err, database.ErrNotWritable) || !g.close(err) {
 		return
 	}
 	select {
@@ -87,7 +87,7 @@ func (g *writeGate) close(err error) (changed bool) {
 	defer g.mu.Unlock()
 	if changed = g.refusal == nil; changed {
 		g.opened = make(chan struct{})
-		g.log.Error("database may not be written: Apple is not asked until it may, and nothing is lost", "error", err)
+		g.log.Error("database may not be written: no receipt is checked until it may, and nothing is lost", "error", err)
 	}
 	g.refusal = err
 	return changed

@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 )
 
-var errStandby = fmt.Errorf("%w: the server is a standby", ledger.ErrNotWritable)
+var errStandby = fmt.Errorf("%w: the server is a standby", database.ErrNotWritable)
 
 // brief is a context whose end a task's would be.
 func brief(t *testing.T) context.Context {
@@ -37,8 +37,8 @@ func TestNobodyAsksWhileNothingCanBeStored(t *testing.T) {
 	})
 	p.store.readOnly = errStandby
 	p.writes.look(t.Context())
-	if err := p.Handle(brief(t), task()); !errors.Is(err, ledger.ErrNotWritable) {
-		t.Errorf("got %v, want %v", err, ledger.ErrNotWritable)
+	if err := p.Handle(brief(t), task()); !errors.Is(err, database.ErrNotWritable) {
+		t.Errorf("got %v, want %v", err, database.ErrNotWritable)
 	}
 	if calls != 0 || len(p.store.saved) != 0 {
 		t.Errorf("%d calls to Apple and %d outcomes, want none", calls, len(p.store.saved))
@@ -67,8 +67,8 @@ func TestReadOnlyDuringTheWaitForASlot(t *testing.T) {
 		})
 	})
 	p.limiter.wait = func(context.Context, string, ratelimit.Rate) error { p.writes.heard(errStandby); return nil }
-	if err := p.Handle(t.Context(), task()); !errors.Is(err, ledger.ErrNotWritable) {
-		t.Errorf("got %v, want %v", err, ledger.ErrNotWritable)
+	if err := p.Handle(t.Context(), task()); !errors.Is(err, database.ErrNotWritable) {
+		t.Errorf("got %v, want %v", err, database.ErrNotWritable)
 	}
 }
 
@@ -82,10 +82,10 @@ func TestFailedSaveStopsCalls(t *testing.T) {
 			return accepted(), nil
 		})
 	})
-	p.store.saveErr = fmt.Errorf("%w: %w", ledger.ErrBroken, errStandby)
+	p.store.saveErr = fmt.Errorf("%w: %w", database.ErrBroken, errStandby)
 	for range 3 {
-		if err := p.Handle(brief(t), task()); !errors.Is(err, ledger.ErrNotWritable) {
-			t.Errorf("got %v, want %v", err, ledger.ErrNotWritable)
+		if err := p.Handle(brief(t), task()); !errors.Is(err, database.ErrNotWritable) {
+			t.Errorf("got %v, want %v", err, database.ErrNotWritable)
 		}
 	}
 	if calls != 1 {
@@ -113,7 +113,7 @@ func TestWatchNoticesInTime(t *testing.T) {
 			time.Sleep(step.within)
 			synctest.Wait()
 			want := step.err
-			if want != nil && !errors.Is(want, ledger.ErrNotWritable) {
+			if want != nil && !errors.Is(want, database.ErrNotWritable) {
 				want = before // a database that is away says nothing
 			}
 			if got := g.why(); got != want {

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -78,14 +79,14 @@ func (s *stack) page(ctx context.Context, rows int) (p page, err error) {
 	}
 	defer db.Close()
 	now := time.Now()
-	owner := ledger.Lease{Owner: "bench", Until: now.Add(time.Hour)}
-	run, err := db.OpenRun(ctx, ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: now, Cutoff: now, Deadline: now.Add(time.Hour),
+	owner := runs.Lease{Owner: "bench", Until: now.Add(time.Hour)}
+	run, err := db.OpenRun(ctx, runs.Run{
+		Kind: runs.Manual, ScheduledFor: now, Cutoff: now, Deadline: now.Add(time.Hour),
 	}, owner, now)
 	if err != nil {
 		return p, err
 	}
-	request := ledger.ClaimRequest{
+	request := claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: now, Until: now.Add(time.Hour), Ahead: time.Minute, Share: 1, Limit: pageRows,
 	}
 	var found, claimed []time.Duration

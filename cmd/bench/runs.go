@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )
@@ -56,9 +56,9 @@ func (s *stack) openRun(ctx context.Context) (opened, counted time.Duration, err
 	}
 	defer db.Close()
 	began := time.Now()
-	run, err := db.OpenRun(ctx, ledger.Run{
-		Kind: ledger.RunManual, ScheduledFor: began, Cutoff: began, Deadline: began.Add(time.Hour),
-	}, ledger.Lease{Owner: "bench", Until: began.Add(time.Hour)}, began)
+	run, err := db.OpenRun(ctx, runs.Run{
+		Kind: runs.Manual, ScheduledFor: began, Cutoff: began, Deadline: began.Add(time.Hour),
+	}, runs.Lease{Owner: "bench", Until: began.Add(time.Hour)}, began)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -84,7 +84,7 @@ func (t *table) missed() (n int) {
 	return n
 }
 
-// print writes the table in Markdown, as README.md has it.
+// print writes the table in Markdown, as docs/benchmarks.md has it.
 func (t *table) print(out io.Writer) error {
 	lines := []string{"| What | Measured | Baseline | Ratio | Target | |", "| --- | --- | --- | --- | --- | --- |"}
 	for _, r := range t.rows {

@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 )
@@ -62,7 +63,7 @@ func (p *program) appsAddCommand() *cobra.Command {
 			if err := errors.Join(validateBundleID(args[0]), flags.validate()); err != nil {
 				return terminal.Usage(err)
 			}
-			return p.addApp(c.Context(), ledger.App{
+			return p.addApp(c.Context(), apps.App{
 				BundleID: args[0], Name: flags.name, RatePerSecond: flags.rate, Burst: flags.burst,
 				GraceDays: flags.looks.grace.N, ResubscribeDays: flags.looks.resubscribe.N, SweepDays: flags.looks.sweep.N,
 			})
@@ -86,11 +87,11 @@ func validateBundleID(id string) error {
 	return nil
 }
 
-func (p *program) addApp(ctx context.Context, app ledger.App) error {
+func (p *program) addApp(ctx context.Context, app apps.App) error {
 	return p.with(ctx, func(parts *parts) error {
-		app.CreatedAt, app.Source = parts.clock.Now(), ledger.SourceVerifyReceipt
+		app.CreatedAt, app.Source = parts.clock.Now(), apps.SourceVerifyReceipt
 		err := parts.db.AddApp(ctx, app)
-		if errors.Is(err, ledger.ErrConflict) {
+		if errors.Is(err, database.ErrConflict) {
 			return fmt.Errorf("app %s is there already: see 'revalidator apps list', and 'revalidator apps set' to change it", app.BundleID)
 		}
 		if err != nil {
@@ -102,7 +103,7 @@ func (p *program) addApp(ctx context.Context, app ledger.App) error {
 }
 
 // printApp prints what a command did to an app, or the app as it is then.
-func (p *program) printApp(app ledger.App, text string) error {
+func (p *program) printApp(app apps.App, text string) error {
 	return p.PrintLine(app, "%s", text)
 }
 
@@ -114,14 +115,14 @@ func (p *program) appsListCommand() *cobra.Command {
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return p.with(c.Context(), func(parts *parts) error {
-				apps, err := parts.db.Apps(c.Context())
+				allApps, err := parts.db.Apps(c.Context())
 				if err != nil {
 					return err
 				}
-				if len(apps) == 0 {
+				if len(allApps) == 0 {
 					p.Note("no apps yet: add one with 'revalidator apps add BUNDLE_ID'")
 				}
-				return terminal.Show(&p.Terminal, append([]ledger.App{}, apps...), appsTable)
+				return terminal.Show(&p.Terminal, append([]apps.App{}, allApps...), appsTable)
 			}, needDatabase)
 		},
 	}
@@ -129,7 +130,7 @@ func (p *program) appsListCommand() *cobra.Command {
 	return c
 }
 
-func appsTable(out *terminal.Page, apps []ledger.App) {
+func appsTable(out *terminal.Page, apps []apps.App) {
 	if len(apps) == 0 {
 		return
 	}
@@ -147,7 +148,7 @@ func appsTable(out *terminal.Page, apps []ledger.App) {
 }
 
 // appNotes say what is stopped of an app.
-func appNotes(a ledger.App) (notes []string) {
+func appNotes(a apps.App) (notes []string) {
 	if a.PausedAt != nil {
 		notes = append(notes, pausedText(a))
 	}
@@ -158,6 +159,6 @@ func appNotes(a ledger.App) (notes []string) {
 }
 
 // pausedText says since when an app is paused, and why.
-func pausedText(a ledger.App) string {
-	return fmt.Sprintf("since %s: %s", phrase.Time(*a.PausedAt), ledger.PauseReason(a.PausedCode, a.PausedText))
+func pausedText(a apps.App) string {
+	return fmt.Sprintf("since %s: %s", phrase.Time(*a.PausedAt), apps.PauseReason(a.PausedCode, a.PausedText))
 }

@@ -8,17 +8,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
 
 // changeApp changes an app in the database, and prints what came of it.
-func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (ledger.App, string, error)) error {
+func (p *program) changeApp(ctx context.Context, bundleID string, change func(*repository.DB) (apps.App, string, error)) error {
 	return p.with(ctx, func(parts *parts) error {
 		app, text, err := change(parts.db)
-		if errors.Is(err, ledger.ErrNotFound) {
+		if errors.Is(err, database.ErrNotFound) {
 			return fmt.Errorf("no app %s: see 'revalidator apps list', or add it with 'revalidator apps add'", bundleID)
 		}
 		if err != nil {
@@ -35,7 +36,7 @@ func (p *program) appsSetCommand() *cobra.Command {
 		Short: "Change the rate of an app, its name, or when its receipts are due",
 		Long: `Change what the flags name and leave the rest as it is. A new rate is kept from
 the next receipts on, also in a run that is running. The flags in days change
-when a receipt is looked at next from its next look on.`,
+when a receipt is checked, from its next check on.`,
 		Example: `  revalidator apps set com.example.reader --rate 25 --burst 5
   revalidator apps set com.example.reader --resubscribe-days 180
   revalidator apps set com.example.reader --resubscribe-days default`,
@@ -48,7 +49,7 @@ when a receipt is looked at next from its next look on.`,
 			if change == (repository.AppChange{}) {
 				return terminal.Usage(errors.New("nothing to change: give --rate, --burst, --name, --grace-days, --resubscribe-days or --sweep-days"))
 			}
-			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				app, err := db.ChangeApp(c.Context(), args[0], change)
 				return app, fmt.Sprintf("app %s: rate %g/s, burst %d, name %q%s", app.BundleID, app.RatePerSecond, app.Burst, app.Name, looksText(app)), err
 			})
@@ -84,20 +85,20 @@ func (p *program) appsPauseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "pause BUNDLE_ID --reason TEXT [--json]",
 		Short: "Stop all work on an app until it is resumed",
-		Long: `Stop all work on an app. What is on the queue for it is given back, Apple is not
-asked about it any more, and its receipts stay due. A pause of a person ends
-with 'revalidator apps resume' only; the pause that the program makes by itself,
-when Apple refuses every secret of an app, ends with a new secret too.`,
+		Long: `Stop all work on an app. Its tasks on the queue are released, none of its
+receipts is checked any more, and they stay due. An app that a person paused is
+resumed by 'revalidator apps resume' only; one that the program paused, because
+Apple refuses every secret of the app, is resumed by a new secret too.`,
 		Example: "  revalidator apps pause com.example.reader --reason 'moving to another team'",
 		Args:    terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if reason = strings.Join(strings.Fields(reason), " "); reason == "" {
 				return terminal.Usage(errors.New("--reason is missing: whoever finds the app paused will want to know"))
 			}
-			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				now, err := db.Time(c.Context())
 				if err != nil {
-					return ledger.App{}, "", err
+					return apps.App{}, "", err
 				}
 				app, err := db.HoldApp(c.Context(), args[0], reason, now)
 				return app, "paused app " + app.BundleID, err
@@ -125,7 +126,7 @@ few have it that nothing is unusual for a day. See docs/quarantine.md.`,
   revalidator apps resume com.example.reader --quarantine`,
 		Args: terminal.OneArgument("BUNDLE_ID"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (ledger.App, string, error) {
+			return p.changeApp(c.Context(), args[0], func(db *repository.DB) (apps.App, string, error) {
 				if quarantine {
 					return resumeQuarantine(c.Context(), db, args[0])
 				}
@@ -138,10 +139,10 @@ few have it that nothing is unusual for a day. See docs/quarantine.md.`,
 	return c
 }
 
-func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.App, string, error) {
+func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (apps.App, string, error) {
 	resumed, err := db.ResumeApp(ctx, bundleID)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	text := fmt.Sprintf("app %s resumed", bundleID)
 	if !resumed {
@@ -151,18 +152,18 @@ func resumeApp(ctx context.Context, db *repository.DB, bundleID string) (ledger.
 	return app, text, err
 }
 
-func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (ledger.App, string, error) {
+func resumeQuarantine(ctx context.Context, db *repository.DB, bundleID string) (apps.App, string, error) {
 	before, err := db.App(ctx, bundleID)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	now, err := db.Time(ctx)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	resumed, err := db.ResumeQuarantine(ctx, bundleID, now)
 	if err != nil {
-		return ledger.App{}, "", err
+		return apps.App{}, "", err
 	}
 	text := fmt.Sprintf("quarantining of app %s is not stopped", bundleID)
 	if resumed && before.QuarantineStoppedFor != nil {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/terminal"
 )
 
@@ -23,7 +23,7 @@ func (f *lookFlags) add(c *cobra.Command) {
 
 // looksText tells of an app's own wishes in a line of its own, and is empty where
 // it has none.
-func looksText(a ledger.App) string {
+func looksText(a apps.App) string {
 	text, before := "", "\n  "
 	for _, wish := range []struct {
 		name string
@@ -38,7 +38,7 @@ func looksText(a ledger.App) string {
 }
 
 // looksTable lists the wishes of the apps that have any.
-func looksTable(out *terminal.Page, apps []ledger.App) {
+func looksTable(out *terminal.Page, apps []apps.App) {
 	table := out.Table()
 	head := "\nBUNDLE ID\tGRACE DAYS\tRESUBSCRIBE DAYS\tSWEEP DAYS"
 	for _, a := range apps {

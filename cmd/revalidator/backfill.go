@@ -32,10 +32,10 @@ func (p *program) backfillCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "backfill (FILTERS | --all) [--share 30%] [--dry-run]",
 		Short: "Ask about chosen receipts now, whether they are due or not",
-		Long: `Ask Apple about the receipts that all of the filters choose, due or not, and
+		Long: `Check the receipts that all of the filters choose, due or not, and
 show the progress until it ends. Receipts that are checked by another run after
-the backfill was started are not asked about again. Receipts that Apple cannot
-be asked about (from Xcode, or too large) are never chosen.
+the backfill was started are not checked again. Receipts that can never be
+checked (from Xcode, or too large) are not chosen.
 
 A filter takes several values, separated by commas or by giving it again; any
 of them will do. --status and --expiring look at the subscriptions that a

@@ -7,14 +7,14 @@ import (
 	"strings"
 	"time"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
 // estimate prints what a backfill would do, and opens none.
-func (p *program) estimate(ctx context.Context, parts *parts, filter ledger.Filter, o backfillOptions) error {
+func (p *program) estimate(ctx context.Context, parts *parts, filter runs.Filter, o backfillOptions) error {
 	e, err := report.ReadEstimate(ctx, parts.db, filter, float64(o.share))
 	if err != nil {
 		return err

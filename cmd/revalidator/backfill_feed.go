@@ -4,20 +4,21 @@ import (
 	"context"
 	"errors"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 )
 
 // startBackfill opens a backfill and feeds it, or leaves it to a scheduler.
-func (p *program) startBackfill(ctx context.Context, parts *parts, filter ledger.Filter, o backfillOptions) error {
+func (p *program) startBackfill(ctx context.Context, parts *parts, filter runs.Filter, o backfillOptions) error {
 	s, work, err := p.services(ctx, parts, o.worker)
 	if err != nil {
 		return err
 	}
 	run, err := s.OpenBackfill(ctx, filter, float64(o.share), o.detach)
 	switch {
-	case errors.Is(err, ledger.ErrNotFound):
+	case errors.Is(err, database.ErrNotFound):
 		return errNothingChosen
 	case err != nil && run.ID != 0:
 		return interrupted(ctx, s, run, err)

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 	"revalidator/worker"
 )
@@ -29,7 +29,7 @@ func (f *filterFlags) add(c *cobra.Command) {
 	flags.StringSliceVar(&f.statuses, "status", nil, "that show a subscription of these `status`es: "+strings.Join(terminal.Texts(iap.Statuses()), ", "))
 	flags.StringVar(&f.expiring, "expiring", "", "that show a subscription which expires within `FROM..UNTIL`: dates or RFC 3339 times, UNTIL itself left out, either may be missing")
 	flags.StringSliceVar(&f.states, "state", nil, "receipts in these `state`s: "+strings.Join(terminal.Texts(askableStates()), ", "))
-	flags.StringSliceVar(&f.lastResults, "last-result", nil, "whose last answer was ok, or one of these `class`es of failure")
+	flags.StringSliceVar(&f.lastResults, "last-result", nil, "whose last response was ok, or failed with one of these `class`es")
 	flags.StringVar(&f.checkedBefore, "checked-before", "", "last checked before a `time`, or never: RFC 3339, a date, or how long ago, such as 7d")
 	flags.StringVar(&f.ids, "ids", "", "receipts whose ids are in `file`, one per line; - is standard input")
 	flags.BoolVar(&f.all, "all", false, "every receipt, where no filter is given")
@@ -44,8 +44,8 @@ func askableStates() []iap.ReceiptState {
 
 // filter reads the flags that choose receipts. What is wrong with them is an
 // error of usage, and all of it is known before anything is opened.
-func (p *program) filter(ctx context.Context, f filterFlags, now time.Time) (ledger.Filter, error) {
-	var chosen ledger.Filter
+func (p *program) filter(ctx context.Context, f filterFlags, now time.Time) (runs.Filter, error) {
+	var chosen runs.Filter
 	var errs [6]error
 	chosen.BundleIDs, chosen.CustomerRefs = f.apps, f.customers
 	chosen.Statuses, errs[0] = terminal.OneOf("--status", f.statuses, iap.Statuses())
@@ -56,15 +56,15 @@ func (p *program) filter(ctx context.Context, f filterFlags, now time.Time) (led
 	chosen.IDs, errs[5] = p.receiptIDs(ctx, f.ids)
 	if err := errors.Join(errs[:]...); err != nil {
 		if ctx.Err() != nil {
-			return ledger.Filter{}, ctx.Err()
+			return runs.Filter{}, ctx.Err()
 		}
-		return ledger.Filter{}, terminal.Usage(err)
+		return runs.Filter{}, terminal.Usage(err)
 	}
 	switch none := f.none(); {
 	case none && !f.all:
-		return ledger.Filter{}, terminal.Usage(errors.New("no filter is given: --all asks about every receipt"))
+		return runs.Filter{}, terminal.Usage(errors.New("no filter is given: --all asks about every receipt"))
 	case !none && f.all:
-		return ledger.Filter{}, terminal.Usage(errors.New("--all is for every receipt: leave it out, or the filters"))
+		return runs.Filter{}, terminal.Usage(errors.New("--all is for every receipt: leave it out, or the filters"))
 	}
 	return chosen, nil
 }
@@ -76,7 +76,7 @@ func (f filterFlags) none() bool {
 }
 
 // lastResults are what the last answer of a receipt may have been.
-func lastResults() []string { return append([]string{ledger.ResultOK}, worker.FailureClasses()...) }
+func lastResults() []string { return append([]string{runs.ResultOK}, worker.FailureClasses()...) }
 
 // orNone is a list for a sentence.
 func orNone(names []string) string {

@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -63,7 +63,7 @@ func backfillsText(out *terminal.Page, lines []report.Backfill) {
 
 // backfillState tells a run that waits for somebody to feed it from one that runs.
 func backfillState(l report.Backfill) string {
-	if l.State == ledger.RunRunning && !l.Fed {
+	if l.State == runs.Running && !l.Fed {
 		return "waiting"
 	}
 	return phrase.Words(string(l.State))

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -72,7 +72,7 @@ func TestBackfillUsage(t *testing.T) {
 		{"no share", "want a percentage such as 30%", []string{"--all", "--share", "0%"}},
 		{"share of more than all", "want a percentage such as 30%", []string{"--all", "--share", "101%"}},
 		{"two ways", "give one of them", []string{"--all", "--worker", "--detach"}},
-		{"no such command", `"lst" is too much`, []string{"lst"}},
+		{"no such command", `unexpected argument "lst"`, []string{"lst"}},
 		{"number", "no number of a backfill", []string{"cancel", "first"}},
 		{"no number", "RUN, the number of the backfill, is missing", []string{"resume"}},
 		{"limit", "want at least 1", []string{"list", "--limit", "0"}},
@@ -109,8 +109,8 @@ func TestBackfillOfIDs(t *testing.T) {
 	s.exec(t, `UPDATE receipts SET state = 'xcode' WHERE id = 4`)
 	o := s.runWith(t, "3\n5\n3\n4\n", "backfill", "--ids", "-", "--worker", "--json")
 	var got struct {
-		Kind            ledger.RunKind
-		State           ledger.RunState
+		Kind            runs.Kind
+		State           runs.State
 		Due, Done       int64
 		ElapsedSeconds  float64 `json:"elapsed_seconds"`
 		Events, Unknown []struct{}
@@ -118,7 +118,7 @@ func TestBackfillOfIDs(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.stdout), &got); err != nil || o.code != terminal.ExitOK {
 		t.Fatalf("exit code %d, %v\n%s%s", o.code, err, o.stdout, o.stderr)
 	}
-	if got.Kind != ledger.RunBackfill || got.State != ledger.RunFinished || got.Due != 2 || got.Done != 2 {
+	if got.Kind != runs.Backfill || got.State != runs.Finished || got.Due != 2 || got.Done != 2 {
 		t.Errorf("got %+v, want a finished backfill of 2", got)
 	}
 	if want := "1 of 3 ids are of receipts that Apple cannot be asked about"; !strings.Contains(o.stderr, want) {
@@ -141,8 +141,8 @@ func TestBackfillInterrupted(t *testing.T) {
 	if diff := cmp.Diff(want, backfill.stderr.text()); diff != "" {
 		t.Errorf("standard error (-want +got)\n%s", diff)
 	}
-	if got := s.backfillState(t, 1); got != ledger.RunInterrupted {
-		t.Errorf("state: got %s, want %s", got, ledger.RunInterrupted)
+	if got := s.backfillState(t, 1); got != runs.Interrupted {
+		t.Errorf("state: got %s, want %s", got, runs.Interrupted)
 	}
 	o := s.must(t, "backfill", "resume", "1", "--worker")
 	if !strings.Contains(o.stdout, "12 succeeded") {
@@ -161,7 +161,7 @@ func (s *session) awaitClaims(t *testing.T, n int) {
 	})
 }
 
-func (s *session) backfillState(t *testing.T, id int64) ledger.RunState {
+func (s *session) backfillState(t *testing.T, id int64) runs.State {
 	t.Helper()
 	totals, err := s.db(t).RunTotals(t.Context(), id)
 	if err != nil {

@@ -137,7 +137,7 @@ func TestBrowser(t *testing.T) {
 func (b browser) browse(name, url string) {
 	b.t.Helper()
 	const payload = `receipt \d+ of com\.example\.\w+, run 1, generation 1`
-	const result = `(until|since|retry|period|active|expired|revoked|purchases: \d+)[^;]*; (next look [^;]* UTC by|no next look:) \w+`
+	const result = `(until|since|retry|period|active|expired|revoked|purchases: \d+)[^;]*; (next check [^;]* UTC by|no next check:) \w+`
 	b.open(name+"-queues", url, `receipts run 40 `, `receipts-large run 0 `)
 	b.open(name+"-pending", url+"queues/receipts?status=pending", payload)
 	b.open(name+"-active", url+"queues/receipts?status=active", `Active 4 `, payload)

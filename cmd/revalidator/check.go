@@ -38,7 +38,7 @@ is asked once, at the app's rate where the database knows the app. Nothing is
 stored.
 
 The shared secret is that of --secret-file, else those in the database where
-DATABASE_URL and REVALIDATOR_KEYS are set, else it is asked for on a terminal.
+DATABASE_URL and REVALIDATOR_KEYS are set, else a terminal prompts for it.
 Without one, only what the receipt says of itself is shown.
 
 A saved reply of verifyReceipt is read with --reply, and Apple is not asked.

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
 	"revalidator/internal/check"
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 	"revalidator/internal/receipt"
 	"revalidator/internal/terminal"
 )
@@ -49,7 +50,7 @@ func (p *program) ask(ctx context.Context, parts *parts, o checkOptions, s check
 		}
 	}
 	if app := q.App; app != nil && app.PausedAt != nil {
-		p.Note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, ledger.PauseReason(app.PausedCode, app.PausedText))
+		p.Note("app %s is paused (%s): workers do not ask about it, this command does", app.BundleID, apps.PauseReason(app.PausedCode, app.PausedText))
 	}
 	var asker check.Asker
 	if asker.Client, err = parts.appStore(); err != nil {
@@ -105,7 +106,7 @@ func (s *parts) storedSubject(ctx context.Context, id int64) (check.Subject, err
 		return check.Subject{}, err
 	}
 	stored, err := s.db.StoredReceipt(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return check.Subject{}, fmt.Errorf("no receipt %d: see 'revalidator receipts list'", id)
 	}
 	if err != nil {
@@ -132,7 +133,7 @@ func (s *parts) storedSubject(ctx context.Context, id int64) (check.Subject, err
 
 // knownApp is the app in the database, nil where there is no database or no
 // such app. The rate of a known app is kept, which takes Redis.
-func (s *parts) knownApp(ctx context.Context, bundleID string) (*ledger.App, error) {
+func (s *parts) knownApp(ctx context.Context, bundleID string) (*apps.App, error) {
 	if s.cfg.Database.URL.IsZero() {
 		return nil, nil
 	}

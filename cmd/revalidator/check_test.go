@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/check"
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
 )
 
@@ -286,7 +286,7 @@ func TestCheckStored(t *testing.T) {
 	s := newSession(t)
 	sim := s.openShop(t, 3)
 	db := s.db(t)
-	if _, err := db.PauseApp(t.Context(), readerApp, ledger.PausedSecretRefused, appStart); err != nil {
+	if _, err := db.PauseApp(t.Context(), readerApp, apps.PausedSecretRefused, appStart); err != nil {
 		t.Fatal(err)
 	}
 	before := s.contents(t)

@@ -112,7 +112,7 @@ func productText(p check.Product) string {
 func (s sheet) answer(a check.Answer) {
 	switch {
 	case a.Code == nil:
-		s.Sentence("Apple", "%s", s.Paint(terminal.Red, "no usable answer: ")+a.Error)
+		s.Sentence("Apple", "%s", s.Paint(terminal.Red, "failed response: ")+a.Error)
 	case a.Accepted:
 		s.Sentence("Apple says", "%s %s", s.Paint(terminal.Green, appstore.Code(*a.Code).String()), environmentText(a.Environment))
 	default:
@@ -133,7 +133,7 @@ func (s sheet) answer(a check.Answer) {
 		s.Sentence("As of", "the reply does not say: judged by the present time")
 	}
 	for _, id := range a.Undated {
-		s.Sentence("Undated", "subscription %s: the reply does not say when its newest period ends, so that it tells nothing of it", id)
+		s.Sentence("Undated", "subscription %s: the reply does not say when its newest period ends, so it changes nothing", id)
 	}
 	if a.Accepted && len(a.Subscriptions)+len(a.Purchases)+len(a.Undated) == 0 {
 		s.Sentence("Purchases", "none")

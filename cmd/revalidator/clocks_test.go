@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
 )
 
@@ -19,7 +19,7 @@ func (s *session) clockWrong(t *testing.T, ahead time.Duration) {
 	t.Helper()
 	db, now := s.db(t), time.Now().UTC()
 	for range 3 {
-		if _, _, err := db.ClockDiffered(t.Context(), iap.Production, ledger.ClockReply{At: now, Ahead: ahead}, false); err != nil {
+		if _, _, err := db.ClockDiffered(t.Context(), iap.Production, clock.Reply{At: now, Ahead: ahead}, false); err != nil {
 			t.Fatal(err)
 		}
 	}

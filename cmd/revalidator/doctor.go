@@ -23,7 +23,7 @@ func (p *program) doctorCommand() *cobra.Command {
 		Long: `Examine everything that this program needs, and say what to do about what is
 wrong: Postgres and Redis with their versions, clocks and settings, the schema,
 apps, keys and secrets, what is overdue, schedulers, workers, and whether Apple
-answers. It changes nothing, and goes on when Postgres or Redis is away.
+responds. It changes nothing, and continues when Postgres or Redis is away.
 
 Apple is sent an empty request to each of the two addresses, without receipt and
 secret; --offline leaves that out.
@@ -54,7 +54,7 @@ somebody has paused.`,
 		},
 	}
 	p.AddJSON(c)
-	c.Flags().BoolVar(&offline, "offline", false, "do not ask Apple")
+	c.Flags().BoolVar(&offline, "offline", false, "do not call Apple")
 	return c
 }
 

@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) eventsCommand() *cobra.Command {
@@ -26,7 +26,7 @@ func (p *program) eventsCommand() *cobra.Command {
 
 // tail is what 'events tail' is asked for.
 type tail struct {
-	query  ledger.EventQuery
+	query  repository.EventQuery
 	follow bool
 	newest int
 	// resumes is whether the events after an id are wanted, which may be 0.

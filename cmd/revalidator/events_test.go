@@ -11,8 +11,8 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // openTold has customers whose changes were told, in the order of their ids.
@@ -57,13 +57,13 @@ func TestEventsTail(t *testing.T) {
 		}
 	}
 	shown := s.transcript.String()
-	var e ledger.EventDetails
+	var e repository.EventDetails
 	if err := json.Unmarshal([]byte(s.must(t, "events", "tail", "--json", "-n", "1").stdout), &e); err != nil {
 		t.Fatal(err)
 	}
 	for flag, value := range map[string]string{"--run": "1", "--product": e.ProductID} {
 		for _, line := range strings.Split(strings.TrimSpace(s.must(t, "events", "tail", "--json", flag, value).stdout), "\n") {
-			var got ledger.EventDetails
+			var got repository.EventDetails
 			if err := json.Unmarshal([]byte(line), &got); err != nil || got.CustomerRef == nil || flag == "--product" && got.ProductID != value || flag == "--run" && *got.RunID != 1 {
 				t.Errorf("%s %s: got %s", flag, value, line)
 			}
@@ -84,7 +84,7 @@ func TestEventsTailPages(t *testing.T) {
 	}
 	last := int64(0)
 	for _, line := range all {
-		var e ledger.EventDetails
+		var e repository.EventDetails
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}

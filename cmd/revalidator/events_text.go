@@ -5,10 +5,10 @@ import (
 	"fmt"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // eventPrinter prints events as they come, each on a line of its own.
@@ -25,7 +25,7 @@ const (
 	wideEventLine = "%-7s %-11s %-24s %-32s %-24s %s\n"
 )
 
-func (o *eventPrinter) print(events []ledger.EventDetails) error {
+func (o *eventPrinter) print(events []repository.EventDetails) error {
 	for _, e := range events {
 		if err := o.one(e); err != nil {
 			return fmt.Errorf("print event %d: %w", e.ID, err)
@@ -34,7 +34,7 @@ func (o *eventPrinter) print(events []ledger.EventDetails) error {
 	return nil
 }
 
-func (o *eventPrinter) one(e ledger.EventDetails) error {
+func (o *eventPrinter) one(e repository.EventDetails) error {
 	if o.terminal.JSON {
 		encoder := json.NewEncoder(o.terminal.Out)
 		encoder.SetEscapeHTML(false)
@@ -64,7 +64,7 @@ func (o *eventPrinter) line(id, at, event, product, customer, subscription strin
 
 // eventText is the type in words, and why a subscription expired where Apple
 // says so.
-func eventText(e ledger.EventDetails) string {
+func eventText(e repository.EventDetails) string {
 	text := phrase.Words(string(e.Type))
 	if e.Type != iap.EventExpired {
 		return text

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) explainCommand() *cobra.Command {
@@ -30,9 +30,9 @@ the id of several things, they are listed; --as and --app choose.`,
   revalidator explain 400000000000000 --as transaction`,
 		Args: terminal.OneArgument("ID, of a receipt, customer or transaction,"),
 		RunE: func(c *cobra.Command, args []string) error {
-			kind := ledger.MatchKind(as)
+			kind := repository.MatchKind(as)
 			if as != "" {
-				kinds := []ledger.MatchKind{ledger.MatchReceipt, ledger.MatchCustomer, ledger.MatchTransaction, ledger.MatchWebOrder}
+				kinds := []repository.MatchKind{repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction, repository.MatchWebOrder}
 				if _, err := terminal.OneOf("--as", []string{as}, kinds); err != nil {
 					return terminal.Usage(err)
 				}
@@ -49,7 +49,7 @@ the id of several things, they are listed; --as and --app choose.`,
 // budgetsTimeout bounds a look that an explanation can do without.
 const budgetsTimeout = 2 * time.Second
 
-func (p *program) explain(ctx context.Context, id string, kind ledger.MatchKind, app string) error {
+func (p *program) explain(ctx context.Context, id string, kind repository.MatchKind, app string) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, app); err != nil {
 			return err
@@ -67,7 +67,7 @@ func (p *program) explain(ctx context.Context, id string, kind ledger.MatchKind,
 		}
 		budgets, err := parts.readBudgets(ctx)
 		if err != nil {
-			p.Note("redis does not answer, so it is not known whether Apple is asked less at the moment: %v", err)
+			p.Note("redis does not answer, so it is unknown whether calls to Apple are slowed down now: %v", err)
 		}
 		e.AddBudgets(budgets)
 		return p.Print(e, func(out *terminal.Page) { explanationText(out, e, parts.clock.AppleTime()) })

@@ -8,8 +8,8 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // openStories makes the apps of the stories with their secrets and receipts.
@@ -29,7 +29,7 @@ func (s *session) openStories(t *testing.T) *applesim.Server {
 func (s *session) idOf(t *testing.T, customer int) string {
 	t.Helper()
 	ref := fmt.Sprintf("customer-%07d", customer)
-	found, err := s.db(t).StoredReceipts(t.Context(), ledger.ReceiptQuery{CustomerRef: &ref, Limit: 1})
+	found, err := s.db(t).StoredReceipts(t.Context(), repository.ReceiptQuery{CustomerRef: &ref, Limit: 1})
 	if err != nil || len(found) != 1 {
 		t.Fatalf("customer %d: got %d receipts and %v", customer, len(found), err)
 	}

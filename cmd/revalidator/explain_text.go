@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"revalidator/internal/appstore"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // explanationText prints an explanation for people: the receipts first, because they are
@@ -48,10 +48,10 @@ func receiptText(out *terminal.Page, r report.ReceiptExplanation, now time.Time)
 // lastLook says what was answered last.
 func (s sheet) lastLook(r report.ReceiptExplanation) {
 	if r.LastCheckedAt == nil {
-		s.Row("Last look", "never: Apple has not answered yet")
+		s.Row("Last check", "never: Apple has not answered yet")
 		return
 	}
-	s.Date("Last look", *r.LastCheckedAt)
+	s.Date("Last check", *r.LastCheckedAt)
 	switch {
 	case r.LastCode != nil:
 		s.Sentence("Apple said", "%s", appstore.Code(*r.LastCode))
@@ -77,17 +77,17 @@ func (s sheet) lastLook(r report.ReceiptExplanation) {
 func (s sheet) nextLook(r report.ReceiptExplanation) {
 	switch {
 	case r.NextCheckAt == nil:
-		s.Row("Next look", "never")
+		s.Row("Next check", "never")
 	case r.NextCheckAt.After(s.Now):
-		s.Date("Next look", *r.NextCheckAt)
+		s.Date("Next check", *r.NextCheckAt)
 	default:
-		s.Row("Next look", "due since", phrase.TimeAgo(*r.NextCheckAt, s.Now)+":")
+		s.Row("Next check", "due since", phrase.TimeAgo(*r.NextCheckAt, s.Now)+":")
 		s.Row("", "the next run asks")
 	}
 	s.Sentence("Because", "%s (%s)", r.NextCheckMeaning, r.NextCheckRule)
 }
 
-func eventsText(out *terminal.Page, events []ledger.Event) {
+func eventsText(out *terminal.Page, events []repository.Event) {
 	if len(events) == 0 {
 		return
 	}

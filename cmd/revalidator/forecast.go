@@ -39,19 +39,19 @@ into the first night. The starts come from REVALIDATOR_SCHEDULE, the window from
 REVALIDATOR_RUN_WINDOW. With --hourly there is a run at each full hour instead,
 which has an hour's time.
 
-A receipt that was asked about falls due again: each night while a payment is
+A receipt that was checked falls due again: each night while a payment is
 being retried, after its period while a subscription renews. The forecast plays
 this through with the rules that workers plan by, under the assumption that
 nothing new happens: what renews goes on renewing, in periods as long as the
 last one (30 days after a trial), what does not expires, a failed payment stays
-failed until Apple gives up after 60 days, and each look is one call with a
-useful answer. New customers, outages and refunds are not in it. A receipt that
+failed until Apple gives up after 60 days, and each check is one call with a
+usable reply. New customers, outages and refunds are not in it. A receipt that
 Apple has not answered about yet counts once.
 
 Each app has its rate in each environment, and the slowest of them decides how
 long a night lasts. Paused apps are left out, and named. Beyond 20,000 receipts
-the next looks are counted, and what comes after them is projected from a sample
-of about 20,000.`,
+the next checks are counted, and what comes after them is projected from a
+sample of about 20,000.`,
 		Example: "  revalidator forecast\n  revalidator forecast --weeks 12\n  revalidator forecast --hourly --days 1\n  revalidator forecast --json | jq '.warnings[].rate_needed'",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -67,8 +67,8 @@ of about 20,000.`,
 			}, needDatabase)
 		},
 	}
-	c.Flags().IntVar(&options.weeks, "weeks", options.weeks, "look `n` weeks ahead; with --hourly 2 days unless given")
-	c.Flags().IntVar(&options.days, "days", 0, "look `n` days ahead")
+	c.Flags().IntVar(&options.weeks, "weeks", options.weeks, "forecast `n` weeks; with --hourly 2 days unless given")
+	c.Flags().IntVar(&options.days, "days", 0, "forecast `n` days")
 	c.Flags().BoolVar(&options.hourly, "hourly", false, "as though a run started at each full hour")
 	p.AddJSON(c)
 	return c

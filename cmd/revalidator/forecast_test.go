@@ -124,9 +124,9 @@ func TestForecastUsage(t *testing.T) {
 		{"backwards", "", "-7 days ahead: want from 1 to 366", []string{"--weeks", "-1"}},
 		{"too far", "", "371 days ahead: want from 1 to 366", []string{"--weeks", "53"}},
 		{"no number", "", `--days "soon": want a whole number`, []string{"--days", "soon"}},
-		{"argument", "", `"tomorrow" is too much`, []string{"tomorrow"}},
-		{"no run", "0 2 29 2 *", "starts no run within 28 days: look further ahead", nil},
-		{"too many runs", "* * * * *", "more than 1000 runs in 28 days: look fewer days ahead", nil},
+		{"argument", "", `unexpected argument "tomorrow"`, []string{"tomorrow"}},
+		{"no run", "0 2 29 2 *", "starts no run within 28 days: forecast more days", nil},
+		{"too many runs", "* * * * *", "more than 1000 runs in 28 days: forecast fewer days", nil},
 	}
 	for _, test := range tests {
 		s.set("REVALIDATOR_SCHEDULE", test.schedule)

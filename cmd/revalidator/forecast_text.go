@@ -28,10 +28,10 @@ func forecastText(out *terminal.Page, r *report.Forecast) {
 	}
 	var remarks []string
 	if r.CountedOnce > 0 {
-		remarks = append(remarks, fmt.Sprintf("%s without a useful answer of Apple's yet: counted once.", phrase.Plural(r.CountedOnce, "receipt")))
+		remarks = append(remarks, fmt.Sprintf("%s without a usable reply from Apple yet: counted once.", phrase.Plural(r.CountedOnce, "receipt")))
 	}
 	if r.Sampled != nil {
-		remarks = append(remarks, fmt.Sprintf("Of %s with a look in this time, repeated looks are projected from a sample of %s.",
+		remarks = append(remarks, fmt.Sprintf("Of %s with a check in this time, repeated checks are projected from a sample of %s.",
 			phrase.Plural(r.Receipts, "receipt"), phrase.Count(int64(*r.Sampled))))
 	}
 	if len(remarks) > 0 {

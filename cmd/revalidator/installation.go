@@ -5,7 +5,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 	"revalidator/internal/report"
 	"revalidator/jobs"
 )
@@ -56,7 +56,7 @@ func (s *parts) queueReader() (report.QueueReader, error) {
 	return report.QueueReader{
 		Reach: s.reachRedis, Installation: s.owner, Queue: s.queue(), Inspector: asynq.NewInspectorFromRedisClient(s.redis),
 		Limiter: limiter,
-		SilentClaims: func(ctx context.Context) ([]ledger.Claim, error) {
+		SilentClaims: func(ctx context.Context) ([]claim.Claim, error) {
 			scheduler, err := s.scheduler(nil, jobs.KindRun)
 			if err != nil {
 				return nil, err

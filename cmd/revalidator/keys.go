@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
 )
@@ -20,7 +20,7 @@ func (p *program) keysCommand() *cobra.Command {
 REVALIDATOR_KEYS or REVALIDATOR_KEYS_FILE gives. To change the key while
 everything runs:
 
-  1. revalidator keys extend > new.keys   a new key beside the old ones
+  1. revalidator keys extend > new.keys   a new key next to the old ones
   2. give new.keys to every worker and every person, and restart the workers
   3. revalidator keys rotate              encrypts every secret with the new key
   4. revalidator keys prune > last.keys   without the old ones; give it to all
@@ -71,7 +71,7 @@ func (s *parts) keysFitAll(ctx context.Context) error {
 	var opened int
 	var closed []int64
 	for _, row := range rows {
-		if row.State == ledger.SecretRetired {
+		if row.State == apps.SecretRetired {
 			continue
 		}
 		if _, err := s.keys.Open(row.Ciphertext, row.Row()); err != nil {

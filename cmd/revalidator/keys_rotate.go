@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
 )
@@ -66,7 +66,7 @@ func (p *program) printChanged(parts *parts, change func(secret.Value) (secret.V
 	return p.printKeys(keyset)
 }
 
-func underOtherKeys(rows []ledger.SharedSecret, keyID string) []int64 {
+func underOtherKeys(rows []apps.SharedSecret, keyID string) []int64 {
 	var old []int64
 	for _, row := range rows {
 		if row.KeyID != keyID {
@@ -134,7 +134,7 @@ func (p *program) rotateKeys(ctx context.Context, parts *parts) error {
 	return nil
 }
 
-func (s *parts) reseal(row ledger.SharedSecret) ([]byte, error) {
+func (s *parts) reseal(row apps.SharedSecret) ([]byte, error) {
 	value, err := s.keys.Open(row.Ciphertext, row.Row())
 	if err != nil {
 		return nil, err

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"revalidator/internal/database"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 	"slices"
 	"strconv"
 	"strings"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 )
@@ -63,14 +65,14 @@ func (s *parts) knowsRun(ctx context.Context, id int64) error {
 		return nil
 	}
 	_, err := s.totalsOf(ctx, "run", id)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return terminal.Usage(fmt.Errorf("--run: %w", err))
 	}
 	return err
 }
 
 // knows refuses what there is not of what a query for receipts names.
-func (s *parts) knows(ctx context.Context, q ledger.ReceiptQuery) error {
+func (s *parts) knows(ctx context.Context, q repository.ReceiptQuery) error {
 	if err := s.knowsApps(ctx, q.BundleID); err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (s *parts) knows(ctx context.Context, q ledger.ReceiptQuery) error {
 }
 
 // knowsChosen refuses what there is not of what a filter names.
-func (s *parts) knowsChosen(ctx context.Context, f ledger.Filter) error {
+func (s *parts) knowsChosen(ctx context.Context, f runs.Filter) error {
 	if err := s.knowsApps(ctx, f.BundleIDs...); err != nil {
 		return err
 	}
@@ -103,8 +105,8 @@ func (s *parts) knowsChosen(ctx context.Context, f ledger.Filter) error {
 }
 
 // knowsOfEvents refuses what there is not of what a query for events names.
-func (s *parts) knowsOfEvents(ctx context.Context, q ledger.EventQuery) error {
-	if err := s.knows(ctx, ledger.ReceiptQuery{BundleID: q.BundleID, CustomerRef: q.CustomerRef, RunID: q.RunID}); err != nil {
+func (s *parts) knowsOfEvents(ctx context.Context, q repository.EventQuery) error {
+	if err := s.knows(ctx, repository.ReceiptQuery{BundleID: q.BundleID, CustomerRef: q.CustomerRef, RunID: q.RunID}); err != nil {
 		return err
 	}
 	if q.ProductID == "" {

@@ -6,8 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
+	"revalidator/repository"
 )
 
 // registry is a registry of metrics with those of the Go runtime and those of
@@ -29,7 +29,7 @@ func (s *parts) registry() (*prometheus.Registry, error) {
 }
 
 // backlog reads how much there is to do; its ages are told by the shared clock.
-func (s *parts) backlog(ctx context.Context, dueCounted int) (ledger.Backlog, error) {
+func (s *parts) backlog(ctx context.Context, dueCounted int) (repository.Backlog, error) {
 	now, due := s.clock.Now(), s.clock.AppleTime()
 	b, err := s.db.Backlog(ctx, due, dueCounted)
 	if b.Oldest != nil && s.clock.Differ() {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 )
 
 // TestMetricsOfAnInstallation has the real stores, and every process that shows
@@ -14,7 +14,7 @@ func TestMetricsOfAnInstallation(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 6)
-	if _, err := s.db(t).PauseApp(t.Context(), fitnessApp, ledger.PausedSecretRefused, time.Now()); err != nil {
+	if _, err := s.db(t).PauseApp(t.Context(), fitnessApp, apps.PausedSecretRefused, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	addr := freeAddr(t)

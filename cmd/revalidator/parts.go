@@ -14,7 +14,7 @@ import (
 	"revalidator/internal/clock"
 	"revalidator/internal/config"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
+	"revalidator/internal/quarantine"
 	"revalidator/internal/report"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
@@ -31,7 +31,7 @@ type parts struct {
 	redis redis.UniversalClient
 	keys  *keyring.Ring
 	// installation is of db, nil until it is read.
-	installation atomic.Pointer[ledger.Installation]
+	installation atomic.Pointer[repository.Installation]
 	// clock is of db and of the App Store.
 	clock clock.Pair
 	// operations reads the stores for metrics, nil where none are served.
@@ -95,7 +95,7 @@ func (s *parts) connectDatabase(patience time.Duration) error {
 	}
 	db, err := repository.Open(repository.Config{
 		URL: s.cfg.Database.URL, ApplicationName: "revalidator", Patience: patience,
-		Unusual:           ledger.Unusual{Receipts: s.cfg.Quarantine.StopReceipts, Share: float64(s.cfg.Quarantine.StopPercent) / 100},
+		Unusual:           quarantine.Unusual{Receipts: s.cfg.Quarantine.StopReceipts, Share: float64(s.cfg.Quarantine.StopPercent) / 100},
 		QuarantineChanged: s.logQuarantine,
 	})
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *parts) connectDatabase(patience time.Duration) error {
 }
 
 // logQuarantine logs that the quarantining of an app was stopped or resumed.
-func (s *parts) logQuarantine(c ledger.QuarantineChange) {
+func (s *parts) logQuarantine(c quarantine.Change) {
 	log := s.log.With("bundle_id", c.BundleID, "class", c.Class, "receipts", c.Accused, "checked", c.Checked)
 	if c.Stopped {
 		log.Error("quarantining stopped: too many good receipts have the same failure within a day; see 'revalidator doctor'")

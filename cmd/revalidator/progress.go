@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"revalidator/internal/runs"
 	"time"
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
@@ -52,7 +52,7 @@ func (p *program) watch(ctx context.Context, parts *parts, id int64) {
 
 // showProgress draws the bar: without a time left, where all that is left waits for a
 // retry, or where the run stands still.
-func showProgress(ctx context.Context, parts *parts, bar *terminal.Bar, t ledger.RunTotals, still bool) error {
+func showProgress(ctx context.Context, parts *parts, bar *terminal.Bar, t runs.Totals, still bool) error {
 	if t.Due == nil || t.InRun == nil {
 		return nil
 	}
@@ -79,7 +79,7 @@ type missingWorkers struct {
 	told  bool
 }
 
-func (m *missingWorkers) due(t ledger.RunTotals, now time.Time) bool {
+func (m *missingWorkers) due(t runs.Totals, now time.Time) bool {
 	if t.Done > m.done || t.Due == nil {
 		m.since, m.done = now, t.Done
 	}

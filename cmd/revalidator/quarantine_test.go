@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -67,10 +67,10 @@ func TestFailedText(t *testing.T) {
 	t.Parallel()
 	const begin = " of 30 receipts failed; their subscriptions are as they were, and "
 	const end = ": see 'revalidator receipts list --failed --run 7'"
-	for want, totals := range map[string]ledger.RunTotals{
-		"29" + begin + "they are due again" + end:                                 {RunFigures: ledger.RunFigures{Done: 30, Failed: 29}},
-		"29" + begin + "they are due again, but for 4 that are quarantined" + end: {RunFigures: ledger.RunFigures{Done: 30, Failed: 29}, Quarantined: 4},
-		"4" + begin + "all of them are quarantined" + end:                         {RunFigures: ledger.RunFigures{Done: 30, Failed: 4}, Quarantined: 4},
+	for want, totals := range map[string]runs.Totals{
+		"29" + begin + "they are due again" + end:                                 {Figures: runs.Figures{Done: 30, Failed: 29}},
+		"29" + begin + "they are due again, but for 4 that are quarantined" + end: {Figures: runs.Figures{Done: 30, Failed: 29}, Quarantined: 4},
+		"4" + begin + "all of them are quarantined" + end:                         {Figures: runs.Figures{Done: 30, Failed: 4}, Quarantined: 4},
 	} {
 		totals.ID = 7
 		if got := failedText(totals); got != want {

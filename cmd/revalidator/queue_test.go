@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 	"revalidator/jobs"
 )
@@ -89,7 +89,7 @@ func TestRunAfterARestoreInPlace(t *testing.T) {
 	s.openShop(t, 4)
 	s.must(t, "run", "--worker", "--quiet")
 	s.exec(t, `UPDATE receipts SET generation = 0, next_check_at = created_at, next_check_rule = 'new'`)
-	var run ledger.RunTotals
+	var run runs.Totals
 	if err := json.Unmarshal([]byte(s.must(t, "run", "--worker", "--json").stdout), &run); err != nil {
 		t.Fatal(err)
 	}

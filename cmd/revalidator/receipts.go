@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"revalidator/repository"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
@@ -30,7 +30,7 @@ func (p *program) receiptsCommand() *cobra.Command {
 }
 
 func (p *program) receiptsListCommand() *cobra.Command {
-	var query ledger.ReceiptQuery
+	var query repository.ReceiptQuery
 	var state, class, customer string
 	var due bool
 	c := &cobra.Command{
@@ -69,7 +69,7 @@ those whose last check failed in it; with --failed, only the latter.`,
 }
 
 // choose adds to a query what must be one of several values.
-func choose(query *ledger.ReceiptQuery, state, class string, inRun bool) error {
+func choose(query *repository.ReceiptQuery, state, class string, inRun bool) error {
 	if state != "" {
 		states, err := terminal.OneOf("--state", []string{state}, iap.ReceiptStates())
 		if err != nil {
@@ -95,7 +95,7 @@ func choose(query *ledger.ReceiptQuery, state, class string, inRun bool) error {
 // maxPage is the longest page of receipts, which is held in memory.
 const maxPage = 10_000
 
-func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery, due bool) error {
+func (p *program) listReceipts(ctx context.Context, q repository.ReceiptQuery, due bool) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knows(ctx, q); err != nil {
 			return err
@@ -124,7 +124,7 @@ func (p *program) listReceipts(ctx context.Context, q ledger.ReceiptQuery, due b
 }
 
 // choosesAll is whether a query is for every receipt.
-func choosesAll(q ledger.ReceiptQuery) bool {
+func choosesAll(q repository.ReceiptQuery) bool {
 	q.Limit = 0
 	return reflect.ValueOf(q).IsZero()
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
 )
@@ -44,10 +44,10 @@ What another customer's receipt shows too, as in a family, stays.`,
 
 func (p *program) forget(ctx context.Context, customer, app string, yes bool) error {
 	return p.with(ctx, func(parts *parts) error {
-		if err := parts.knows(ctx, ledger.ReceiptQuery{BundleID: app, CustomerRef: &customer}); err != nil {
+		if err := parts.knows(ctx, repository.ReceiptQuery{BundleID: app, CustomerRef: &customer}); err != nil {
 			return err
 		}
-		found, err := parts.db.StoredReceipts(ctx, ledger.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
+		found, err := parts.db.StoredReceipts(ctx, repository.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 				return err
 			}
 		}
-		apps, err := parts.db.Apps(ctx)
+		allApps, err := parts.db.Apps(ctx)
 		if err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (p *program) forget(ctx context.Context, customer, app string, yes bool) er
 		if err != nil {
 			return err
 		}
-		gone, err := parts.db.Forget(ctx, customer, app, ledger.Policies(apps, policy), parts.clock.AppleTime())
+		gone, err := parts.db.Forget(ctx, customer, app, apps.Policies(allApps, policy), parts.clock.AppleTime())
 		if err != nil {
 			return err
 		}

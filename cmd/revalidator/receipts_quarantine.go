@@ -4,18 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"revalidator/internal/quarantine"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) receiptsQuarantinedCommand() *cobra.Command {
-	var query ledger.QuarantineQuery
+	var query repository.QuarantineQuery
 	var since string
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
@@ -27,7 +28,7 @@ three failures or more, on different days. docs/quarantine.md has the whole
 table.
 
 The reasons are:
-` + terminal.Wrap(2, ledger.QuarantineReasons()...) + `
+` + terminal.Wrap(2, quarantine.Reasons()...) + `
 'revalidator explain' says more about each receipt.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
@@ -61,11 +62,11 @@ func knownReason(reason string) error {
 	if reason == "" {
 		return nil
 	}
-	_, err := terminal.OneOf("--reason", []string{reason}, ledger.QuarantineReasons())
+	_, err := terminal.OneOf("--reason", []string{reason}, quarantine.Reasons())
 	return err
 }
 
-func (p *program) quarantined(ctx context.Context, q ledger.QuarantineQuery) error {
+func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err
@@ -103,7 +104,7 @@ func quarantineText(out *terminal.Page, l report.QuarantinePage) {
 	table.End()
 }
 
-func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
+func quarantineTable(out *terminal.Page, counts []repository.QuarantineCount) {
 	table := out.Table()
 	table.Row("APP\tREASON\tRECEIPTS")
 	for _, c := range counts {
@@ -113,7 +114,7 @@ func quarantineTable(out *terminal.Page, counts []ledger.QuarantineCount) {
 }
 
 func (p *program) receiptsReleaseCommand() *cobra.Command {
-	var query ledger.QuarantineQuery
+	var query repository.QuarantineQuery
 	var all bool
 	var since string
 	c := &cobra.Command{
@@ -166,13 +167,13 @@ A receipt that a worker checks now is not changed.`,
 	return c
 }
 
-func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
+func (p *program) release(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
 			return err
 		}
 		if len(q.IDs) > 0 {
-			chosen := ledger.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
+			chosen := repository.ReceiptQuery{IDs: q.IDs, Limit: len(q.IDs)}
 			found, err := parts.db.StoredReceipts(ctx, chosen)
 			if err == nil {
 				err = report.AllThere(chosen, found)
@@ -182,7 +183,7 @@ func (p *program) release(ctx context.Context, q ledger.QuarantineQuery) error {
 			}
 		}
 		now := parts.clock.Now()
-		result := report.Release{Counts: []ledger.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
+		result := report.Release{Counts: []repository.QuarantineCount{}, NotReleased: append([]int64{}, q.IDs...)}
 		schedule, err := parts.schedule()
 		if err != nil {
 			return err

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 func (p *program) receiptsRecheckCommand() *cobra.Command {
@@ -39,7 +39,7 @@ receipts can never be checked.`,
 			if err != nil {
 				return terminal.Usage(err)
 			}
-			query := ledger.ReceiptQuery{IDs: ids, Limit: maxPage}
+			query := repository.ReceiptQuery{IDs: ids, Limit: maxPage}
 			if c.Flags().Changed("customer") {
 				query.IDs, query.CustomerRef = nil, &customer
 			}
@@ -51,7 +51,7 @@ receipts can never be checked.`,
 	return c
 }
 
-func (p *program) recheck(ctx context.Context, q ledger.ReceiptQuery) error {
+func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knows(ctx, q); err != nil {
 			return err

@@ -6,9 +6,10 @@ import (
 	"strconv"
 	"strings"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -30,7 +31,7 @@ func reviewText(out *terminal.Page, r *report.Review) {
 
 func reviewHead(out *terminal.Page, r *report.Review) {
 	took := "took"
-	if r.State == ledger.RunRunning {
+	if r.State == runs.Running {
 		took = "has taken"
 	}
 	out.Printf("%s run %d of %s, %s: %s %s,\n%s to Apple, %s/s.\n", r.Kind, r.ID, phrase.Time(r.ScheduledFor), phrase.Words(string(r.State)), took,
@@ -57,10 +58,10 @@ type reviewRow struct {
 
 func reviewTotalRows(r *report.Review) []reviewRow {
 	due := "due"
-	if r.Kind == ledger.RunBackfill {
+	if r.Kind == runs.Backfill {
 		due = "chosen"
 	}
-	t := r.Totals
+	t := r.Compared
 	rows := []reviewRow{
 		{"succeeded", t.Succeeded}, {"failed", t.Failed}, {"released unchecked", t.Released}, {"changed", t.Changed}, {"calls to Apple", t.Calls},
 	}
@@ -181,7 +182,7 @@ func reviewUnfinished(out *terminal.Page, r *report.Review) {
 			if text != "" {
 				text += ", "
 			}
-			text += "paused now: " + ledger.PauseReason(a.PausedCode, a.PausedText)
+			text += "paused now: " + apps.PauseReason(a.PausedCode, a.PausedText)
 		}
 		if text != "" {
 			lines = append(lines, a.BundleID+": "+text)

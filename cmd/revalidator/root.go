@@ -36,7 +36,7 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "revalidator",
 		Short: "Keep the truth about App Store subscriptions fresh",
-		Long: `revalidator asks Apple again about the App Store receipts that are due, and
+		Long: `revalidator checks the App Store receipts that are due with Apple, and
 writes to Postgres what has changed: renewals, lapses, refunds, recoveries.
 
 A first set-up:

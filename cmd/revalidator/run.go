@@ -8,9 +8,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
 	"revalidator/scheduler"
@@ -70,7 +70,7 @@ func (p *program) runOnce(ctx context.Context, parts *parts, withWorker, another
 }
 
 // joined opens a run or comes to an open one.
-func joined(ctx context.Context, s *scheduler.Scheduler, another bool) (ledger.Run, scheduler.Joined, error) {
+func joined(ctx context.Context, s *scheduler.Scheduler, another bool) (runs.Run, scheduler.Joined, error) {
 	if another {
 		run, err := s.Open(ctx)
 		return run, scheduler.Opened, err
@@ -88,7 +88,7 @@ func orUnknown(who string) string {
 
 // goOn shows a run to its end and prints what it did, or leaves it to a scheduler.
 // One that is mine is fed here.
-func (p *program) goOn(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, mine bool, work func(context.Context) error, o feedOptions) error {
+func (p *program) goOn(ctx context.Context, parts *parts, s *scheduler.Scheduler, run runs.Run, mine bool, work func(context.Context) error, o feedOptions) error {
 	if o.detach {
 		return p.detached(ctx, parts, run.ID)
 	}
@@ -101,7 +101,7 @@ func (p *program) goOn(ctx context.Context, parts *parts, s *scheduler.Scheduler
 
 // follow feeds a run, or follows it while others do, with what watches and works
 // next to it: both end with the run, and a worker that cannot start ends it.
-func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Scheduler, run ledger.Run, mine bool, work func(context.Context) error) (totals ledger.RunTotals, err error) {
+func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Scheduler, run runs.Run, mine bool, work func(context.Context) error) (totals runs.Totals, err error) {
 	defer parts.clock.Keep(ctx)()
 	beside, end := context.WithCancel(ctx)
 	defer end()
@@ -109,11 +109,11 @@ func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Schedul
 	group.Go(func() error { return work(beside) })
 	group.Go(func() error { return s.Attend(beside) })
 	group.Go(func() error { p.watch(beside, parts, run.ID); return nil })
-	err = ledger.ErrLostRun
+	err = runs.ErrLost
 	if mine {
 		totals, err = s.Feed(beside, run)
 	}
-	if errors.Is(err, ledger.ErrLostRun) {
+	if errors.Is(err, runs.ErrLost) {
 		totals, err = s.Follow(beside, run.ID)
 	}
 	end()
@@ -125,16 +125,16 @@ func (p *program) follow(ctx context.Context, parts *parts, s *scheduler.Schedul
 
 // interrupted leaves a run to others: a backfill to whoever resumes it, any other to
 // whoever feeds runs. Its error says how it goes on.
-func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, cause error) error {
+func interrupted(ctx context.Context, s *scheduler.Scheduler, run runs.Run, cause error) error {
 	name, resume := nameOfRun(run), fmt.Sprintf("continue with 'revalidator backfill resume %d'", run.ID)
-	if run.Kind != ledger.RunBackfill {
+	if run.Kind != runs.Backfill {
 		resume = "a scheduler continues it, or the next 'revalidator run'"
 	}
 	if ctx.Err() == nil {
 		resume = fmt.Sprintf("%v\n%s", cause, resume)
 	}
 	leave := s.Leave
-	if run.Kind == ledger.RunBackfill {
+	if run.Kind == runs.Backfill {
 		leave = s.InterruptBackfill
 	}
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), stores.ReachTimeout)
@@ -149,8 +149,8 @@ func interrupted(ctx context.Context, s *scheduler.Scheduler, run ledger.Run, ca
 }
 
 // nameOfRun names a run in a sentence.
-func nameOfRun(run ledger.Run) string {
-	if run.Kind == ledger.RunBackfill {
+func nameOfRun(run runs.Run) string {
+	if run.Kind == runs.Backfill {
 		return fmt.Sprintf("backfill %d", run.ID)
 	}
 	return fmt.Sprintf("run %d", run.ID)
@@ -158,7 +158,7 @@ func nameOfRun(run ledger.Run) string {
 
 // summarize prints what a run did. Its error says that it was not done, or that
 // receipts failed.
-func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.RunTotals) error {
+func (p *program) summarize(ctx context.Context, parts *parts, totals runs.Totals) error {
 	r, err := report.ReadRun(ctx, parts.db, totals.ID, report.NewPaces(), parts.clock.Now())
 	if err != nil {
 		return err
@@ -168,11 +168,11 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.Run
 	}
 	done := fmt.Sprintf("%s of %s receipts were done", phrase.Count(totals.Done), phrase.CountIf(totals.Due))
 	switch {
-	case totals.State == ledger.RunCancelled:
+	case totals.State == runs.Cancelled:
 		return fmt.Errorf("%s is cancelled: %s", nameOfRun(totals.Run), done)
-	case totals.State == ledger.RunCutOff:
+	case totals.State == runs.CutOff:
 		return fmt.Errorf("%s is cut off, because its window is over (REVALIDATOR_RUN_WINDOW): %s, and the rest stays due for the next run", nameOfRun(totals.Run), done)
-	case totals.State == ledger.RunInterrupted:
+	case totals.State == runs.Interrupted:
 		return fmt.Errorf("%s is interrupted: an app is paused, which 'revalidator status' names, or it was stopped; then continue with 'revalidator backfill resume %d'",
 			nameOfRun(totals.Run), totals.ID)
 	case totals.Failed > 0:
@@ -183,7 +183,7 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals ledger.Run
 
 // failedText says that receipts failed, what follows for them, and which command
 // lists them.
-func failedText(t ledger.RunTotals) string {
+func failedText(t runs.Totals) string {
 	text := fmt.Sprintf("%d of %d receipts failed; their subscriptions are as they were, and ", t.Failed, t.Done)
 	switch t.Quarantined {
 	case 0:

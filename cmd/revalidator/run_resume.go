@@ -8,9 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -52,7 +53,7 @@ func (p *program) resume(ctx context.Context, parts *parts, noun string, id int6
 		return err
 	}
 	run, err := s.Resume(ctx, id, totals.Kind, o.detach)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return parts.cannotResume(ctx, noun, id)
 	}
 	if err != nil {
@@ -67,7 +68,7 @@ func (s *parts) cannotResume(ctx context.Context, noun string, id int64) error {
 	if err != nil {
 		return err
 	}
-	if totals.State != ledger.RunRunning {
+	if totals.State != runs.Running {
 		return fmt.Errorf("%s %d is %s: there is nothing to resume", noun, id, phrase.Words(string(totals.State)))
 	}
 	return fmt.Errorf("%s %d is fed by another process, or was until a moment ago; one that died is let go of within %s (REVALIDATOR_OWNER_LEASE)",
@@ -118,19 +119,19 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 }
 
 // totalsOf is a run with its figures, or an error that says that there is none.
-func (s *parts) totalsOf(ctx context.Context, noun string, id int64) (ledger.RunTotals, error) {
+func (s *parts) totalsOf(ctx context.Context, noun string, id int64) (runs.Totals, error) {
 	totals, err := s.db.RunTotals(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) || (err == nil && noun == "backfill" && totals.Kind != ledger.RunBackfill) {
-		return ledger.RunTotals{}, notThere{fmt.Sprintf("there is no %s %d: see %s", noun, id, listOf(noun))}
+	if errors.Is(err, database.ErrNotFound) || (err == nil && noun == "backfill" && totals.Kind != runs.Backfill) {
+		return runs.Totals{}, notThere{fmt.Sprintf("there is no %s %d: see %s", noun, id, listOf(noun))}
 	}
 	return totals, err
 }
 
-// notThere is a ledger.ErrNotFound with a text of its own.
+// notThere is a database.ErrNotFound with a text of its own.
 type notThere struct{ text string }
 
 func (e notThere) Error() string { return e.text }
-func (e notThere) Unwrap() error { return ledger.ErrNotFound }
+func (e notThere) Unwrap() error { return database.ErrNotFound }
 
 func numberOf(noun, text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -58,11 +58,11 @@ func TestRunFollowsAnother(t *testing.T) {
 		if code := p.wait(t); code != terminal.ExitOK {
 			t.Errorf("exit code of %d: %d\n%s", i+1, code, p.stderr.text())
 		}
-		var got ledger.RunTotals
+		var got runs.Totals
 		if err := json.Unmarshal(outputs[i].Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.ID != 1 || got.State != ledger.RunFinished || got.Counted() != 12 || got.Succeeded != 12 || *got.InRun != 0 {
+		if got.ID != 1 || got.State != runs.Finished || got.Counted() != 12 || got.Succeeded != 12 || *got.InRun != 0 {
 			t.Errorf("operator %d was shown %+v, want run 1 finished with all 12", i+1, got)
 		}
 	}
@@ -98,11 +98,11 @@ func TestRunAfterAKill(t *testing.T) {
 	s.orphan(t, s.db(t))
 	s.exec(t, `UPDATE runs SET cutoff = (SELECT max(next_check_at) FROM receipts)`) // by the App Store's clock
 	o := s.must(t, "run", "--worker", "--json")
-	var got ledger.RunTotals
+	var got runs.Totals
 	if err := json.Unmarshal([]byte(o.stdout), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.ID != 1 || got.Kind != ledger.RunNightly || got.Succeeded != 9 || got.State != ledger.RunFinished {
+	if got.ID != 1 || got.Kind != runs.Nightly || got.Succeeded != 9 || got.State != runs.Finished {
 		t.Errorf("got %+v, want the nightly run 1 finished with all 9", got)
 	}
 	if want := "no process feeds nightly run 1, started by ann@desk, pid 7: taking it over"; !strings.Contains(o.stderr, want) {
@@ -121,19 +121,19 @@ func TestRunIsCutOff(t *testing.T) {
 		t.Errorf("exit code %d, %q", o.code, o.stderr)
 	}
 	figures := func(text string) [6]any {
-		var got ledger.RunTotals
+		var got runs.Totals
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatal(err)
 		}
 		return [6]any{got.State, got.Counted(), got.Succeeded, got.Failed, got.Released, *got.InRun}
 	}
-	if got, want := figures(o.stdout), [6]any{ledger.RunCutOff, int64(5), int64(0), int64(0), int64(0), int64(5)}; got != want {
+	if got, want := figures(o.stdout), [6]any{runs.CutOff, int64(5), int64(0), int64(0), int64(0), int64(5)}; got != want {
 		t.Errorf("cut off: got %v, want %v", got, want)
 	}
 	worker := s.start(t, nil, "worker")
 	s.awaitClaims(t, 0)
 	worker.stop(t)
-	if got, want := figures(s.must(t, "status", "1", "--json").stdout), [6]any{ledger.RunCutOff, int64(5), int64(5), int64(0), int64(0), int64(0)}; got != want {
+	if got, want := figures(s.must(t, "status", "1", "--json").stdout), [6]any{runs.CutOff, int64(5), int64(5), int64(0), int64(0), int64(0)}; got != want {
 		t.Errorf("after the workers: got %v, want %v", got, want)
 	}
 }

@@ -5,10 +5,11 @@ import (
 	"strconv"
 	"strings"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // runText tells of a run as a person would want to read it.
@@ -21,15 +22,15 @@ func runText(out *terminal.Page, r *report.Run) {
 	if r.StartedBy != "" {
 		out.Printf("started by %s\n", r.StartedBy)
 	}
-	if r.Kind == ledger.RunBackfill {
-		out.Print(terminal.Wrap(0, strings.Fields("chosen by: "+report.NewBackfill(r.RunTotals, r.StartedAt).FilterText())...))
+	if r.Kind == runs.Backfill {
+		out.Print(terminal.Wrap(0, strings.Fields("chosen by: "+report.NewBackfill(r.Totals, r.StartedAt).FilterText())...))
 	}
 	if r.Progress != nil {
 		out.Printf("%s\n", progressText(r.RunLine, out))
 	}
 	table := out.Figures()
 	row := func(n, what string) { table.Row("  %s\t %s", n, what) }
-	if r.Kind == ledger.RunBackfill {
+	if r.Kind == runs.Backfill {
 		row(phrase.CountIf(r.Due), "receipts were chosen, of which")
 	} else {
 		row(phrase.CountIf(r.Due), "receipts were due, of which")
@@ -69,7 +70,7 @@ func section(out *terminal.Page, heading string, n int, line func(i int) (int64,
 }
 
 // runAppsText is a table of the apps of a run, where they are several.
-func runAppsText(out *terminal.Page, apps []ledger.RunApp) {
+func runAppsText(out *terminal.Page, apps []repository.RunApp) {
 	if len(apps) < 2 {
 		return
 	}
@@ -107,7 +108,7 @@ func progressText(r report.RunLine, out *terminal.Page) string {
 }
 
 // equationText says where the receipts of a run are, in the terms of docs/runs.md.
-func equationText(t ledger.RunTotals) string {
+func equationText(t runs.Totals) string {
 	return fmt.Sprintf("%s due = %s succeeded + %s failed + %s released + %s in the run", phrase.CountIf(t.Due), phrase.Count(t.Succeeded),
 		phrase.Count(t.Failed), phrase.Count(t.Released), phrase.CountIf(t.InRun))
 }

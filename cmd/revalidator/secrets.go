@@ -11,7 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/report"
 	"revalidator/internal/secret"
 	"revalidator/internal/terminal"
@@ -36,16 +37,16 @@ func (p *program) secretsAddCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add (--app BUNDLE_ID | --primary) [--file FILE|-] [--json]",
 		Short: "Add a shared secret, from a prompt, a file or a pipe",
-		Long: `Add a shared secret. It is asked for without showing it, or read from a file
-(- is standard input), and stored encrypted. It is never taken from the command
-line: that can be read by every user of the machine, and stays in the history
-of the shell.
+		Long: `Add a shared secret. A terminal prompts for it without echo; otherwise it is
+read from a file (- is standard input). It is stored encrypted. It is never taken
+from the command line, which every user of the machine can read and which stays
+in the history of the shell.
 
 An app-specific secret (--app) is good for one app, and moves with it to another
 team. A primary secret (--primary) is good for every app of the team.
 
-Apps that stand still for want of a secret go on by themselves once a worker has
-asked Apple with the new one, which takes seconds.`,
+Apps that are paused for want of a secret resume by themselves once a worker has
+checked a receipt with the new one, which takes seconds.`,
 		Example: `  revalidator secrets add --app com.example.reader
   revalidator secrets add --primary --file primary.secret
   vault read -field=secret apple/reader |
@@ -82,16 +83,16 @@ func (p *program) addSecret(ctx context.Context, app, file string) error {
 		if err != nil {
 			return err
 		}
-		row := ledger.SharedSecret{
+		row := apps.SharedSecret{
 			BundleID: app, KeyID: parts.keys.KeyID(), Fingerprint: parts.keys.Fingerprint(value),
-			State: ledger.SecretNew, CreatedAt: parts.clock.Now(),
+			State: apps.SecretNew, CreatedAt: parts.clock.Now(),
 		}
 		id, err := parts.db.AddSharedSecret(ctx, row, func(id int64) ([]byte, error) {
 			row.ID = id
 			return parts.keys.Seal(value, row.Row())
 		})
 		switch {
-		case errors.Is(err, ledger.ErrConflict):
+		case errors.Is(err, database.ErrConflict):
 			return fmt.Errorf("this secret is there already, with fingerprint %s: nothing was added; see 'revalidator secrets list', and to use a retired one again, remove it first", row.Fingerprint)
 		case err != nil:
 			return err
@@ -114,7 +115,7 @@ func (p *program) noteStandstill(ctx context.Context, parts *parts, app string) 
 	}
 	for _, a := range apps {
 		if (app == "" || app == a.BundleID) && report.WantsSecret(a) {
-			p.Note("app %s is paused. A running worker asks Apple\n"+
+			p.Note("app %s is paused. A running worker calls Apple\n"+
 				"with the new secret within seconds; to do so now:\n"+
 				"revalidator secrets verify --app %s", a.BundleID, a.BundleID)
 		}

@@ -16,7 +16,7 @@ func (p *program) secretsListCommand() *cobra.Command {
 		Use:   "list [--json]",
 		Short: "List the shared secrets, without showing them",
 		Long: `List the shared secrets: which app each is good for, and what Apple said of it
-last. A fingerprint tells two secrets apart and gives neither away.
+last. A fingerprint distinguishes two secrets without revealing them.
 
 States:
   new       Apple was not asked with it yet

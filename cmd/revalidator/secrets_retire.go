@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
 	"revalidator/internal/terminal"
 	"revalidator/repository"
@@ -70,7 +70,7 @@ func (p *program) secretCommand(c *cobra.Command, done string, do func(*reposito
 
 func (p *program) changeSecret(ctx context.Context, db *repository.DB, id int64, done string, do func(*repository.DB, context.Context, int64) (bool, error)) error {
 	row, err := db.SharedSecret(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return fmt.Errorf("no shared secret %d: see 'revalidator secrets list'", id)
 	}
 	if err != nil {

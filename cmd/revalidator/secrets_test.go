@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
 	"revalidator/internal/terminal"
 )
 
@@ -184,7 +184,7 @@ func TestVerifyInAnOutage(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	sim := s.openReader(t)
-	s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = '`+ledger.PausedSecretRefused+`'`)
+	s.exec(t, `UPDATE apps SET paused_at = now(), paused_code = '`+apps.PausedSecretRefused+`'`)
 	if err := sim.SetFaults([]applesim.Rule{{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}}); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/terminal"
 	"revalidator/worker"
 )
@@ -17,9 +17,9 @@ func (p *program) secretsVerifyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify [--app BUNDLE_ID] [--json]",
 		Short: "Ask Apple which of the shared secrets it accepts",
-		Long: `Ask Apple about a stored receipt with each secret in turn, within the rate of
+		Long: `Check a stored receipt with each secret in turn, within the rate of
 the app, and note what it says. Receipts that show a subscription are preferred,
-because Apple looks at the secret for those; the receipt itself stays as it is.
+because Apple reads the secret for those; the receipt itself stays as it is.
 An app that stood still for want of a secret goes on where one is accepted.
 
 Results:
@@ -96,7 +96,7 @@ func (p *program) verifySecrets(ctx context.Context, parts *parts, only string) 
 
 // verifyApp asks with each secret of an app; good is whether one of them is not
 // refused. An app that it is good for is put back to work.
-func verifyApp(ctx context.Context, parts *parts, w *worker.Worker, a ledger.App) (v appVerdict, good bool, err error) {
+func verifyApp(ctx context.Context, parts *parts, w *worker.Worker, a apps.App) (v appVerdict, good bool, err error) {
 	v = appVerdict{App: a.BundleID, Secrets: []secretVerdict{}}
 	for said, err := range w.VerifySecrets(ctx, a) {
 		if err != nil && ctx.Err() != nil {
@@ -108,7 +108,7 @@ func verifyApp(ctx context.Context, parts *parts, w *worker.Worker, a ledger.App
 		if said.ID != 0 {
 			v.Secrets = append(v.Secrets, secretVerdict{said.ID, verdictWord(said.Said)})
 		}
-		good = good || said.Said == ledger.SecretAccepted || said.Said == ledger.SecretNew
+		good = good || said.Said == apps.SecretAccepted || said.Said == apps.SecretNew
 	}
 	if len(v.Secrets) == 0 && v.Error == "" {
 		v.Error = "no shared secret, see 'revalidator secrets add'"
@@ -126,9 +126,9 @@ func verifyTrouble(err error) string {
 	return err.Error()
 }
 
-func verdictWord(said ledger.SecretState) string {
+func verdictWord(said apps.SecretState) string {
 	switch said {
-	case ledger.SecretNew:
+	case apps.SecretNew:
 		return "unproven"
 	case "":
 		return "not_asked"

@@ -45,7 +45,7 @@ func TestUI(t *testing.T) {
 	url := ui.stderr.waitFor(t, `serving (http://127\.0\.0\.1:\d+/)`)[1]
 	for path, want := range map[string]string{
 		"": "<html", "healthz": "ok", "readyz": `"postgres":"ok"`, "metrics": "go_goroutines",
-		"api/queues": "receipts-large",
+		"api/queues": "receipts-large", "api/scheduler_entries": `"spec":"0 2 * * * (UTC)","task_payload":"","task_type":"nightly run"`,
 	} {
 		if code, body := get(t, url+path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("/%s: got %d without %q:\n%.200s", path, code, want, body)

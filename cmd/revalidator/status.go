@@ -32,7 +32,7 @@ running, its pace is measured for a second.
 Where Redis is away, what Postgres knows is shown all the same, and the exit
 code is 1.
 
---watch shows it anew every two seconds, on a terminal, until Ctrl-C.`,
+--watch refreshes it every two seconds, on a terminal, until Ctrl-C.`,
 		Example: "  revalidator status\n  revalidator status 42\n  revalidator status --watch\n  revalidator status --json | jq .due",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -57,7 +57,7 @@ code is 1.
 		},
 	}
 	p.AddJSON(c)
-	c.Flags().BoolVar(&watch, "watch", false, "show it anew every two seconds, on a terminal")
+	c.Flags().BoolVar(&watch, "watch", false, "refresh it every two seconds, on a terminal")
 	return c
 }
 

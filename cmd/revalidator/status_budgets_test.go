@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // TestStatusOfDistress has Apple in trouble for one app, and show signs of it for
@@ -38,7 +38,7 @@ func TestStatusOfDistress(t *testing.T) {
 	s.run(t, "doctor", "--offline")
 	s.exec(t, `UPDATE receipts SET environment = 'Sandbox' WHERE bundle_id = '`+fitnessApp+`'`)
 	for _, app := range []string{fitnessApp, readerApp} {
-		found, err := s.db(t).StoredReceipts(t.Context(), ledger.ReceiptQuery{BundleID: app, Limit: 1})
+		found, err := s.db(t).StoredReceipts(t.Context(), repository.ReceiptQuery{BundleID: app, Limit: 1})
 		if err != nil || len(found) == 0 {
 			t.Fatalf("receipts of %s: %v, %v", app, found, err)
 		}

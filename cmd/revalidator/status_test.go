@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 	"revalidator/jobs"
 	"revalidator/repository"
@@ -30,9 +30,9 @@ var rate = regexp.MustCompile(`\d+\.\d/s`)
 func (s *session) orphan(t *testing.T, db *repository.DB) {
 	t.Helper()
 	now := time.Now().UTC()
-	run, err := db.OpenRun(t.Context(), ledger.Run{
-		Kind: ledger.RunNightly, ScheduledFor: appStart, Cutoff: now, Deadline: now.Add(time.Hour), StartedBy: "ann@desk, pid 7",
-	}, ledger.Lease{Owner: "nobody", Until: now.Add(-time.Minute)}, now)
+	run, err := db.OpenRun(t.Context(), runs.Run{
+		Kind: runs.Nightly, ScheduledFor: appStart, Cutoff: now, Deadline: now.Add(time.Hour), StartedBy: "ann@desk, pid 7",
+	}, runs.Lease{Owner: "nobody", Until: now.Add(-time.Minute)}, now)
 	if err == nil {
 		err = db.CountRun(t.Context(), run, now)
 	}

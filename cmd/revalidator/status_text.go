@@ -6,10 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // statusText is the status for people.
@@ -24,7 +25,7 @@ func statusText(out *terminal.Page, r *report.Status) {
 			out.Printf("\nRun %d, started by %s:\n%s\n", run.ID, orUnknown(run.StartedBy), progressText(run, out))
 		}
 		if run.Released > 0 || run.InRun == nil || *run.InRun > 0 {
-			out.Printf("Run %d: %s\n", run.ID, equationText(run.RunTotals))
+			out.Printf("Run %d: %s\n", run.ID, equationText(run.Totals))
 		}
 	}
 	out.Print("\n")
@@ -37,12 +38,12 @@ func statusText(out *terminal.Page, r *report.Status) {
 	}
 	terminal.Each(s, "Clock", r.WrongClocks, func(c report.WrongClock) string { return out.Paint(terminal.Red, c.String()+": checks are held") })
 	if r.Missing() != nil {
-		s.Sentence("Redis", "%s", out.Paint(terminal.Red, "away, so that queues, workers and schedulers are not known"))
+		s.Sentence("Redis", "%s", out.Paint(terminal.Red, "does not answer: queues, workers and schedulers are not known"))
 	} else {
 		queueText(s, r.QueueStatus)
 	}
-	terminal.Each(s, "Paused", r.Paused, func(a ledger.App) string { return pausedLine(a, out) })
-	terminal.Each(s, "Quarantine", r.Stops, func(s ledger.QuarantineStop) string {
+	terminal.Each(s, "Paused", r.Paused, func(a apps.App) string { return pausedLine(a, out) })
+	terminal.Each(s, "Quarantine", r.Stops, func(s repository.QuarantineStop) string {
 		return out.Paint(terminal.Red, "stopped for "+report.StopText(s)+"; see 'revalidator doctor'")
 	})
 	terminal.Each(s, "Secrets", r.Secrets, func(w report.SecretWarning) string { return out.Paint(terminal.Yellow, secretText(w, r.At)) })
@@ -63,7 +64,7 @@ func queueText(s terminal.Sheet, q report.QueueStatus) {
 		s.Items(label, fmt.Sprintf("%s: %d waiting, %d active, %d to retry, %d archived",
 			q.Queue, q.Waiting, q.Active, q.Retry, q.Archived))
 	}
-	s.Items("Workers", serversText(len(q.Workers), "worker", out))
+	s.Items("Workers", serversText(len(q.Workers)+q.WorkersUnlisted, "worker", out))
 	s.Items("Schedulers", serversText(len(q.Schedulers), "scheduler", out))
 	if q.SilentClaims > 0 {
 		s.Sentence("Claims", "%s", out.Paint(terminal.Red, report.SilentText(q.SilentClaims)))
@@ -72,7 +73,7 @@ func queueText(s terminal.Sheet, q report.QueueStatus) {
 }
 
 // pausedLine says why an app is paused, and what to do where that is known.
-func pausedLine(a ledger.App, out *terminal.Page) string {
+func pausedLine(a apps.App, out *terminal.Page) string {
 	text := a.BundleID + " " + pausedText(a)
 	if !report.WantsSecret(a) {
 		return text
@@ -86,12 +87,12 @@ func runsTable(out *terminal.Page, runs []report.RunLine, now time.Time) {
 	for _, r := range runs {
 		table.Row("%d\t%s\t%s\t%s\t%6s\t%6s\t%7s\t%6s\t%s", r.ID, r.Kind,
 			r.StartedAt.UTC().Format("01-02 15:04"), phrase.Words(string(r.State)), phrase.CountIf(r.Due), phrase.Count(r.Done), phrase.Count(r.Changed), phrase.Count(r.Failed),
-			phrase.Duration(report.Elapsed(r.RunTotals, now).Seconds()))
+			phrase.Duration(report.Elapsed(r.Totals, now).Seconds()))
 	}
 	table.End()
 }
 
-func tallyText(t ledger.Tally, now time.Time) []string {
+func tallyText(t repository.Tally, now time.Time) []string {
 	var counts []string
 	about := ""
 	if t.Estimated {

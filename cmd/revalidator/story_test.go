@@ -10,7 +10,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/pgtest"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
 )
 
@@ -189,7 +189,7 @@ func TestMissingWorkers(t *testing.T) {
 			m := missingWorkers{since: start}
 			for _, l := range test.looks {
 				due, left := int64(10), 10-l.done
-				if got := m.due(ledger.RunTotals{RunFigures: ledger.RunFigures{Due: &due, InRun: &left, Done: l.done}}, start.Add(l.at)); got != l.want {
+				if got := m.due(runs.Totals{Figures: runs.Figures{Due: &due, InRun: &left, Done: l.done}}, start.Add(l.at)); got != l.want {
 					t.Errorf("after %s with %d done: got %v, want %v", l.at, l.done, got, l.want)
 				}
 			}

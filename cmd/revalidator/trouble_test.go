@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
 )
@@ -233,7 +233,7 @@ func TestSecretForPausedApp(t *testing.T) {
 	for _, app := range []string{readerApp, fitnessApp} {
 		s.must(t, "apps", "add", app)
 	}
-	if _, err := db.PauseApp(t.Context(), readerApp, ledger.PausedSecretRefused, appStart); err != nil {
+	if _, err := db.PauseApp(t.Context(), readerApp, apps.PausedSecretRefused, appStart); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.HoldApp(t.Context(), fitnessApp, "a person said so", appStart); err != nil {

@@ -21,7 +21,9 @@ func (p *program) uiCommand() *cobra.Command {
 		Short: "Serve asynq's web pages about the queue",
 		Long: `Serve asynq's web pages about the queue, for reading only unless --read-write
 is given. Each task says which receipt it is about, and for
-REVALIDATOR_RETENTION after its end what became of it.
+REVALIDATOR_RETENTION after it ends the result of its check. Checks that failed
+are under "archived", each with its failure class: the last 10,000 of each
+queue. Schedulers shows the nightly run.
 
 They are served to this machine alone, unless REVALIDATOR_UI_USER and
 REVALIDATOR_UI_PASSWORD (or its file) are set: then they ask for both, and can
@@ -32,7 +34,7 @@ With --read-write the pages can pause queues, and delete or archive tasks. A
 receipt whose task was deleted is due again when its claim runs out.`,
 		Example: `  revalidator ui                     # http://127.0.0.1:8080
   revalidator ui --addr 127.0.0.1:9000
-  ssh -L 8080:127.0.0.1:8080 host    # to look at it from elsewhere
+  ssh -L 8080:127.0.0.1:8080 host    # to open it from elsewhere
   REVALIDATOR_UI_USER=ops REVALIDATOR_UI_PASSWORD_FILE=ui-password \
     revalidator ui --addr :8080`,
 		Args: terminal.NoArguments,
@@ -61,9 +63,17 @@ func (p *program) serve(ctx context.Context, s *parts, settings config.Web) erro
 	if err != nil {
 		return err
 	}
+	schedule, err := s.schedule()
+	if err != nil {
+		return err
+	}
 	pages, err := web.New(web.Config{
 		Addr: settings.Addr, Path: settings.Path, Redis: s.redis,
 		User: settings.User, Password: settings.Password, Hosts: settings.Hosts, ReadWrite: settings.ReadWrite,
+		Scheduled: func() web.Scheduled {
+			return web.Scheduled{Spec: fmt.Sprintf("%s (%s)", s.cfg.Schedule.Cron, schedule.Zone), Task: "nightly run", Next: schedule.NextRun(s.clock.Now())}
+		},
+		Proxies:  config.Prefixes(settings.Proxies),
 		Describe: describeTask, Checks: s.checks(), Gatherer: reg, Logger: s.log,
 	})
 	if err != nil {

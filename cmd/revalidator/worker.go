@@ -11,12 +11,12 @@ import (
 func (p *program) workerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "worker",
-		Short: "Ask Apple about the receipts on the queue, and store the answers",
-		Long: `Take receipts from the queue, ask Apple about each within the rate of its app,
-and store the answers. Run as many as you like: they share the rate. A worker
-that is stopped finishes what it has asked and gives the rest back. It waits for
-Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT), and
-refuses a Redis that holds the queue of another database.`,
+		Short: "Check the receipts on the queue with Apple, and store the results",
+		Long: `Take receipts from the queue, check each within the rate of its app, and store
+the results. Run as many as you like: they share the rate. A worker that is
+stopped finishes the checks that it has begun and releases the rest. It waits
+for Postgres and Redis when it is started before them (REVALIDATOR_START_WAIT),
+and refuses a Redis that holds the queue of another database.`,
 		Example: "  revalidator worker\n  REVALIDATOR_METRICS_ADDR=:9090 revalidator worker",
 		Args:    terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {

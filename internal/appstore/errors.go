@@ -15,7 +15,7 @@ var (
 	// ErrBadRequest is 21000 or 21001: Apple could not read our request.
 	ErrBadRequest = errors.New("request refused")
 	// ErrMalformedReceipt is 21002, which also stands for temporary trouble.
-	ErrMalformedReceipt = errors.New("receipt malformed, or temporary trouble")
+	ErrMalformedReceipt = errors.New("receipt malformed, or a temporary failure of Apple")
 	// ErrNotAuthenticated is 21003.
 	ErrNotAuthenticated = errors.New("receipt not authenticated")
 	// ErrSharedSecret is 21004: every receipt of the app would be refused.

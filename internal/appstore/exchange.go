@@ -182,7 +182,7 @@ func connectionCause(err error) string {
 	case errors.As(err, &alert):
 		return fmt.Sprintf("TLS refused (alert %d)", uint8(alert))
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "no TLS: something else answers"
+		return "no TLS: something else responds"
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return "DNS does not know the host"
 	case errors.As(err, &dns):

@@ -217,6 +217,10 @@ func TestComposeSettings(t *testing.T) {
 				if err := settings.RequireDatabase(); err != nil {
 					t.Errorf("%s: %v", service, err)
 				}
+				// A warning that stays teaches people to leave doctor unread.
+				if weak := settings.Weaknesses(); len(weak) > 0 {
+					t.Errorf("%s: doctor would always warn: %v", service, weak)
+				}
 			}
 		})
 	}

@@ -25,7 +25,7 @@ const module = "revalidator"
 var allowed = map[string][]string{
 	// The programs put everything together.
 	"cmd/revalidator": {
-		"scheduler", "worker", "repository", "jobs", "internal/iap", "internal/ledger",
+		"scheduler", "worker", "repository", "jobs", "internal/iap", "internal/apps", "internal/claim", "internal/database", "internal/quarantine", "internal/runs",
 		"internal/appstore", "internal/check", "internal/clock", "internal/config", "internal/forecast", "internal/intake", "internal/keyring",
 		"internal/phrase", "internal/pulse", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "internal/stores", "internal/terminal", "internal/web",
 	},
@@ -34,28 +34,31 @@ var allowed = map[string][]string{
 	"cmd/demo":     {"internal/dev/devstack"},
 	"cmd/simulate": {"internal/dev/simulation", "internal/iap"},
 	"cmd/bench": {
-		"repository", "jobs", "internal/ledger", "internal/secret", "internal/appstore/signed", "internal/receipt",
+		"repository", "jobs", "internal/claim", "internal/runs", "internal/secret", "internal/appstore/signed", "internal/receipt",
 		"internal/dev/applesign", "internal/dev/applesim", "internal/dev/devstack", "internal/dev/interop",
 	},
 	"cmd/faults": {"internal/dev/faults"},
 
 	// The spine.
-	"scheduler":  {"jobs", "internal/claim", "internal/clock", "internal/iap", "internal/ledger", "internal/pulse"},
-	"worker":     {"jobs", "internal/iap", "internal/ledger", "internal/appstore", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
-	"repository": {"internal/claim", "internal/iap", "internal/ledger", "internal/secret"},
+	"scheduler":  {"jobs", "internal/apps", "internal/claim", "internal/clock", "internal/database", "internal/iap", "internal/pulse", "internal/runs"},
+	"worker":     {"jobs", "internal/iap", "internal/apps", "internal/claim", "internal/database", "internal/quarantine", "internal/appstore", "internal/clock", "internal/pulse", "internal/ratelimit", "internal/secret"},
+	"repository": {"internal/apps", "internal/claim", "internal/clock", "internal/database", "internal/iap", "internal/quarantine", "internal/runs", "internal/secret"},
 	"jobs":       {"internal/claim"},
 
 	// What the spine stands on.
 	"internal/appstore":        {"internal/iap", "internal/secret"},
 	"internal/appstore/pki":    {},
 	"internal/appstore/signed": {"internal/appstore/pki", "internal/iap"},
-	"internal/claim":           {},
-	"internal/clock":           {},
+	"internal/claim":           {"internal/apps", "internal/iap", "internal/quarantine"},
+	"internal/clock":           {"internal/iap"},
 	"internal/config":          {"internal/secret"},
 	"internal/forecast":        {"internal/iap"},
-	"internal/intake":          {"internal/iap", "internal/ledger", "internal/receipt"},
+	"internal/intake":          {"internal/database", "internal/iap", "internal/receipt"},
 	"internal/keyring":         {"internal/secret"},
-	"internal/ledger":          {"internal/iap"},
+	"internal/apps":            {"internal/iap"},
+	"internal/runs":            {"internal/iap"},
+	"internal/quarantine":      {"internal/iap"},
+	"internal/database":        {},
 	"internal/phrase":          {},
 	"internal/pulse":           {},
 	"internal/ratelimit":       {"internal/clock"},
@@ -68,11 +71,11 @@ var allowed = map[string][]string{
 
 	// One receipt by itself, which nothing is stored of.
 	"internal/check": {
-		"internal/appstore", "internal/iap", "internal/ledger", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "worker",
+		"internal/appstore", "internal/apps", "internal/iap", "internal/ratelimit", "internal/receipt", "internal/report", "internal/secret", "worker",
 	},
 	// Read models for people. What is stored reaches them through interfaces.
 	"internal/report": {
-		"jobs", "internal/appstore", "internal/forecast", "internal/iap", "internal/keyring", "internal/ledger", "internal/phrase", "internal/ratelimit",
+		"jobs", "repository", "internal/appstore", "internal/apps", "internal/claim", "internal/clock", "internal/database", "internal/forecast", "internal/iap", "internal/keyring", "internal/quarantine", "internal/runs", "internal/phrase", "internal/ratelimit",
 	},
 
 	// Development and tests. The simulator shares nothing with its client, so

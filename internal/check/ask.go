@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/internal/secret"
 	"revalidator/worker"
@@ -54,7 +54,7 @@ type Question struct {
 	Subject  Subject
 	BundleID string
 	// App is the app where the database knows it, whose rate is kept then.
-	App *ledger.App
+	App *apps.App
 	// Environment is the one to ask first, empty for the one that the receipt names.
 	Environment            iap.Environment
 	Secrets                []secret.Value
@@ -85,12 +85,12 @@ func (a Asker) Ask(ctx context.Context, q Question) (answer appstore.Answer, err
 
 // turn waits for a slot in the budget that the workers have for an app. What is
 // heard of the call says nothing to them: it may be of any receipt.
-func (a Asker) turn(app ledger.App) (wait func(context.Context, iap.Environment) error, heard func(context.Context, iap.Environment, error)) {
+func (a Asker) turn(app apps.App) (wait func(context.Context, iap.Environment) error, heard func(context.Context, iap.Environment, error)) {
 	rate := ratelimit.Rate{PerSecond: app.RatePerSecond, Burst: app.Burst}
 	var slot ratelimit.Slot
 	wait = func(ctx context.Context, e iap.Environment) (err error) {
 		for {
-			if slot, err = a.Limiter.Wait(ctx, app.Budget(ledger.Endpoint{Environment: e}).String(), rate); !errors.Is(err, ratelimit.ErrLate) {
+			if slot, err = a.Limiter.Wait(ctx, app.Budget(apps.Endpoint{Environment: e}).String(), rate); !errors.Is(err, ratelimit.ErrLate) {
 				break
 			}
 		}
@@ -103,7 +103,7 @@ func (a Asker) turn(app ledger.App) (wait func(context.Context, iap.Environment)
 		return err
 	}
 	heard = func(ctx context.Context, e iap.Environment, _ error) {
-		_, _ = a.Limiter.Report(ctx, app.Budget(ledger.Endpoint{Environment: e}).String(), slot, ratelimit.Unclear, "")
+		_, _ = a.Limiter.Report(ctx, app.Budget(apps.Endpoint{Environment: e}).String(), slot, ratelimit.Unclear, "")
 	}
 	return wait, heard
 }

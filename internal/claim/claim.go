@@ -1,7 +1,8 @@
 // Package claim holds the rules of the claim protocol as pure functions: who may
-// check a receipt, whose result is stored, and when a run is over. Where they are
-// kept, in SQL and in Redis, it leaves to repository and jobs, which tests hold to
-// these rules; what follows from them internal/dev/model explores.
+// check a receipt, whose outcome is stored, and when a run is over; and what passes
+// between scheduler, worker and repository under a claim. Where claims are kept, in
+// SQL and in Redis, it leaves to repository and jobs, which tests hold to these rules;
+// what follows from them internal/dev/model explores.
 package claim
 
 import (
@@ -9,8 +10,8 @@ import (
 	"fmt"
 )
 
-// Receipt is what the protocol keeps of a receipt in Postgres.
-type Receipt struct {
+// State is what the protocol keeps of a receipt in Postgres.
+type State struct {
 	// Generation is raised by each claim.
 	Generation int64
 	// Claimed is whether the claim of that generation has not ended.
@@ -20,7 +21,7 @@ type Receipt struct {
 }
 
 // Claim claims the receipt; ok is false where it is not due, or somebody has it.
-func (r Receipt) Claim() (next Receipt, ok bool) {
+func (r State) Claim() (next State, ok bool) {
 	if !r.Due || r.Claimed {
 		return r, false
 	}
@@ -32,14 +33,14 @@ func (r Receipt) Claim() (next Receipt, ok bool) {
 // Holds reports whether the claim of a generation has not ended. Both parts are
 // needed: a result of an older claim is of another generation, and one that comes
 // twice finds its claim ended.
-func (r Receipt) Holds(generation int64) bool {
+func (r State) Holds(generation int64) bool {
 	return r.Claimed && r.Generation == generation
 }
 
 // Save stores the result of the claim of a generation, which ends by that. A result
 // may leave the receipt due. stored is false, and nothing changes, where the claim is
 // not held.
-func (r Receipt) Save(generation int64, staysDue bool) (next Receipt, stored bool) {
+func (r State) Save(generation int64, staysDue bool) (next State, stored bool) {
 	if !r.Holds(generation) {
 		return r, false
 	}
@@ -50,7 +51,7 @@ func (r Receipt) Save(generation int64, staysDue bool) (next Receipt, stored boo
 
 // Release ends the claim without a result, when its lease has run out or its task is
 // gone: the receipt is due as it was.
-func (r Receipt) Release() Receipt {
+func (r State) Release() State {
 	r.Claimed = false
 	return r
 }
@@ -91,8 +92,8 @@ var ErrStep = errors.New("not a step of the claim protocol")
 // Explain names the step that leads from one state of a receipt to another; stored
 // says that a result was stored by it. Its error is ErrStep. When a receipt is due
 // others may say too, so that Due is looked at for claims only.
-func Explain(before, after Receipt, stored bool) (Step, error) {
-	same := func(r Receipt) bool { return r.Generation == after.Generation && r.Claimed == after.Claimed }
+func Explain(before, after State, stored bool) (Step, error) {
+	same := func(r State) bool { return r.Generation == after.Generation && r.Claimed == after.Claimed }
 	if claimed, ok := before.Claim(); ok && !stored && same(claimed) {
 		return StepClaim, nil
 	}

@@ -7,29 +7,29 @@ import (
 	"revalidator/internal/claim"
 )
 
-func TestReceipt(t *testing.T) {
+func TestState(t *testing.T) {
 	t.Parallel()
-	due := claim.Receipt{Generation: 3, Due: true}
+	due := claim.State{Generation: 3, Due: true}
 	held, ok := due.Claim()
-	if want := (claim.Receipt{Generation: 4, Claimed: true, Due: true}); !ok || held != want {
+	if want := (claim.State{Generation: 4, Claimed: true, Due: true}); !ok || held != want {
 		t.Errorf("claim: got %+v and %t, want %+v", held, ok, want)
 	}
-	for name, r := range map[string]claim.Receipt{"claimed": held, "not due": {Generation: 3}} {
+	for name, r := range map[string]claim.State{"claimed": held, "not due": {Generation: 3}} {
 		if next, ok := r.Claim(); ok || next != r {
 			t.Errorf("claim of one that is %s: got %+v and %t, want none", name, next, ok)
 		}
 	}
-	if done, stored := held.Save(4, false); !stored || done != (claim.Receipt{Generation: 4}) {
+	if done, stored := held.Save(4, false); !stored || done != (claim.State{Generation: 4}) {
 		t.Errorf("save: got %+v and %t", done, stored)
 	}
-	if back, stored := held.Save(4, true); !stored || back != (claim.Receipt{Generation: 4, Due: true}) {
+	if back, stored := held.Save(4, true); !stored || back != (claim.State{Generation: 4, Due: true}) {
 		t.Errorf("save of one that stays due: got %+v and %t", back, stored)
 	}
-	if free := held.Release(); free != (claim.Receipt{Generation: 4, Due: true}) {
+	if free := held.Release(); free != (claim.State{Generation: 4, Due: true}) {
 		t.Errorf("release: got %+v", free)
 	}
 	for name, r := range map[string]struct {
-		receipt    claim.Receipt
+		receipt    claim.State
 		generation int64
 	}{"an older claim": {held, 3}, "a later claim": {held, 5}, "a claim that has ended": {held.Release(), 4}} {
 		if next, stored := r.receipt.Save(r.generation, false); stored || next != r.receipt {
@@ -57,10 +57,10 @@ func TestRules(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	free, held := claim.Receipt{Generation: 2, Due: true}, claim.Receipt{Generation: 3, Claimed: true, Due: true}
-	ended := claim.Receipt{Generation: 3}
+	free, held := claim.State{Generation: 2, Due: true}, claim.State{Generation: 3, Claimed: true, Due: true}
+	ended := claim.State{Generation: 3}
 	for name, test := range map[string]struct {
-		before, after claim.Receipt
+		before, after claim.State
 		stored        bool
 		want          claim.Step
 	}{
@@ -68,15 +68,15 @@ func TestExplain(t *testing.T) {
 		"save":                       {held, ended, true, claim.StepSave},
 		"save that stays due":        {held, held.Release(), true, claim.StepSave},
 		"release":                    {held, held.Release(), false, claim.StepRelease},
-		"due again":                  {ended, claim.Receipt{Generation: 3, Due: true}, false, claim.StepOther},
+		"due again":                  {ended, claim.State{Generation: 3, Due: true}, false, claim.StepOther},
 		"nothing":                    {held, held, false, claim.StepOther},
 		"result without a claim":     {ended, ended, true, ""},
 		"result that keeps it":       {held, held, true, ""},
-		"claim of one that is held":  {held, claim.Receipt{Generation: 4, Claimed: true, Due: true}, false, ""},
-		"claim of one not due":       {ended, claim.Receipt{Generation: 4, Claimed: true}, false, ""},
-		"claim without a generation": {free, claim.Receipt{Generation: 2, Claimed: true, Due: true}, false, ""},
-		"generation back":            {held, claim.Receipt{Generation: 2, Due: true}, false, ""},
-		"generation that jumps":      {free, claim.Receipt{Generation: 4, Claimed: true, Due: true}, false, ""},
+		"claim of one that is held":  {held, claim.State{Generation: 4, Claimed: true, Due: true}, false, ""},
+		"claim of one not due":       {ended, claim.State{Generation: 4, Claimed: true}, false, ""},
+		"claim without a generation": {free, claim.State{Generation: 2, Claimed: true, Due: true}, false, ""},
+		"generation back":            {held, claim.State{Generation: 2, Due: true}, false, ""},
+		"generation that jumps":      {free, claim.State{Generation: 4, Claimed: true, Due: true}, false, ""},
 	} {
 		got, err := claim.Explain(test.before, test.after, test.stored)
 		if got != test.want || (test.want == "") != errors.Is(err, claim.ErrStep) {

@@ -119,6 +119,8 @@ func wanted(t reflect.Type) string {
 		return "a duration such as 10ms, 90s or 8h"
 	case reflect.TypeFor[TimeZone]():
 		return "a time zone such as UTC or Europe/Berlin"
+	case reflect.TypeFor[Prefix](), reflect.TypeFor[[]Prefix]():
+		return "a list of addresses or networks such as 127.0.0.1,10.0.0.0/8"
 	case reflect.TypeFor[slog.Level]():
 		return "debug, info, warn or error"
 	case reflect.TypeFor[bool]():

@@ -53,7 +53,7 @@ func defaults() config.Config {
 		},
 		Quarantine: config.Quarantine{StopReceipts: 20, StopPercent: 5},
 		Keep:       config.Keep{Runs: 90 * 24 * time.Hour, RunFailures: 30 * 24 * time.Hour, RunItems: 24 * time.Hour},
-		Web:        config.Web{Addr: "127.0.0.1:8080", Path: "/", Retention: time.Minute},
+		Web:        config.Web{Addr: "127.0.0.1:8080", Path: "/", Retention: 5 * time.Minute},
 	}
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -35,6 +36,31 @@ func (z *TimeZone) UnmarshalText(text []byte) error {
 	}
 	z.Location = location
 	return nil
+}
+
+// Prefix is a network, of a single address too.
+type Prefix struct{ netip.Prefix }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Prefix) UnmarshalText(text []byte) error {
+	network, err := netip.ParsePrefix(string(text))
+	if address, addressErr := netip.ParseAddr(string(text)); addressErr == nil {
+		network, err = address.Prefix(address.BitLen())
+	}
+	if err != nil {
+		return fmt.Errorf("network %q: %w", text, err)
+	}
+	p.Prefix = network.Masked()
+	return nil
+}
+
+// Prefixes are networks as others take them.
+func Prefixes(networks []Prefix) []netip.Prefix {
+	prefixes := make([]netip.Prefix, len(networks))
+	for i, n := range networks {
+		prefixes[i] = n.Prefix
+	}
+	return prefixes
 }
 
 // Topology is what stands behind a Redis URL.

@@ -39,6 +39,7 @@ func (c Config) problems() []error {
 		named("REVALIDATOR_SCHEDULE", schedule(c.Schedule.Cron)),
 		named("REVALIDATOR_UI_ADDR", address(c.Web.Addr)),
 		c.Web.login(),
+		named("REVALIDATOR_PRIVATE_HOSTS", hosts(c.Network.PrivateHosts)),
 		named("REVALIDATOR_UI_HOSTS", hosts(c.Web.Hosts)),
 		named("REVALIDATOR_UI_PATH", path(c.Web.Path)),
 		named("REVALIDATOR_METRICS_ADDR", address(c.Web.MetricsAddr)),
@@ -113,7 +114,7 @@ func (c Config) relations() []error {
 		text string
 	}{
 		{c.Worker.ShutdownTimeout > c.Apple.Timeout,
-			"REVALIDATOR_SHUTDOWN_TIMEOUT must be longer than REVALIDATOR_APPLE_TIMEOUT: a worker that stops earlier asks Apple for nothing"},
+			"REVALIDATOR_SHUTDOWN_TIMEOUT must be longer than REVALIDATOR_APPLE_TIMEOUT: a worker that stops earlier calls Apple in vain"},
 		{c.Apple.ClockTolerance >= c.Apple.Timeout,
 			"REVALIDATOR_CLOCK_TOLERANCE must not be shorter than REVALIDATOR_APPLE_TIMEOUT: the time of a reply is when Apple began it"},
 		{c.Queue.ClaimLease > longest,

@@ -30,13 +30,14 @@ func (c Config) Weaknesses() []Weakness {
 				fmt.Sprintf("chmod o-rwx %s", file)})
 		}
 	}
-	if host, plain := c.Database.plain(); plain {
+	private := func(host string) bool { return slices.Contains(c.Network.PrivateHosts, host) }
+	if host, plain := c.Database.plain(); plain && !private(host) {
 		found = append(found, Weakness{"DATABASE_URL", fmt.Sprintf("the connection to %s is not encrypted", host),
-			"set sslmode=verify-full there, or require where its certificate cannot be checked; leave it where no one else uses that network"})
+			"set sslmode=verify-full there, or require where its certificate cannot be checked; where no one else can listen, name the host in REVALIDATOR_PRIVATE_HOSTS"})
 	}
-	if host, plain := c.Redis.plain(); plain {
+	if host, plain := c.Redis.plain(); plain && !private(host) {
 		found = append(found, Weakness{"REDIS_URL", fmt.Sprintf("the connection to %s is not encrypted", host),
-			"use rediss:// there; leave it where no one else uses that network"})
+			"use rediss:// there; where no one else can listen, name the host in REVALIDATOR_PRIVATE_HOSTS"})
 	}
 	return found
 }

@@ -80,7 +80,7 @@ func TestNextCheckIsAheadAndLiveReceiptsAreNeverDropped(t *testing.T) {
 		}
 		for _, s := range c.Subscriptions {
 			if live(s) && (next.At.IsZero() || next.At.Sub(now) > p.Ceiling()) {
-				t.Fatalf("a %s subscription is next looked at %s, later than in %s", s.Status, next.At, p.Ceiling())
+				t.Fatalf("a %s subscription is next checked at %s, later than in %s", s.Status, next.At, p.Ceiling())
 			}
 		}
 	})

@@ -16,5 +16,5 @@ func TestDocsPolicy(t *testing.T) {
 	for _, row := range iap.DefaultPolicy().Table() {
 		table.WriteString(doctest.Row("`"+string(row.Rule)+"`", row.State, row.When))
 	}
-	doctest.Part(t, "looks.md", "policy", table.String())
+	doctest.Part(t, "schedule.md", "policy", table.String())
 }

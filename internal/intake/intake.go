@@ -23,8 +23,8 @@ type Store interface {
 	// AddReceipts stores a batch in one transaction, due at once. Two are stored
 	// at a time. added[i] is
 	// false where the same receipt of the same customer was there already,
-	// also earlier in the batch. Its error is ledger.ErrRefused or
-	// ledger.ErrNotFound where one of the batch may be the cause.
+	// also earlier in the batch. Its error is database.ErrRefused or
+	// database.ErrNotFound where one of the batch may be the cause.
 	AddReceipts(ctx context.Context, batch []iap.Receipt, now time.Time) (added []bool, err error)
 }
 

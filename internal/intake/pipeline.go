@@ -173,7 +173,7 @@ func (c Config) storeAll(ctx context.Context, receipts []iap.Receipt, now time.T
 	defer cancel()
 	added, err := c.Store.AddReceipts(ctx, receipts, now)
 	if err == nil && len(added) != len(receipts) {
-		err = fmt.Errorf("the store answers for %d of %d receipts", len(added), len(receipts))
+		err = fmt.Errorf("the store returned %d of %d receipts", len(added), len(receipts))
 	}
 	return added, err
 }

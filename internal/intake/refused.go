@@ -8,14 +8,14 @@ import (
 	"slices"
 	"time"
 
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // isRefused is an error that one receipt of a batch may be the cause of: the Store
 // will never take it, or its app was removed meanwhile.
 func isRefused(err error) bool {
-	return errors.Is(err, ledger.ErrRefused) || errors.Is(err, ledger.ErrNotFound)
+	return errors.Is(err, database.ErrRefused) || errors.Is(err, database.ErrNotFound)
 }
 
 // store stores a batch, without those of it that the Store refuses: of a batch that
@@ -64,7 +64,7 @@ func (c *collector) refuse(b *batch) error {
 
 func (it *item) refusedBy(err error) *rejection {
 	r := refuse(ReasonNotStored, "%v", err)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		r = refuse(ReasonUnknownApp, "the app %s was removed meanwhile", it.receipt.BundleID)
 	}
 	r.Line = it.record.line

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // picky is a Store that refuses each batch with a customer that it does not like.
@@ -32,7 +32,7 @@ func (p *picky) AddReceipts(ctx context.Context, batch []iap.Receipt, now time.T
 // TestRefusedLinesAreRejected and nothing else: an import goes on.
 func TestRefusedLinesAreRejected(t *testing.T) {
 	t.Parallel()
-	errChar := fmt.Errorf("%w: no such character", ledger.ErrRefused)
+	errChar := fmt.Errorf("%w: no such character", database.ErrRefused)
 	for name, test := range map[string]struct {
 		dislikes map[string]error
 		rows     int
@@ -43,7 +43,7 @@ func TestRefusedLinesAreRejected(t *testing.T) {
 		"first and last":    {map[string]error{"c1": errChar, "c9": errChar}, 4, "1 not_stored, 9 not_stored, ", map[Reason]int64{ReasonNotStored: 2}},
 		"a whole batch":     {map[string]error{"c4": errChar, "c5": errChar, "c6": errChar}, 3, "4 not_stored, 5 not_stored, 6 not_stored, ", map[Reason]int64{ReasonNotStored: 3}},
 		"one at a time":     {map[string]error{"c1": errChar}, 1, "1 not_stored, ", map[Reason]int64{ReasonNotStored: 1}},
-		"app removed":       {map[string]error{"c2": ledger.ErrNotFound}, 500, "2 unknown_app, ", map[Reason]int64{ReasonUnknownApp: 1}},
+		"app removed":       {map[string]error{"c2": database.ErrNotFound}, 500, "2 unknown_app, ", map[Reason]int64{ReasonUnknownApp: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,11 +81,11 @@ func TestWhereAllAreRefusedItIsNotTheLines(t *testing.T) {
 	t.Parallel()
 	store := &picky{dislikes: make(map[string]error)}
 	for i := range 9 {
-		store.dislikes[fmt.Sprintf("c%d", i+1)] = ledger.ErrRefused
+		store.dislikes[fmt.Sprintf("c%d", i+1)] = database.ErrRefused
 	}
 	var rejects strings.Builder
 	result, err := Run(t.Context(), strings.NewReader(goodLines(9)), NDJSON, config(store, &rejects))
-	if !errors.Is(err, ledger.ErrRefused) || rejects.Len() > 0 || result.LastLine != 0 {
+	if !errors.Is(err, database.ErrRefused) || rejects.Len() > 0 || result.LastLine != 0 {
 		t.Errorf("got %v, line %d and rejects %q; want an error and nothing done", err, result.LastLine, &rejects)
 	}
 }
@@ -93,9 +93,9 @@ func TestWhereAllAreRefusedItIsNotTheLines(t *testing.T) {
 // TestOtherFaultsEndAnImport as before.
 func TestOtherFaultsEndAnImport(t *testing.T) {
 	t.Parallel()
-	store := &picky{dislikes: map[string]error{"c2": ledger.ErrUnavailable}}
+	store := &picky{dislikes: map[string]error{"c2": database.ErrUnavailable}}
 	var rejects strings.Builder
-	if _, err := Run(t.Context(), strings.NewReader(goodLines(9)), NDJSON, config(store, &rejects)); !errors.Is(err, ledger.ErrUnavailable) || rejects.Len() > 0 {
+	if _, err := Run(t.Context(), strings.NewReader(goodLines(9)), NDJSON, config(store, &rejects)); !errors.Is(err, database.ErrUnavailable) || rejects.Len() > 0 {
 		t.Errorf("got %v and rejects %q, want the error of the store", err, &rejects)
 	}
 }

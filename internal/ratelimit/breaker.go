@@ -26,7 +26,7 @@ type OpenError struct {
 }
 
 func (e *OpenError) Error() string {
-	return fmt.Sprintf("calls are held back for %v after too much trouble", e.RetryAfter.Round(time.Millisecond))
+	return fmt.Sprintf("calls are held back for %v after too many failures", e.RetryAfter.Round(time.Millisecond))
 }
 
 // Is makes errors.Is(err, ErrOpen) true.
@@ -318,7 +318,7 @@ func (l *Limiter) Impaired(ctx context.Context) ([]State, error) {
 	for _, of := range sources {
 		r, err := l.read(ctx, of)
 		if err != nil {
-			return nil, unavailable(ctx, "look at budgets of", of, err)
+			return nil, unavailable(ctx, "read budgets of", of, err)
 		}
 		states = append(states, r.health.states(of, r.now, l.patience.Microseconds())...)
 		if r.odd() {

@@ -7,25 +7,27 @@ import (
 	"strings"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/internal/phrase"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // Backfill is a backfill with its figures.
 type Backfill struct {
-	ledger.RunTotals
+	runs.Totals
 	Filter json.RawMessage `json:"filter"`
 	// Fed is whether a process feeds it now.
 	Fed bool `json:"fed"`
 }
 
 // NewBackfill is a backfill as it is at a time.
-func NewBackfill(t ledger.RunTotals, now time.Time) Backfill {
-	line := Backfill{RunTotals: t, Filter: json.RawMessage("{}")}
+func NewBackfill(t runs.Totals, now time.Time) Backfill {
+	line := Backfill{Totals: t, Filter: json.RawMessage("{}")}
 	if t.Filter != nil {
 		line.Filter = json.RawMessage(*t.Filter)
 	}
-	line.Fed = t.State == ledger.RunRunning && t.OwnerUntil.After(now)
+	line.Fed = t.State == runs.Running && t.OwnerUntil.After(now)
 	return line
 }
 
@@ -33,9 +35,9 @@ func NewBackfill(t ledger.RunTotals, now time.Time) Backfill {
 type Estimate struct {
 	Receipts int64 `json:"receipts"`
 	// ChosenBy is the filter in words.
-	ChosenBy string               `json:"chosen_by"`
-	Counts   []ledger.FilterCount `json:"by_app_and_status"`
-	Share    float64              `json:"share"`
+	ChosenBy string                   `json:"chosen_by"`
+	Counts   []repository.FilterCount `json:"by_app_and_status"`
+	Share    float64                  `json:"share"`
 	// SecondsAlone and SecondsBeside are how long it takes at the configured
 	// rates, without and with another run beside it.
 	SecondsAlone  float64 `json:"seconds_alone"`
@@ -47,11 +49,11 @@ type Estimate struct {
 // EstimateStore has what an estimate is made from.
 type EstimateStore interface {
 	appStore
-	CountChosen(ctx context.Context, f ledger.Filter) ([]ledger.FilterCount, error)
+	CountChosen(ctx context.Context, f runs.Filter) ([]repository.FilterCount, error)
 }
 
 // ReadEstimate says what a backfill with a part of the rate would do.
-func ReadEstimate(ctx context.Context, store EstimateStore, filter ledger.Filter, share float64) (Estimate, error) {
+func ReadEstimate(ctx context.Context, store EstimateStore, filter runs.Filter, share float64) (Estimate, error) {
 	counts, err := store.CountChosen(ctx, filter)
 	if err != nil {
 		return Estimate{}, err
@@ -64,8 +66,8 @@ func ReadEstimate(ctx context.Context, store EstimateStore, filter ledger.Filter
 
 // newEstimate adds up counts. Apps are asked about side by side, so that the
 // slowest one takes the time.
-func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) Estimate {
-	e := Estimate{Counts: append([]ledger.FilterCount{}, counts...), Share: share, PausedApps: []string{}}
+func newEstimate(counts []repository.FilterCount, apps []apps.App, share float64) Estimate {
+	e := Estimate{Counts: append([]repository.FilterCount{}, counts...), Share: share, PausedApps: []string{}}
 	seconds := make(map[string]float64)
 	for _, c := range counts {
 		e.Receipts += c.Receipts
@@ -87,7 +89,7 @@ func newEstimate(counts []ledger.FilterCount, apps []ledger.App, share float64) 
 // FilterText says what the receipts were chosen by.
 func (b Backfill) FilterText() string {
 	var f struct {
-		ledger.Filter
+		runs.Filter
 		IDs int `json:"ids"`
 	}
 	if err := json.Unmarshal(b.Filter, &f); err != nil {
@@ -97,9 +99,9 @@ func (b Backfill) FilterText() string {
 }
 
 // FilterText says what a filter chooses receipts by.
-func FilterText(f ledger.Filter) string { return filterText(f, len(f.IDs)) }
+func FilterText(f runs.Filter) string { return filterText(f, len(f.IDs)) }
 
-func filterText(f ledger.Filter, ids int) string {
+func filterText(f runs.Filter, ids int) string {
 	var parts []string
 	add := func(name string, values ...string) {
 		if len(values) > 0 && values[0] != "" {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 )
 
@@ -15,7 +15,7 @@ import (
 type Budget struct {
 	// BundleID is empty where calls are held back for all apps.
 	BundleID    string          `json:"bundle_id"`
-	Source      ledger.Source   `json:"source"`
+	Source      apps.Source     `json:"source"`
 	Environment iap.Environment `json:"environment"`
 	// Size is of which requests the budget is, where it is not for all.
 	Size string `json:"size"`
@@ -42,7 +42,7 @@ func ReadBudgets(ctx context.Context, limiter Limiter) ([]Budget, error) {
 	budgets := make([]Budget, len(impaired))
 	for i, s := range impaired {
 		b := Budget{RateShare: s.Share, HeldBackFor: s.Why}
-		budget := ledger.ParseBudget(s.Key)
+		budget := apps.ParseBudget(s.Key)
 		b.BundleID, b.Source, b.Environment, b.Size = budget.BundleID, budget.Source, budget.Environment, budget.Size
 		if s.Open {
 			b.HeldBackSince, b.ProbedAt = &s.Since, &s.Until
@@ -60,15 +60,15 @@ func ReadBudgets(ctx context.Context, limiter Limiter) ([]Budget, error) {
 func (b Budget) obstacle() string {
 	switch {
 	case b.HeldBackSince != nil && b.BundleID == "":
-		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not asked until a few probes are answered well.",
+		return fmt.Sprintf("held back: Apple is failing for most apps since %s (%s), and is not called until a few probes succeed.",
 			phrase.Time(*b.HeldBackSince), phrase.Words(b.HeldBackFor))
 	case b.HeldBackSince != nil:
-		return fmt.Sprintf("held back: calls for this app fail since %s (%s), and Apple is not asked until a few probes are answered well.",
+		return fmt.Sprintf("held back: calls for this app fail since %s (%s), and no call is made until a few probes succeed.",
 			phrase.Time(*b.HeldBackSince), phrase.Words(b.HeldBackFor))
 	case b.BlockedUntil != nil:
 		return fmt.Sprintf("blocked: Apple wants no call before %s (HTTP 429).", phrase.Time(*b.BlockedUntil))
 	}
-	return fmt.Sprintf("slower: Apple shows distress, and is asked at %.0f %% of the rate.", 100*b.RateShare)
+	return fmt.Sprintf("slower: Apple shows signs of overload, so calls are made at %.0f %% of the rate.", 100*b.RateShare)
 }
 
 // Name is of what the budget is, for people.

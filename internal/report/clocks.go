@@ -6,8 +6,8 @@ import (
 	"math"
 	"time"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 )
 
 // WrongClock is an endpoint whose checks are held because our clock is wrong.
@@ -20,7 +20,7 @@ type WrongClock struct {
 
 // ClockStore is what is stored of endpoints whose replies differ from the clock.
 type ClockStore interface {
-	WrongClocks(ctx context.Context) ([]ledger.EndpointClock, error)
+	WrongClocks(ctx context.Context) ([]clock.Endpoint, error)
 }
 
 // ReadWrongClocks lists the endpoints whose checks are held.

@@ -10,10 +10,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/iap"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // PostgresDoctorStore is what the examination of Postgres needs.
@@ -23,13 +25,13 @@ type PostgresDoctorStore interface {
 	dueStore
 	secretStore
 	ClockStore
-	Server(ctx context.Context) (ledger.Server, error)
+	Server(ctx context.Context) (repository.Server, error)
 	Writable(ctx context.Context) error
 	SchemaVersion(ctx context.Context) (current, known int64, err error)
-	StoredSecrets(ctx context.Context) ([]ledger.SharedSecret, error)
+	StoredSecrets(ctx context.Context) ([]apps.SharedSecret, error)
 	UnscheduledSubscriptions(ctx context.Context, now time.Time, limit int) ([]iap.SubscriptionKey, error)
-	LastFinished(ctx context.Context) (ledger.RunTotals, error)
-	RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error)
+	LastFinished(ctx context.Context) (runs.Totals, error)
+	RunFailures(ctx context.Context, id int64) ([]repository.FailureCount, error)
 }
 
 // RedisDoctorStore is what the examination of Redis needs.

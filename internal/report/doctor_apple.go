@@ -29,7 +29,7 @@ func (d *Doctor) apple(url, setting string) func(context.Context) Finding {
 		if err != nil {
 			return fail("let this machine reach it, or set HTTPS_PROXY; "+setting+" names the address", "%v", err)
 		}
-		return ok("answers an empty request with status %d", code)
+		return ok("replies to an empty request with status %d", code)
 	}
 }
 
@@ -41,14 +41,14 @@ func probe(ctx context.Context, url string) (code int, err error) {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
 	if err != nil {
-		return 0, fmt.Errorf("ask apple: %w", err)
+		return 0, fmt.Errorf("call apple: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Close = true // one request, and no connection that stays open
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	reply, err := client.Do(request)
 	if err != nil {
-		return 0, fmt.Errorf("ask apple: %w", err)
+		return 0, fmt.Errorf("call apple: %w", err)
 	}
 	defer func() { _ = reply.Body.Close() }()
 	var answer struct {
@@ -56,7 +56,7 @@ func probe(ctx context.Context, url string) (code int, err error) {
 	}
 	const longest = 64 << 10
 	if err := json.NewDecoder(io.LimitReader(reply.Body, longest)).Decode(&answer); err != nil || answer.Status == nil {
-		return 0, fmt.Errorf("%s answers HTTP %d without a status of Apple's", url, reply.StatusCode)
+		return 0, fmt.Errorf("%s replies with HTTP %d and without a status of Apple's", url, reply.StatusCode)
 	}
 	return *answer.Status, nil
 }

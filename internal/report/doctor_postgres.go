@@ -8,9 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // leastPostgres is the oldest version that the schema works with, as Postgres
@@ -105,29 +108,29 @@ func (d *Doctor) schemaVersion(ctx context.Context) Finding {
 // enabledApps is a failure where an app stands still for want of a secret, and a
 // warning where somebody has paused one.
 func (d *Doctor) enabledApps(ctx context.Context) Finding {
-	apps, err := d.db.Apps(ctx)
+	allApps, err := d.db.Apps(ctx)
 	if err != nil {
 		return failBy(err)
 	}
-	if len(apps) == 0 {
+	if len(allApps) == 0 {
 		return warn("run 'revalidator apps add BUNDLE_ID'", "none")
 	}
 	var paused []string
 	wanting := false
-	for _, a := range apps {
+	for _, a := range allApps {
 		if a.PausedAt != nil {
-			paused = append(paused, fmt.Sprintf("%s (%s)", a.BundleID, ledger.PauseReason(a.PausedCode, a.PausedText)))
+			paused = append(paused, fmt.Sprintf("%s (%s)", a.BundleID, apps.PauseReason(a.PausedCode, a.PausedText)))
 			wanting = wanting || WantsSecret(a)
 		}
 	}
 	switch {
 	case wanting:
 		return fail("add a shared secret that Apple accepts with 'revalidator secrets add --app BUNDLE_ID'; the app is then resumed by itself",
-			"%d, of them paused: %s", len(apps), phrase.List(paused))
+			"%d, of them paused: %s", len(allApps), phrase.List(paused))
 	case len(paused) > 0:
-		return warn("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(apps), phrase.List(paused))
+		return warn("run 'revalidator apps resume BUNDLE_ID' when the cause is gone", "%d, of them paused: %s", len(allApps), phrase.List(paused))
 	}
-	return ok("%d enabled", len(apps))
+	return ok("%d enabled", len(allApps))
 }
 
 // storedSecrets tries the keys on every secret.
@@ -149,7 +152,7 @@ func (d *Doctor) storedSecrets(ctx context.Context) Finding {
 }
 
 // unreadable lists the ids of the secrets that a ring does not open.
-func unreadable(keys *keyring.Ring, secrets []ledger.SharedSecret) []string {
+func unreadable(keys *keyring.Ring, secrets []apps.SharedSecret) []string {
 	var ids []string
 	for _, s := range secrets {
 		if _, err := keys.Open(s.Ciphertext, s.Row()); errors.Is(err, keyring.ErrUnreadable) {
@@ -264,14 +267,14 @@ func (d *Doctor) appleTimes(ctx context.Context) Finding {
 
 // orphanedRuns looks for runs that no process feeds.
 func (d *Doctor) orphanedRuns(ctx context.Context) Finding {
-	runs, err := d.db.RecentRuns(ctx, lastRuns)
+	lastRuns, err := d.db.RecentRuns(ctx, lastRuns)
 	if err != nil {
 		return failBy(err)
 	}
 	var orphans []string
 	running := 0
-	for _, t := range runs {
-		if t.State != ledger.RunRunning {
+	for _, t := range lastRuns {
+		if t.State != runs.Running {
 			continue
 		}
 		running++
@@ -295,7 +298,7 @@ const (
 // lastRun is a warning where many receipts of the last run failed.
 func (d *Doctor) lastRun(ctx context.Context) Finding {
 	run, err := d.db.LastFinished(ctx)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return ok("no run has finished yet")
 	}
 	if err != nil {
@@ -342,7 +345,7 @@ func (d *Doctor) stoppedQuarantine(ctx context.Context) Finding {
 
 // StopText says why the quarantining of an app is stopped, and how many receipts
 // were quarantined before.
-func StopText(s ledger.QuarantineStop) string {
+func StopText(s repository.QuarantineStop) string {
 	text := fmt.Sprintf("%s since %s: %s of %s good receipts had the failure %q within the last day",
 		s.BundleID, phrase.Time(s.Since), phrase.Count(s.Accused), phrase.Count(s.Checked), phrase.Words(s.Class))
 	if s.Quarantined > 0 {
@@ -352,6 +355,6 @@ func StopText(s ledger.QuarantineStop) string {
 }
 
 // WantsSecret reports whether an app is paused for want of a good secret.
-func WantsSecret(a ledger.App) bool {
-	return a.PausedCode != nil && (*a.PausedCode == ledger.PausedNoSecret || *a.PausedCode == ledger.PausedSecretRefused)
+func WantsSecret(a apps.App) bool {
+	return a.PausedCode != nil && (*a.PausedCode == apps.PausedNoSecret || *a.PausedCode == apps.PausedSecretRefused)
 }

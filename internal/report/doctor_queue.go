@@ -3,6 +3,8 @@ package report
 import (
 	"context"
 	"fmt"
+
+	"revalidator/jobs"
 )
 
 // queueChecks need both Postgres and Redis.
@@ -45,7 +47,7 @@ func (d *Doctor) oneServer(ctx context.Context) Finding {
 }
 
 func (d *Doctor) schedulers(ctx context.Context) Finding {
-	running, err := d.queue.Queue.Schedulers(ctx)
+	running, err := d.queue.Queue.Running(ctx, jobs.KindScheduler)
 	switch {
 	case err != nil:
 		return failBy(err)
@@ -63,7 +65,7 @@ func (d *Doctor) claimsHaveTasks(ctx context.Context) Finding {
 		return failBy(err)
 	case n > 0:
 		return warn(fmt.Sprintf("nothing, if tasks were deleted by hand or Redis lost some: the receipts are due again within %s; "+
-			"if that continues, look for other programs that use this Redis", d.ClaimLease), "%s", SilentText(n))
+			"if that continues, find the other programs that use this Redis", d.ClaimLease), "%s", SilentText(n))
 	}
 	return ok("every claim has its task")
 }

@@ -155,17 +155,17 @@ func (d *Doctor) appleDistress(ctx context.Context) Finding {
 	}
 	switch {
 	case bySize:
-		return warn("raise the limit of the proxy between here and Apple that answers HTTP 413; requests of that size are probed, and resume by themselves",
+		return warn("raise the limit of the proxy between here and Apple that responds with HTTP 413; requests of that size are probed, and resume by themselves",
 			"calls are held back for %s", phrase.List(held))
 	case len(held) > 0:
 		return warn("nothing, if Apple is failing: it is probed, and resumes by itself; "+
-			"where 'revalidator doctor' shows that Apple answers, look at the class with 'revalidator check'",
+			"where 'revalidator doctor' shows that Apple responds, examine the class with 'revalidator check'",
 			"calls are held back for %s", phrase.List(held))
 	case len(blocked) > 0:
 		return warn("nothing, if it is not long: calls resume by themselves; lower the rate with 'revalidator apps set' where it comes again",
 			"Apple wants no calls (HTTP 429) for %s", phrase.List(blocked))
 	case len(slowed) > 0:
-		return warn("nothing: the rate creeps back by itself", "Apple is asked less for %s", phrase.List(slowed))
+		return warn("nothing: the rate creeps back by itself", "calls to Apple are slowed down for %s", phrase.List(slowed))
 	}
 	return ok("none is seen: every app has its rate")
 }

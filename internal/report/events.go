@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 // EventStore has events.
@@ -14,8 +14,8 @@ type EventStore interface {
 	EventBefore(ctx context.Context, at time.Time) (int64, error)
 	// NewestEvents are the last ones, and Events those after an id. Both say after
 	// which id to continue.
-	NewestEvents(ctx context.Context, q ledger.EventQuery) ([]ledger.EventDetails, int64, error)
-	Events(ctx context.Context, q ledger.EventQuery) ([]ledger.EventDetails, int64, error)
+	NewestEvents(ctx context.Context, q repository.EventQuery) ([]repository.EventDetails, int64, error)
+	Events(ctx context.Context, q repository.EventQuery) ([]repository.EventDetails, int64, error)
 }
 
 // eventPage is how many events are read at a time.
@@ -24,8 +24,8 @@ const eventPage = 500
 // EventReader hands events to Print in their order, page after page.
 type EventReader struct {
 	Store EventStore
-	Query ledger.EventQuery
-	Print func([]ledger.EventDetails) error
+	Query repository.EventQuery
+	Print func([]repository.EventDetails) error
 
 	// stopped is the error of Print, after which nobody reads any more.
 	stopped error
@@ -54,7 +54,7 @@ func (r *EventReader) Start(ctx context.Context, resumes bool, newest int) (n in
 	return len(events), r.print(events)
 }
 
-func (r *EventReader) print(events []ledger.EventDetails) error {
+func (r *EventReader) print(events []repository.EventDetails) error {
 	r.stopped = r.Print(events)
 	return r.stopped
 }

@@ -9,24 +9,24 @@ import (
 
 	"revalidator/internal/appstore"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/repository"
 )
 
 // ExplainStore is what an explanation needs.
 type ExplainStore interface {
 	ClockStore
 	holdingStore
-	Matches(ctx context.Context, id string, receiptID int64) ([]ledger.Match, error)
-	StoredReceipts(ctx context.Context, q ledger.ReceiptQuery) ([]ledger.StoredReceipt, error)
+	Matches(ctx context.Context, id string, receiptID int64) ([]repository.Match, error)
+	StoredReceipts(ctx context.Context, q repository.ReceiptQuery) ([]repository.StoredReceipt, error)
 	ReceiptsOfTransaction(ctx context.Context, bundleID, id string, limit int) ([]int64, error)
-	LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit int) ([]ledger.Event, error)
+	LastEvents(ctx context.Context, keys []iap.SubscriptionKey, limit int) ([]repository.Event, error)
 }
 
 // AmbiguousError is an id of several things.
 type AmbiguousError struct {
 	ID         string
-	Candidates []ledger.Match
+	Candidates []repository.Match
 }
 
 // Error lists what the id may mean, with the flags that choose it.
@@ -52,19 +52,19 @@ const (
 
 // Explanation is what explain has to say, in JSON.
 type Explanation struct {
-	Subject ledger.Match `json:"subject"`
-	ID      string       `json:"id"`
+	Subject repository.Match `json:"subject"`
+	ID      string           `json:"id"`
 	// Receipts are the first ones where there are many.
 	Receipts      []ReceiptExplanation `json:"receipts"`
 	Subscriptions []Subscription       `json:"subscriptions"`
 	Purchases     []iap.Purchase       `json:"purchases"`
 	// Events are the last ones, the latest first.
-	Events []ledger.Event `json:"events"`
+	Events []repository.Event `json:"events"`
 }
 
 // ReceiptExplanation is a stored receipt with what its codes and rules mean.
 type ReceiptExplanation struct {
-	ledger.StoredReceipt
+	repository.StoredReceipt
 	// The meanings are empty where there is nothing that they could be of.
 	LastCodeMeaning  string   `json:"last_code_meaning"`
 	LastErrorMeaning string   `json:"last_error_meaning"`
@@ -73,7 +73,7 @@ type ReceiptExplanation struct {
 }
 
 // ExplainReceipt says what the codes and rules of a receipt mean.
-func ExplainReceipt(r ledger.StoredReceipt, now time.Time) ReceiptExplanation {
+func ExplainReceipt(r repository.StoredReceipt, now time.Time) ReceiptExplanation {
 	e := ReceiptExplanation{StoredReceipt: r, NextCheckMeaning: nextCheckText(r), Obstacles: Obstacles(r, now)}
 	if r.LastCode != nil {
 		e.LastCodeMeaning = appstore.Code(*r.LastCode).Meaning()
@@ -85,16 +85,16 @@ func ExplainReceipt(r ledger.StoredReceipt, now time.Time) ReceiptExplanation {
 }
 
 // SubjectOf is the one thing that an id is the id of.
-func SubjectOf(ctx context.Context, store ExplainStore, id string, kind ledger.MatchKind, app string) (ledger.Match, error) {
+func SubjectOf(ctx context.Context, store ExplainStore, id string, kind repository.MatchKind, app string) (repository.Match, error) {
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
 		number = 0 // no id of a receipt
 	}
 	matches, err := store.Matches(ctx, id, number)
 	if err != nil {
-		return ledger.Match{}, err
+		return repository.Match{}, err
 	}
-	var candidates []ledger.Match
+	var candidates []repository.Match
 	for _, m := range matches {
 		if (kind == "" || m.Kind == kind) && (app == "" || m.BundleID == app) {
 			candidates = append(candidates, m)
@@ -102,17 +102,17 @@ func SubjectOf(ctx context.Context, store ExplainStore, id string, kind ledger.M
 	}
 	switch len(candidates) {
 	case 0:
-		return ledger.Match{}, fmt.Errorf("nothing has the id or name %q: give the id of a receipt, a customer reference, a transaction id, or a web order line item; see 'revalidator receipts list'", id)
+		return repository.Match{}, fmt.Errorf("nothing has the id or name %q: give the id of a receipt, a customer reference, a transaction id, or a web order line item; see 'revalidator receipts list'", id)
 	case 1:
 		return candidates[0], nil
 	}
-	return ledger.Match{}, &AmbiguousError{id, candidates}
+	return repository.Match{}, &AmbiguousError{id, candidates}
 }
 
 // ReadExplanation reads all there is of a subject, apart from what Redis knows: see
 // AddBudgets.
-func ReadExplanation(ctx context.Context, store ExplainStore, id string, m ledger.Match, now time.Time) (Explanation, error) {
-	e := Explanation{Subject: m, ID: id, Receipts: []ReceiptExplanation{}, Purchases: []iap.Purchase{}, Events: []ledger.Event{}}
+func ReadExplanation(ctx context.Context, store ExplainStore, id string, m repository.Match, now time.Time) (Explanation, error) {
+	e := Explanation{Subject: m, ID: id, Receipts: []ReceiptExplanation{}, Purchases: []iap.Purchase{}, Events: []repository.Event{}}
 	receipts, err := receiptsOf(ctx, store, id, m)
 	if err != nil {
 		return e, err
@@ -148,18 +148,18 @@ func ReadExplanation(ctx context.Context, store ExplainStore, id string, m ledge
 }
 
 // receiptsOf are the receipts of a subject, or the first of them.
-func receiptsOf(ctx context.Context, store ExplainStore, id string, m ledger.Match) ([]ledger.StoredReceipt, error) {
-	query := ledger.ReceiptQuery{BundleID: m.BundleID, Limit: maxExplained}
+func receiptsOf(ctx context.Context, store ExplainStore, id string, m repository.Match) ([]repository.StoredReceipt, error) {
+	query := repository.ReceiptQuery{BundleID: m.BundleID, Limit: maxExplained}
 	switch m.Kind {
-	case ledger.MatchCustomer:
+	case repository.MatchCustomer:
 		query.CustomerRef = &id
-	case ledger.MatchReceipt:
+	case repository.MatchReceipt:
 		number, err := strconv.ParseInt(id, 10, 64)
 		if err != nil {
 			return nil, err
 		}
 		query.IDs = []int64{number}
-	case ledger.MatchTransaction, ledger.MatchWebOrder:
+	case repository.MatchTransaction, repository.MatchWebOrder:
 		ids, err := store.ReceiptsOfTransaction(ctx, m.BundleID, m.TransactionID, maxExplained)
 		if err != nil || len(ids) == 0 {
 			return nil, err
@@ -186,7 +186,7 @@ func (e *Explanation) addClocks(wrong []WrongClock) {
 	for i, r := range e.Receipts {
 		for _, c := range wrong {
 			if c.Environment == cmp.Or(r.Environment, iap.Production) {
-				e.Receipts[i].Obstacles = append(e.Receipts[i].Obstacles, fmt.Sprintf("clock wrong: since %s %s. Nothing but one check a minute is asked until it is set.",
+				e.Receipts[i].Obstacles = append(e.Receipts[i].Obstacles, fmt.Sprintf("clock wrong: since %s %s. Only one check a minute is made until it is set.",
 					phrase.Time(c.HeldSince), c))
 			}
 		}

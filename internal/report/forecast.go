@@ -10,10 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/forecast"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/repository"
 )
 
 // Forecast is a forecast, for scripts and for people.
@@ -56,7 +57,7 @@ type ForecastRun struct {
 // RuleLooks is how often Apple is asked by a rule.
 type RuleLooks struct {
 	Rule  iap.Rule `json:"rule"`
-	Looks int64    `json:"looks"`
+	Looks int64    `json:"checks"`
 }
 
 // ForecastRunBudget is an app in an environment in one run.
@@ -74,7 +75,7 @@ type ForecastBudget struct {
 	BundleID       string          `json:"bundle_id"`
 	Environment    iap.Environment `json:"environment"`
 	RatePerSecond  float64         `json:"rate_per_second"`
-	Looks          int64           `json:"looks"`
+	Looks          int64           `json:"checks"`
 	LongestSeconds float64         `json:"longest_seconds"`
 }
 
@@ -114,8 +115,8 @@ const sampleSize = 20_000
 // ForecastStore has what is planned.
 type ForecastStore interface {
 	appStore
-	Planned(ctx context.Context, slots []time.Time) ([]ledger.PlannedGroup, error)
-	PlannedSample(ctx context.Context, until time.Time, oneIn map[string]int64, each func(ledger.PlannedReceipt)) error
+	Planned(ctx context.Context, slots []time.Time) ([]repository.PlannedGroup, error)
+	PlannedSample(ctx context.Context, until time.Time, oneIn map[string]int64, each func(repository.PlannedReceipt)) error
 }
 
 // ForecastConfig is what a forecast is about.
@@ -136,7 +137,7 @@ func ReadForecast(ctx context.Context, store ForecastStore, c ForecastConfig, no
 	for i, slot := range c.Slots {
 		starts[i] = slot.Start
 	}
-	apps, err := store.Apps(ctx)
+	allApps, err := store.Apps(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +145,16 @@ func ReadForecast(ctx context.Context, store ForecastStore, c ForecastConfig, no
 	if err != nil {
 		return nil, err
 	}
-	r := newForecast(c, now, apps)
+	r := newForecast(c, now, allApps)
 	working := r.withoutPaused(groups)
 	oneIn := forecast.OneIn(working, sampleSize)
 	var sample []forecast.Receipt
-	if err := store.PlannedSample(ctx, starts[len(starts)-1], oneIn, func(p ledger.PlannedReceipt) {
+	if err := store.PlannedSample(ctx, starts[len(starts)-1], oneIn, func(p repository.PlannedReceipt) {
 		sample = append(sample, projected(p))
 	}); err != nil {
 		return nil, err
 	}
-	policies := ledger.Policies(apps, c.Policy)
+	policies := apps.Policies(allApps, c.Policy)
 	cfg := forecast.Config{Slots: c.Slots, Rates: r.rates, Plan: func(bundleID string, c iap.Conclusion, now time.Time, id int64) iap.Check {
 		return policies(bundleID).Plan(c, now, id)
 	}}
@@ -176,7 +177,7 @@ func sampled(oneIn map[string]int64, n int) *int {
 
 // projected is a receipt as it is projected. Of one that Apple has not answered
 // well yet, or is to confirm something final of, nothing is known.
-func projected(p ledger.PlannedReceipt) forecast.Receipt {
+func projected(p repository.PlannedReceipt) forecast.Receipt {
 	r := forecast.Receipt{
 		ID: p.ID, Budget: forecast.Budget{BundleID: p.BundleID, Environment: p.Environment},
 		DueAt: p.NextCheckAt, Rule: p.Rule,
@@ -187,7 +188,7 @@ func projected(p ledger.PlannedReceipt) forecast.Receipt {
 	return r
 }
 
-func newForecast(c ForecastConfig, now time.Time, apps []ledger.App) *Forecast {
+func newForecast(c ForecastConfig, now time.Time, apps []apps.App) *Forecast {
 	r := &Forecast{
 		At: now.UTC(), Every: "night", Days: c.Days, TimeZone: c.Zone.String(),
 		rates: make(map[string]float64), Paused: []ForecastPaused{},
@@ -205,7 +206,7 @@ func newForecast(c ForecastConfig, now time.Time, apps []ledger.App) *Forecast {
 }
 
 // withoutPaused is what is planned of the enabled apps.
-func (r *Forecast) withoutPaused(groups []ledger.PlannedGroup) []forecast.Group {
+func (r *Forecast) withoutPaused(groups []repository.PlannedGroup) []forecast.Group {
 	paused := make(map[string]*ForecastPaused, len(r.Paused))
 	for i := range r.Paused {
 		paused[r.Paused[i].BundleID] = &r.Paused[i]

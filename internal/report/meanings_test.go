@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/repository"
 	"revalidator/worker"
 )
 
@@ -21,25 +22,25 @@ func TestObstacles(t *testing.T) {
 	now := noon
 	before, after := now.Add(-time.Hour), now.Add(time.Hour)
 	accused := "account_gone"
-	noSecret, byPerson, person, run := ledger.PausedNoSecret, ledger.PausedByPerson, "a person said so", int64(7)
+	noSecret, byPerson, person, run := apps.PausedNoSecret, apps.PausedByPerson, "a person said so", int64(7)
 	tests := []struct {
 		name    string
-		receipt ledger.StoredReceipt
+		receipt repository.StoredReceipt
 		want    []string // what each obstacle must speak of
 	}{
-		{"none", ledger.StoredReceipt{State: iap.ReceiptValid}, nil},
-		{"quarantining stopped", ledger.StoredReceipt{State: iap.ReceiptValid, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"not quarantined: "}},
-		{"quarantining stopped, and it is well", ledger.StoredReceipt{State: iap.ReceiptValid, AppQuarantineStoppedAt: &before}, nil},
-		{"quarantined before that", ledger.StoredReceipt{State: iap.ReceiptAccountGone, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"Apple does not find"}},
-		{"no secret", ledger.StoredReceipt{AppPausedAt: &before, AppPausedCode: &noSecret}, []string{"secrets add --app"}},
-		{"paused by a person", ledger.StoredReceipt{AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person}, []string{person}},
-		{"with a worker", ledger.StoredReceipt{ClaimedUntil: &after, RunID: &run}, []string{"run 7 checks it now"}},
-		{"left by a worker", ledger.StoredReceipt{ClaimedUntil: &before}, []string{"expired claim: a worker had it"}},
-		{"wrong app", ledger.StoredReceipt{State: iap.ReceiptWrongApp}, []string{"import it for that one"}},
-		{"too large", ledger.StoredReceipt{State: iap.ReceiptTooLarge}, []string{"larger than verifyReceipt takes"}},
-		{"Xcode", ledger.StoredReceipt{State: iap.ReceiptXcode}, []string{"never asked about"}},
-		{"quarantined", ledger.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts release"}},
-		{"malformed, paused", ledger.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person},
+		{"none", repository.StoredReceipt{State: iap.ReceiptValid}, nil},
+		{"quarantining stopped", repository.StoredReceipt{State: iap.ReceiptValid, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"not quarantined: "}},
+		{"quarantining stopped, and it is well", repository.StoredReceipt{State: iap.ReceiptValid, AppQuarantineStoppedAt: &before}, nil},
+		{"quarantined before that", repository.StoredReceipt{State: iap.ReceiptAccountGone, LastError: &accused, AppQuarantineStoppedAt: &before}, []string{"Apple does not find"}},
+		{"no secret", repository.StoredReceipt{AppPausedAt: &before, AppPausedCode: &noSecret}, []string{"secrets add --app"}},
+		{"paused by a person", repository.StoredReceipt{AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person}, []string{person}},
+		{"with a worker", repository.StoredReceipt{ClaimedUntil: &after, RunID: &run}, []string{"run 7 checks it now"}},
+		{"left by a worker", repository.StoredReceipt{ClaimedUntil: &before}, []string{"expired claim: a worker had it"}},
+		{"wrong app", repository.StoredReceipt{State: iap.ReceiptWrongApp}, []string{"import it for that one"}},
+		{"too large", repository.StoredReceipt{State: iap.ReceiptTooLarge}, []string{"larger than verifyReceipt takes"}},
+		{"Xcode", repository.StoredReceipt{State: iap.ReceiptXcode}, []string{"never checked"}},
+		{"quarantined", repository.StoredReceipt{State: iap.ReceiptQuarantined}, []string{"receipts release"}},
+		{"malformed, paused", repository.StoredReceipt{State: iap.ReceiptMalformed, AppPausedAt: &before, AppPausedCode: &byPerson, AppPausedText: &person},
 			[]string{person, "send a fresh one"}},
 	}
 	for _, test := range tests {
@@ -59,7 +60,7 @@ func TestObstacles(t *testing.T) {
 func TestExplainNamesTheCoveringReceipt(t *testing.T) {
 	t.Parallel()
 	other := int64(7)
-	for want, r := range map[string]ledger.StoredReceipt{
+	for want, r := range map[string]repository.StoredReceipt{
 		"receipt 7 shows everything that this one shows": {CoveredBy: &other, NextCheckRule: iap.RuleCovered},
 		ruleText(iap.RuleRenewal):                        {NextCheckRule: iap.RuleRenewal},
 	} {
@@ -74,15 +75,15 @@ func TestHeldAgainst(t *testing.T) {
 	t.Parallel()
 	accepted, malformed, timeout := noon, "receipt_malformed", "timeout"
 	for name, test := range map[string]struct {
-		receipt ledger.StoredReceipt
+		receipt repository.StoredReceipt
 		want    string
 	}{
-		"a success":     {ledger.StoredReceipt{}, ""},
-		"trouble":       {ledger.StoredReceipt{LastError: &timeout, FailuresAlike: 3, AlikeDays: 1}, ""},
-		"in quarantine": {ledger.StoredReceipt{LastError: &malformed, State: iap.ReceiptMalformed}, ""},
-		"never accepted": {ledger.StoredReceipt{LastError: &malformed, FailuresAlike: 1, AlikeDays: 1},
+		"a success":     {repository.StoredReceipt{}, ""},
+		"trouble":       {repository.StoredReceipt{LastError: &timeout, FailuresAlike: 3, AlikeDays: 1}, ""},
+		"in quarantine": {repository.StoredReceipt{LastError: &malformed, State: iap.ReceiptMalformed}, ""},
+		"never accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 1, AlikeDays: 1},
 			"So far: the first time, of a receipt that Apple never accepted. Quarantined: 10 times in a row, on 2 days."},
-		"accepted": {ledger.StoredReceipt{LastError: &malformed, FailuresAlike: 7, AlikeDays: 2, AcceptedAt: &accepted},
+		"accepted": {repository.StoredReceipt{LastError: &malformed, FailuresAlike: 7, AlikeDays: 2, AcceptedAt: &accepted},
 			"So far: 7 times in a row, on 2 days, of a receipt that Apple accepted, last on " + phrase.Time(accepted) + ". Quarantined: 30 times in a row, on 3 days."},
 	} {
 		if got := HeldAgainst(test.receipt); got != test.want {

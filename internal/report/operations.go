@@ -9,8 +9,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
 	"revalidator/jobs"
+	"revalidator/repository"
 )
 
 const (
@@ -43,7 +44,7 @@ type Operations struct {
 
 // OperationsConfig is where the figures come from.
 type OperationsConfig struct {
-	Backlog   func(ctx context.Context, dueCounted int) (ledger.Backlog, error)
+	Backlog   func(ctx context.Context, dueCounted int) (repository.Backlog, error)
 	Queue     Queue
 	Inspector Inspector
 	Limiter   Limiter
@@ -166,7 +167,7 @@ func (o *Operations) readQueues(ctx context.Context) ([]prometheus.Metric, error
 	for _, name := range jobs.Queues() {
 		q, err := o.cfg.Inspector.GetQueueInfo(name)
 		if err != nil {
-			return nil, fmt.Errorf("look at queue %s: %w", name, err)
+			return nil, fmt.Errorf("read queue %s: %w", name, err)
 		}
 		metrics = append(metrics, gauge(o.waiting, q.Latency.Seconds(), q.Queue))
 		for state, n := range map[string]int{
@@ -180,7 +181,7 @@ func (o *Operations) readQueues(ctx context.Context) ([]prometheus.Metric, error
 		return nil, err
 	}
 	for _, s := range impaired {
-		b := ledger.ParseBudget(s.Key)
+		b := apps.ParseBudget(s.Key)
 		labels := []string{b.BundleID, string(b.Source), string(b.Environment), b.Size}
 		if s.Share < 1 {
 			metrics = append(metrics, gauge(o.share, s.Share, labels...))

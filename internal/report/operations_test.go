@@ -11,15 +11,16 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"revalidator/internal/clock"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
+	"revalidator/repository"
 )
 
 // stores are what operations read, as a test wants them.
 type stores struct {
 	now     time.Time
-	backlog ledger.Backlog
+	backlog repository.Backlog
 	failing error
 	reads   int
 	hang    chan struct{} // until it is closed, nil is not at all
@@ -41,7 +42,7 @@ func (q queueOf) Announce(context.Context) error {
 func (s *stores) operations(t *testing.T) *Operations {
 	t.Helper()
 	return NewOperations(OperationsConfig{
-		Backlog: func(context.Context, int) (ledger.Backlog, error) {
+		Backlog: func(context.Context, int) (repository.Backlog, error) {
 			s.reads++
 			return s.backlog, s.failing
 		},
@@ -66,7 +67,7 @@ func (s *stores) Impaired(context.Context) ([]ratelimit.State, error) {
 func TestOperations(t *testing.T) {
 	t.Parallel()
 	oldest := noon.Add(-time.Hour)
-	s := &stores{now: noon, backlog: ledger.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, StoppedApps: 2, Secret: &oldest}}
+	s := &stores{now: noon, backlog: repository.Backlog{Due: 12, Oldest: &oldest, Claimed: 5, PausedApps: 1, StoppedApps: 2, Secret: &oldest}}
 	want := `
 		# HELP revalidator_breaker_open 1 while calls are held back because they fail; not there otherwise. Without a bundle id: for all apps, because Apple is failing. With a size: because a proxy refuses requests of that size.
 		# TYPE revalidator_breaker_open gauge
@@ -177,7 +178,7 @@ func TestOperationsOfAStoreThatHangs(t *testing.T) {
 func TestWrongClockMetric(t *testing.T) {
 	t.Parallel()
 	since := noon
-	s := &stores{now: noon, backlog: ledger.Backlog{WrongClocks: []ledger.EndpointClock{
+	s := &stores{now: noon, backlog: repository.Backlog{WrongClocks: []clock.Endpoint{
 		{Environment: iap.Sandbox, HeldSince: &since, Ahead: -90 * time.Minute},
 	}}}
 	want := `

@@ -2,15 +2,16 @@ package report
 
 import (
 	"fmt"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 	"time"
 
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
 )
 
 // WaitingText says how many wait, and when the first of them is due; it is empty where
 // none does.
-func WaitingText(w ledger.Waiting) string {
+func WaitingText(w repository.Waiting) string {
 	if w.Receipts == 0 || w.NextAt == nil {
 		return ""
 	}
@@ -36,7 +37,7 @@ type Progress struct {
 	// moves.
 	SecondsLeft *float64 `json:"seconds_left"`
 	// Waiting is what waits for a retry, or to be claimed again.
-	Waiting ledger.Waiting `json:"waiting"`
+	Waiting repository.Waiting `json:"waiting"`
 }
 
 // paceWindow is how far back the pace of now reaches.
@@ -59,7 +60,7 @@ func (p *Paces) Measuring() bool { return len(p.runs) > 0 }
 
 // note adds a look at a run that is running, and forgets those before the
 // window.
-func (p *Paces) note(id int64, at time.Time, apps []ledger.RunApp) {
+func (p *Paces) note(id int64, at time.Time, apps []repository.RunApp) {
 	look := paceLook{at, make(map[string]int64, len(apps))}
 	for _, a := range apps {
 		look.done[a.BundleID] = a.Done
@@ -92,7 +93,7 @@ func (p *Paces) measuredFor(id int64, span time.Duration) bool {
 }
 
 // progress is how far a run is that is running.
-func (p *Paces) progress(t ledger.RunTotals, waiting ledger.Waiting, apps []ledger.RunApp, now time.Time) *Progress {
+func (p *Paces) progress(t runs.Totals, waiting repository.Waiting, apps []repository.RunApp, now time.Time) *Progress {
 	elapsed := max(now.Sub(t.StartedAt).Seconds(), 1)
 	result := &Progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed, Waiting: waiting}
 	var total, longest float64

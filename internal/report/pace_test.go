@@ -7,49 +7,50 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/robfig/cron/v3"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	start := time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 	held := "a person said so"
-	app := func(name string, due, done int64, paused *string) ledger.RunApp {
+	app := func(name string, due, done int64, paused *string) repository.RunApp {
 		left := due - done
-		return ledger.RunApp{BundleID: name, RunFigures: ledger.RunFigures{Due: &due, InRun: &left, Done: done}, PausedCode: paused}
+		return repository.RunApp{BundleID: name, Figures: runs.Figures{Due: &due, InRun: &left, Done: done}, PausedCode: paused}
 	}
 	left := func(n int64) *int64 { return &n }
 	number := func(f float64) *float64 { return &f }
 	tests := []struct {
 		name          string
-		before, after []ledger.RunApp // a second before, and 100 seconds after the start
+		before, after []repository.RunApp // a second before, and 100 seconds after the start
 		want          Progress
 	}{
-		{"one look", nil, []ledger.RunApp{app("a", 1100, 100, nil)},
+		{"one look", nil, []repository.RunApp{app("a", 1100, 100, nil)},
 			Progress{Left: left(1000), AveragePerSecond: 1, SecondsLeft: number(1000)}},
-		{"two looks", []ledger.RunApp{app("a", 1100, 90, nil)}, []ledger.RunApp{app("a", 1100, 100, nil)},
+		{"two looks", []repository.RunApp{app("a", 1100, 90, nil)}, []repository.RunApp{app("a", 1100, 100, nil)},
 			Progress{Left: left(1000), PerSecond: number(10), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"the slowest app counts", []ledger.RunApp{app("a", 1000, 400, nil), app("b", 1000, 99, nil)},
-			[]ledger.RunApp{app("a", 1000, 500, nil), app("b", 1000, 100, nil)},
+		{"the slowest app counts", []repository.RunApp{app("a", 1000, 400, nil), app("b", 1000, 99, nil)},
+			[]repository.RunApp{app("a", 1000, 500, nil), app("b", 1000, 100, nil)},
 			Progress{Left: left(1400), PerSecond: number(101), AveragePerSecond: 6, SecondsLeft: number(900)}},
-		{"a paused app does not", nil, []ledger.RunApp{app("a", 200, 100, nil), app("b", 1000, 0, &held)},
+		{"a paused app does not", nil, []repository.RunApp{app("a", 200, 100, nil), app("b", 1000, 0, &held)},
 			Progress{Left: left(1100), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"nothing has moved", nil, []ledger.RunApp{app("a", 100, 0, nil)}, Progress{Left: left(100)}},
-		{"stands still now", []ledger.RunApp{app("a", 200, 100, nil)}, []ledger.RunApp{app("a", 200, 100, nil)},
+		{"nothing has moved", nil, []repository.RunApp{app("a", 100, 0, nil)}, Progress{Left: left(100)}},
+		{"stands still now", []repository.RunApp{app("a", 200, 100, nil)}, []repository.RunApp{app("a", 200, 100, nil)},
 			Progress{Left: left(100), PerSecond: number(0), AveragePerSecond: 1, SecondsLeft: number(100)}},
-		{"stands still for a while", nil, []ledger.RunApp{app("a", 200, 100, nil)},
+		{"stands still for a while", nil, []repository.RunApp{app("a", 200, 100, nil)},
 			Progress{Left: left(100), PerSecond: number(0), AveragePerSecond: 1}},
-		{"all of it waits", nil, []ledger.RunApp{app("a", 200, 100, nil)},
-			Progress{Left: left(100), AveragePerSecond: 1, Waiting: ledger.Waiting{Receipts: 100}}},
-		{"all done", nil, []ledger.RunApp{app("a", 100, 100, nil)}, Progress{Left: left(0), AveragePerSecond: 1}},
-		{"not counted yet", nil, []ledger.RunApp{{BundleID: "a", RunFigures: ledger.RunFigures{Done: 100}}}, Progress{AveragePerSecond: 1}},
-		{"no apps", nil, []ledger.RunApp{}, Progress{Left: left(0)}},
+		{"all of it waits", nil, []repository.RunApp{app("a", 200, 100, nil)},
+			Progress{Left: left(100), AveragePerSecond: 1, Waiting: repository.Waiting{Receipts: 100}}},
+		{"all done", nil, []repository.RunApp{app("a", 100, 100, nil)}, Progress{Left: left(0), AveragePerSecond: 1}},
+		{"not counted yet", nil, []repository.RunApp{{BundleID: "a", Figures: runs.Figures{Done: 100}}}, Progress{AveragePerSecond: 1}},
+		{"no apps", nil, []repository.RunApp{}, Progress{Left: left(0)}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			known, now := NewPaces(), start.Add(100*time.Second)
-			totals := ledger.RunTotals{Run: ledger.Run{ID: 1}, StartedAt: start}
+			totals := runs.Totals{Run: runs.Run{ID: 1}, StartedAt: start}
 			if test.want.Left != nil {
 				totals.InRun = left(0)
 			}
@@ -76,7 +77,7 @@ func TestProgress(t *testing.T) {
 func TestWaitingText(t *testing.T) {
 	t.Parallel()
 	later := time.Date(2026, 3, 1, 10, 49, 0, 0, time.UTC)
-	for want, waiting := range map[string]ledger.Waiting{
+	for want, waiting := range map[string]repository.Waiting{
 		"": {},
 		"2 wait for a retry, the next at 10:49 UTC":               {Receipts: 2, NextAt: &later},
 		"1 waits for a retry, the next at 10:49 UTC":              {Receipts: 1, NextAt: &later},
@@ -99,7 +100,7 @@ func TestPaceForgets(t *testing.T) {
 		} else {
 			done++
 		}
-		known.note(1, start.Add(time.Duration(second)*time.Second), []ledger.RunApp{{BundleID: "a", RunFigures: ledger.RunFigures{Done: done}}})
+		known.note(1, start.Add(time.Duration(second)*time.Second), []repository.RunApp{{BundleID: "a", Figures: runs.Figures{Done: done}}})
 	}
 	if pace, _ := known.perSecond(1, "a"); pace != 1 {
 		t.Errorf("pace: got %v, want that of the last half minute, 1", pace)

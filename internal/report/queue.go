@@ -8,7 +8,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/claim"
 	"revalidator/internal/phrase"
 	"revalidator/internal/ratelimit"
 	"revalidator/jobs"
@@ -16,10 +16,13 @@ import (
 
 // QueueStatus is what Redis knows.
 type QueueStatus struct {
-	Queue      QueueOwner `json:"queue_owner"`
-	Queues     []Lane     `json:"queues"`
-	Workers    []Worker   `json:"workers"`
-	Schedulers []string   `json:"schedulers"`
+	Queue   QueueOwner `json:"queue_owner"`
+	Queues  []Lane     `json:"queues"`
+	Workers []Worker   `json:"workers"`
+	// WorkersUnlisted is how many workers are running of which asynq does not know, as
+	// for some seconds after Redis lost its list.
+	WorkersUnlisted int      `json:"workers_unlisted"`
+	Schedulers      []string `json:"schedulers"`
 	// Budgets are those that are not as configured, because Apple shows distress.
 	Budgets []Budget `json:"budgets"`
 	// SilentClaims is how many of the oldest claims have no task.
@@ -72,7 +75,7 @@ type (
 		// Announce makes the queues known, which have no figures before.
 		Announce(ctx context.Context) error
 		Owner(ctx context.Context) (owner jobs.Owner, found bool, err error)
-		Schedulers(ctx context.Context) ([]string, error)
+		Running(ctx context.Context, kind jobs.Kind) ([]string, error)
 		Servers(ctx context.Context) ([]jobs.Server, error)
 	}
 	// Inspector is asynq's.
@@ -95,7 +98,7 @@ type QueueReader struct {
 	Limiter      Limiter
 	// SilentClaims lists the oldest claims that have no task. Where the queue is
 	// another installation's, none has.
-	SilentClaims func(ctx context.Context) ([]ledger.Claim, error)
+	SilentClaims func(ctx context.Context) ([]claim.Claim, error)
 }
 
 // Read reads all of it, or nothing.
@@ -106,7 +109,8 @@ func (r QueueReader) Read(ctx context.Context) (QueueStatus, error) {
 		func() (err error) { q.Queue, err = r.Owner(ctx); return },
 		func() (err error) { q.Queues, err = r.lanes(ctx); return },
 		func() (err error) { q.Workers, err = r.workers(); return },
-		func() (err error) { q.Schedulers, err = r.Queue.Schedulers(ctx); return },
+		func() (err error) { q.WorkersUnlisted, err = r.unlisted(ctx, q.Workers); return },
+		func() (err error) { q.Schedulers, err = r.Queue.Running(ctx, jobs.KindScheduler); return },
 		func() (err error) { q.Budgets, err = ReadBudgets(ctx, r.Limiter); return },
 		func() (err error) { q.SilentClaims, err = r.silentClaims(ctx); return },
 	} {
@@ -145,11 +149,16 @@ func (r QueueReader) lanes(ctx context.Context) ([]Lane, error) {
 	for _, name := range jobs.Queues() {
 		q, err := r.Inspector.GetQueueInfo(name)
 		if err != nil {
-			return nil, fmt.Errorf("look at queue %s: %w", name, err)
+			return nil, fmt.Errorf("read queue %s: %w", name, err)
 		}
 		lanes = append(lanes, Lane{name, q.Pending, q.Active, q.Retry, q.Archived})
 	}
 	return lanes, nil
+}
+
+func (r QueueReader) unlisted(ctx context.Context, listed []Worker) (int, error) {
+	running, err := r.Queue.Running(ctx, jobs.KindWorker)
+	return max(len(running)-len(listed), 0), err
 }
 
 // workers lists the worker processes that have shown a sign of life. Each has a

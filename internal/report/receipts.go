@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/internal/phrase"
+	"revalidator/repository"
 )
 
 // ReceiptPage is a page of receipts in JSON.
 type ReceiptPage struct {
-	Receipts []ledger.StoredReceipt `json:"receipts"`
+	Receipts []repository.StoredReceipt `json:"receipts"`
 	// NextAfter is what to give to --after for the next page, nil on the last.
 	NextAfter *int64 `json:"next_after"`
 }
@@ -31,17 +32,17 @@ func onePage[T any](found []T, limit int, id func(T) int64) (page []T, nextAfter
 // QuarantinePage is what is in quarantine, in JSON.
 type QuarantinePage struct {
 	// Counts are of all that were asked for, Receipts a page of them.
-	Counts   []ledger.QuarantineCount    `json:"counts"`
-	Receipts []ledger.QuarantinedReceipt `json:"receipts"`
+	Counts   []repository.QuarantineCount    `json:"counts"`
+	Receipts []repository.QuarantinedReceipt `json:"receipts"`
 	// NextAfter is what to give to --after for the next page, nil on the last.
 	NextAfter *int64 `json:"next_after"`
 }
 
 // ReceiptDetails is a stored receipt and what it shows, in JSON.
 type ReceiptDetails struct {
-	Receipt       ledger.StoredReceipt `json:"receipt"`
-	Subscriptions []Subscription       `json:"subscriptions"`
-	Purchases     []iap.Purchase       `json:"purchases"`
+	Receipt       repository.StoredReceipt `json:"receipt"`
+	Subscriptions []Subscription           `json:"subscriptions"`
+	Purchases     []iap.Purchase           `json:"purchases"`
 }
 
 // Subscription is a subscription in JSON.
@@ -71,18 +72,18 @@ type holdingStore interface {
 // ReceiptStore has stored receipts.
 type ReceiptStore interface {
 	holdingStore
-	StoredReceipts(ctx context.Context, q ledger.ReceiptQuery) ([]ledger.StoredReceipt, error)
-	// StoredReceipt fails with ledger.ErrNotFound where there is none.
-	StoredReceipt(ctx context.Context, id int64) (ledger.StoredReceipt, error)
+	StoredReceipts(ctx context.Context, q repository.ReceiptQuery) ([]repository.StoredReceipt, error)
+	// StoredReceipt fails with database.ErrNotFound where there is none.
+	StoredReceipt(ctx context.Context, id int64) (repository.StoredReceipt, error)
 }
 
 // ReadReceipts reads a page of receipts.
-func ReadReceipts(ctx context.Context, store ReceiptStore, q ledger.ReceiptQuery) (ReceiptPage, error) {
+func ReadReceipts(ctx context.Context, store ReceiptStore, q repository.ReceiptQuery) (ReceiptPage, error) {
 	limit := q.Limit
 	q.Limit++ // one more tells whether there is a next page
 	found, err := store.StoredReceipts(ctx, q)
 	var page ReceiptPage
-	page.Receipts, page.NextAfter = onePage(found, limit, func(r ledger.StoredReceipt) int64 { return r.ID })
+	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.StoredReceipt) int64 { return r.ID })
 	return page, err
 }
 
@@ -90,7 +91,7 @@ func ReadReceipts(ctx context.Context, store ReceiptStore, q ledger.ReceiptQuery
 // are listed if there is none with the id.
 func ReadReceipt(ctx context.Context, store ReceiptStore, id int64) (ReceiptDetails, error) {
 	r, err := store.StoredReceipt(ctx, id)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return ReceiptDetails{}, fmt.Errorf("no receipt %d: see 'revalidator receipts list'", id)
 	}
 	if err != nil {
@@ -106,12 +107,12 @@ func ReadReceipt(ctx context.Context, store ReceiptStore, id int64) (ReceiptDeta
 
 // QuarantineStore has quarantined receipts.
 type QuarantineStore interface {
-	QuarantineCounts(ctx context.Context, q ledger.QuarantineQuery) ([]ledger.QuarantineCount, error)
-	Quarantined(ctx context.Context, q ledger.QuarantineQuery) ([]ledger.QuarantinedReceipt, error)
+	QuarantineCounts(ctx context.Context, q repository.QuarantineQuery) ([]repository.QuarantineCount, error)
+	Quarantined(ctx context.Context, q repository.QuarantineQuery) ([]repository.QuarantinedReceipt, error)
 }
 
 // ReadQuarantine reads a page of quarantined receipts, and counts all of them.
-func ReadQuarantine(ctx context.Context, store QuarantineStore, q ledger.QuarantineQuery) (QuarantinePage, error) {
+func ReadQuarantine(ctx context.Context, store QuarantineStore, q repository.QuarantineQuery) (QuarantinePage, error) {
 	counts, err := store.QuarantineCounts(ctx, q)
 	if err != nil {
 		return QuarantinePage{}, err
@@ -120,7 +121,7 @@ func ReadQuarantine(ctx context.Context, store QuarantineStore, q ledger.Quarant
 	q.Limit++ // one more tells whether there is a next page
 	found, err := store.Quarantined(ctx, q)
 	page := QuarantinePage{Counts: list(counts)}
-	page.Receipts, page.NextAfter = onePage(found, limit, func(r ledger.QuarantinedReceipt) int64 { return r.ID })
+	page.Receipts, page.NextAfter = onePage(found, limit, func(r repository.QuarantinedReceipt) int64 { return r.ID })
 	return page, err
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/repository"
 )
 
 // RecheckResult is what became of one receipt.
@@ -37,7 +37,7 @@ type Recheck struct {
 }
 
 // NewRechecked is a receipt, and whether it was made due.
-func NewRechecked(r ledger.StoredReceipt, due bool, now time.Time) Rechecked {
+func NewRechecked(r repository.StoredReceipt, due bool, now time.Time) Rechecked {
 	done := Rechecked{ID: r.ID, BundleID: r.BundleID, State: r.State, Result: RecheckDue, Obstacles: Obstacles(r, now)}
 	switch {
 	case due:
@@ -50,12 +50,12 @@ func NewRechecked(r ledger.StoredReceipt, due bool, now time.Time) Rechecked {
 }
 
 // AllThere refuses ids without a receipt, before any receipt is touched.
-func AllThere(q ledger.ReceiptQuery, found []ledger.StoredReceipt) error {
+func AllThere(q repository.ReceiptQuery, found []repository.StoredReceipt) error {
 	if len(found) == 0 && q.CustomerRef != nil {
 		return fmt.Errorf("no receipts of customer %q: see 'revalidator receipts list'", *q.CustomerRef)
 	}
 	for _, id := range q.IDs {
-		if !slices.ContainsFunc(found, func(r ledger.StoredReceipt) bool { return r.ID == id }) {
+		if !slices.ContainsFunc(found, func(r repository.StoredReceipt) bool { return r.ID == id }) {
 			return fmt.Errorf("no receipt %d: nothing was changed; see 'revalidator receipts list'", id)
 		}
 	}
@@ -64,8 +64,8 @@ func AllThere(q ledger.ReceiptQuery, found []ledger.StoredReceipt) error {
 
 // Release is what release did, in JSON.
 type Release struct {
-	Released int64                    `json:"released"`
-	Counts   []ledger.QuarantineCount `json:"counts"`
+	Released int64                        `json:"released"`
+	Counts   []repository.QuarantineCount `json:"counts"`
 	// NotReleased are those of the given ids that are not in quarantine for the
 	// reason, or that a worker has claimed.
 	NotReleased []int64 `json:"not_released"`
@@ -74,16 +74,16 @@ type Release struct {
 }
 
 // Add counts a page of released receipts.
-func (r *Release) Add(page []ledger.ReleasedReceipt) {
+func (r *Release) Add(page []repository.ReleasedReceipt) {
 	for _, released := range page {
 		r.Released++
 		r.NotReleased = slices.DeleteFunc(r.NotReleased, func(id int64) bool { return id == released.ID })
-		i := slices.IndexFunc(r.Counts, func(c ledger.QuarantineCount) bool {
+		i := slices.IndexFunc(r.Counts, func(c repository.QuarantineCount) bool {
 			return c.BundleID == released.BundleID && c.Reason == released.Reason
 		})
 		if i < 0 {
 			i = len(r.Counts)
-			r.Counts = append(r.Counts, ledger.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
+			r.Counts = append(r.Counts, repository.QuarantineCount{BundleID: released.BundleID, Reason: released.Reason})
 		}
 		r.Counts[i].Receipts++
 	}

@@ -7,8 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"revalidator/internal/apps"
+	"revalidator/internal/database"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // Figure is a number of a run, and how it differs from that of the run before.
@@ -30,13 +33,13 @@ func newFigure(count int64, before *int64) Figure {
 
 // Review is what a run found, compared with the run before.
 type Review struct {
-	ledger.RunTotals
+	runs.Totals
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
 	// CallsPerSecond is the mean rate that was used.
 	CallsPerSecond float64 `json:"calls_per_second"`
 	// Before is the run that it is compared with, nil where there is none.
 	Before   *ReviewedBefore `json:"compared_with"`
-	Totals   ReviewTotals    `json:"totals"`
+	Compared ReviewTotals    `json:"totals"`
 	Events   []TypeFigure    `json:"events"`
 	Products []ProductReview `json:"products"`
 	Failures []ClassFigure   `json:"failures"`
@@ -85,7 +88,7 @@ type ProductReview struct {
 
 // AppReview is an app's part of the run.
 type AppReview struct {
-	ledger.RunApp
+	repository.RunApp
 	// CallsPerSecond is the mean over the whole run, RatePerSecond what the app
 	// is allowed now in each environment.
 	CallsPerSecond float64 `json:"calls_per_second"`
@@ -95,20 +98,20 @@ type AppReview struct {
 // ReviewStore is what the comparison of a run needs.
 type ReviewStore interface {
 	RunStore
-	Apps(ctx context.Context) ([]ledger.App, error)
-	RunProducts(ctx context.Context, id int64) ([]ledger.ProductEvents, error)
-	// LastFinished and FinishedBefore fail with ledger.ErrNotFound where there is
+	Apps(ctx context.Context) ([]apps.App, error)
+	RunProducts(ctx context.Context, id int64) ([]repository.ProductEvents, error)
+	// LastFinished and FinishedBefore fail with database.ErrNotFound where there is
 	// none.
-	LastFinished(ctx context.Context) (ledger.RunTotals, error)
-	FinishedBefore(ctx context.Context, kind ledger.RunKind, id int64) (ledger.RunTotals, error)
+	LastFinished(ctx context.Context) (runs.Totals, error)
+	FinishedBefore(ctx context.Context, kind runs.Kind, id int64) (runs.Totals, error)
 }
 
 // findings is all that is stored of a run.
 type findings struct {
-	totals   ledger.RunTotals
-	apps     []ledger.RunApp
-	products []ledger.ProductEvents
-	failures []ledger.FailureCount
+	totals   runs.Totals
+	apps     []repository.RunApp
+	products []repository.ProductEvents
+	failures []repository.FailureCount
 }
 
 // ReadReview reads a run, or the last finished one where id is 0, and the one
@@ -127,7 +130,7 @@ func ReadReview(ctx context.Context, store ReviewStore, id int64, now time.Time)
 		return nil, err
 	}
 	totals, err = store.FinishedBefore(ctx, this.totals.Kind, this.totals.ID)
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return newReview(this, nil, apps, now), nil
 	}
 	if err != nil {
@@ -140,10 +143,10 @@ func ReadReview(ctx context.Context, store ReviewStore, id int64, now time.Time)
 	return newReview(this, &before, apps, now), nil
 }
 
-func runOrLast(ctx context.Context, store ReviewStore, id int64) (ledger.RunTotals, error) {
+func runOrLast(ctx context.Context, store ReviewStore, id int64) (runs.Totals, error) {
 	if id == 0 {
 		totals, err := store.LastFinished(ctx)
-		if errors.Is(err, ledger.ErrNotFound) {
+		if errors.Is(err, database.ErrNotFound) {
 			return totals, errors.New("no run has finished yet: see 'revalidator status' for those that are running")
 		}
 		return totals, err
@@ -152,7 +155,7 @@ func runOrLast(ctx context.Context, store ReviewStore, id int64) (ledger.RunTota
 	return totals, noRun(err, id)
 }
 
-func readFindings(ctx context.Context, store ReviewStore, totals ledger.RunTotals) (f findings, err error) {
+func readFindings(ctx context.Context, store ReviewStore, totals runs.Totals) (f findings, err error) {
 	f.totals = totals
 	if f.apps, err = store.RunApps(ctx, totals.ID); err != nil {
 		return f, err
@@ -166,9 +169,9 @@ func readFindings(ctx context.Context, store ReviewStore, totals ledger.RunTotal
 
 // newReview compares what is stored of a run with what is stored of the one
 // before it, nil where there is none.
-func newReview(this findings, before *findings, apps []ledger.App, now time.Time) *Review {
+func newReview(this findings, before *findings, apps []apps.App, now time.Time) *Review {
 	r := &Review{
-		RunTotals:      this.totals,
+		Totals:         this.totals,
 		ElapsedSeconds: Elapsed(this.totals, now).Seconds(),
 		CallsPerSecond: perSecond(this.totals.Calls, Elapsed(this.totals, now)),
 		Apps:           []AppReview{},
@@ -187,7 +190,7 @@ func newReview(this findings, before *findings, apps []ledger.App, now time.Time
 	for _, a := range this.apps {
 		r.Apps = append(r.Apps, AppReview{a, perSecond(a.Calls, Elapsed(this.totals, now)), rates[a.BundleID]})
 	}
-	r.Totals = compareTotals(this, before)
+	r.Compared = compareTotals(this, before)
 	r.compareEvents(this, before)
 	r.compareFailures(this, before)
 	return r
@@ -197,7 +200,7 @@ func newReview(this findings, before *findings, apps []ledger.App, now time.Time
 func perSecond(n int64, took time.Duration) float64 { return float64(n) / max(took.Seconds(), 1) }
 
 func compareTotals(this findings, before *findings) ReviewTotals {
-	of := func(n func(ledger.RunTotals) int64) Figure {
+	of := func(n func(runs.Totals) int64) Figure {
 		if before == nil {
 			return newFigure(n(this.totals), nil)
 		}
@@ -205,15 +208,15 @@ func compareTotals(this findings, before *findings) ReviewTotals {
 		return newFigure(n(this.totals), &earlier)
 	}
 	totals := ReviewTotals{
-		Succeeded: of(func(t ledger.RunTotals) int64 { return t.Succeeded }),
-		Failed:    of(func(t ledger.RunTotals) int64 { return t.Failed }),
-		Released:  of(func(t ledger.RunTotals) int64 { return t.Released }),
-		Changed:   of(func(t ledger.RunTotals) int64 { return t.Changed }),
-		Calls:     of(func(t ledger.RunTotals) int64 { return t.Calls }),
+		Succeeded: of(func(t runs.Totals) int64 { return t.Succeeded }),
+		Failed:    of(func(t runs.Totals) int64 { return t.Failed }),
+		Released:  of(func(t runs.Totals) int64 { return t.Released }),
+		Changed:   of(func(t runs.Totals) int64 { return t.Changed }),
+		Calls:     of(func(t runs.Totals) int64 { return t.Calls }),
 	}
 	if this.totals.Due != nil {
-		due := of(ledger.RunTotals.Counted)
-		inRun := of(func(t ledger.RunTotals) int64 { return t.Counted() - t.Done - t.Released })
+		due := of(runs.Totals.Counted)
+		inRun := of(func(t runs.Totals) int64 { return t.Counted() - t.Done - t.Released })
 		totals.Due, totals.InRun = &due, &inRun
 	}
 	return totals

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/database"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // RunLine is a run with its figures and its Progress.
 type RunLine struct {
-	ledger.RunTotals
+	runs.Totals
 	ElapsedSeconds float64 `json:"elapsed_seconds"`
 	// Fed is false for a run that is running and that no process feeds.
 	Fed bool `json:"fed"`
@@ -22,24 +24,24 @@ type RunLine struct {
 // Run is what became of a run.
 type Run struct {
 	RunLine
-	Apps     []ledger.RunApp       `json:"apps"`
-	Events   []ledger.EventCount   `json:"events"`
-	Failures []ledger.FailureCount `json:"failures"`
+	Apps     []repository.RunApp       `json:"apps"`
+	Events   []repository.EventCount   `json:"events"`
+	Failures []repository.FailureCount `json:"failures"`
 }
 
 // RunStore is what the read model of a run needs.
 type RunStore interface {
-	// RunTotals fails with ledger.ErrNotFound where there is no such run.
-	RunTotals(ctx context.Context, id int64) (ledger.RunTotals, error)
-	RunApps(ctx context.Context, id int64) ([]ledger.RunApp, error)
-	RunEvents(ctx context.Context, id int64) ([]ledger.EventCount, error)
-	RunFailures(ctx context.Context, id int64) ([]ledger.FailureCount, error)
+	// RunTotals fails with database.ErrNotFound where there is no such run.
+	RunTotals(ctx context.Context, id int64) (runs.Totals, error)
+	RunApps(ctx context.Context, id int64) ([]repository.RunApp, error)
+	RunEvents(ctx context.Context, id int64) ([]repository.EventCount, error)
+	RunFailures(ctx context.Context, id int64) ([]repository.FailureCount, error)
 	waitingStore
 }
 
 // waitingStore has what waits in a run.
 type waitingStore interface {
-	RunWaiting(ctx context.Context, id int64) (ledger.Waiting, error)
+	RunWaiting(ctx context.Context, id int64) (repository.Waiting, error)
 }
 
 // ReadRun reads one run. Its error says where to look if there is none.
@@ -67,16 +69,16 @@ func ReadRun(ctx context.Context, store RunStore, id int64, known *Paces, now ti
 
 // noRun says where runs are listed, where err is that there is none with an id.
 func noRun(err error, id int64) error {
-	if errors.Is(err, ledger.ErrNotFound) {
+	if errors.Is(err, database.ErrNotFound) {
 		return fmt.Errorf("no run %d: see 'revalidator status' for the last ones", id)
 	}
 	return err
 }
 
 // readRunLine is a run as it is now; its apps show the pace of one that is running.
-func readRunLine(ctx context.Context, store waitingStore, t ledger.RunTotals, apps []ledger.RunApp, known *Paces, now time.Time) (RunLine, error) {
-	line := RunLine{RunTotals: t, ElapsedSeconds: Elapsed(t, now).Seconds(), Fed: true}
-	if t.State != ledger.RunRunning {
+func readRunLine(ctx context.Context, store waitingStore, t runs.Totals, apps []repository.RunApp, known *Paces, now time.Time) (RunLine, error) {
+	line := RunLine{Totals: t, ElapsedSeconds: Elapsed(t, now).Seconds(), Fed: true}
+	if t.State != runs.Running {
 		return line, nil
 	}
 	waiting, err := store.RunWaiting(ctx, t.ID)
@@ -90,7 +92,7 @@ func readRunLine(ctx context.Context, store waitingStore, t ledger.RunTotals, ap
 }
 
 // Elapsed is how long a run has taken until now, or took.
-func Elapsed(t ledger.RunTotals, now time.Time) time.Duration {
+func Elapsed(t runs.Totals, now time.Time) time.Duration {
 	if t.FinishedAt != nil {
 		now = *t.FinishedAt
 	}

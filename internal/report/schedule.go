@@ -72,12 +72,12 @@ func (s Schedule) Slots(now time.Time, days int) ([]forecast.Slot, error) {
 	end := now.AddDate(0, 0, days)
 	for at := s.Next(now); !at.IsZero() && !at.After(end); at = s.Next(at) {
 		if len(slots) == mostSlots {
-			return nil, fmt.Errorf("more than %d runs in %d days: look fewer days ahead", mostSlots, days)
+			return nil, fmt.Errorf("more than %d runs in %d days: forecast fewer days", mostSlots, days)
 		}
 		slots = append(slots, forecast.Slot{Start: at.UTC(), Until: at.Add(s.Window).UTC()})
 	}
 	if len(slots) == 0 {
-		return nil, fmt.Errorf("REVALIDATOR_SCHEDULE starts no run within %d days: look further ahead", days)
+		return nil, fmt.Errorf("REVALIDATOR_SCHEDULE starts no run within %d days: forecast more days", days)
 	}
 	return slots, nil
 }

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"time"
 
-	"revalidator/internal/ledger"
+	"revalidator/internal/apps"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // lastRuns is how many runs status shows, beside those that are running.
@@ -14,10 +16,10 @@ const lastRuns = 5
 // Status is what there is to say at one moment. It is read as a whole
 // before any of it is printed.
 type Status struct {
-	At            time.Time    `json:"at"`
-	Runs          []RunLine    `json:"runs"`
-	Receipts      ledger.Tally `json:"receipts"`
-	Subscriptions ledger.Tally `json:"subscriptions"`
+	At            time.Time        `json:"at"`
+	Runs          []RunLine        `json:"runs"`
+	Receipts      repository.Tally `json:"receipts"`
+	Subscriptions repository.Tally `json:"subscriptions"`
 	// Due is of the enabled apps, DuePaused of the paused ones.
 	Due       Due `json:"due"`
 	DuePaused Due `json:"due_paused"`
@@ -25,11 +27,11 @@ type Status struct {
 	WrongClocks []WrongClock `json:"wrong_clocks"`
 	QueueStatus
 	// RedisError is why there is nothing of QueueStatus, empty where there is.
-	RedisError string       `json:"redis_error"`
-	Paused     []ledger.App `json:"paused_apps"`
+	RedisError string     `json:"redis_error"`
+	Paused     []apps.App `json:"paused_apps"`
 	// Stops are the apps whose quarantining is stopped.
-	Stops   []ledger.QuarantineStop `json:"quarantine_stops"`
-	Secrets []SecretWarning         `json:"secret_warnings"`
+	Stops   []repository.QuarantineStop `json:"quarantine_stops"`
+	Secrets []SecretWarning             `json:"secret_warnings"`
 
 	redisError error
 }
@@ -50,7 +52,7 @@ type Due struct {
 
 // SecretWarning is an app without a shared secret, or whose newest is too old.
 type SecretWarning struct {
-	ledger.AppSecret
+	repository.AppSecret
 	Warning string `json:"warning"`
 }
 
@@ -65,24 +67,24 @@ const (
 // The small stores that status and doctor read.
 type (
 	appStore interface {
-		Apps(ctx context.Context) ([]ledger.App, error)
+		Apps(ctx context.Context) ([]apps.App, error)
 	}
 	recentStore interface {
 		// RecentRuns are the newest runs and every one that is running.
-		RecentRuns(ctx context.Context, limit int) ([]ledger.RunTotals, error)
-		RunApps(ctx context.Context, id int64) ([]ledger.RunApp, error)
+		RecentRuns(ctx context.Context, limit int) ([]runs.Totals, error)
+		RunApps(ctx context.Context, id int64) ([]repository.RunApp, error)
 		waitingStore
 	}
 	dueStore interface {
-		Due(ctx context.Context, now time.Time, paused bool) (ledger.Due, error)
-		QuarantineStops(ctx context.Context, now time.Time) ([]ledger.QuarantineStop, error)
+		Due(ctx context.Context, now time.Time, paused bool) (repository.Due, error)
+		QuarantineStops(ctx context.Context, now time.Time) ([]repository.QuarantineStop, error)
 	}
 	tallyStore interface {
-		ReceiptsByState(ctx context.Context) (ledger.Tally, error)
-		SubscriptionsByStatus(ctx context.Context) (ledger.Tally, error)
+		ReceiptsByState(ctx context.Context) (repository.Tally, error)
+		SubscriptionsByStatus(ctx context.Context) (repository.Tally, error)
 	}
 	secretStore interface {
-		AppSecrets(ctx context.Context) ([]ledger.AppSecret, error)
+		AppSecrets(ctx context.Context) ([]repository.AppSecret, error)
 	}
 )
 
@@ -133,14 +135,14 @@ func (s StatusReader) Read(ctx context.Context, known *Paces, now time.Time) (*S
 }
 
 func (s StatusReader) recentRuns(ctx context.Context, known *Paces, now time.Time) ([]RunLine, error) {
-	runs, err := s.Store.RecentRuns(ctx, lastRuns)
+	lastRuns, err := s.Store.RecentRuns(ctx, lastRuns)
 	if err != nil {
 		return nil, err
 	}
-	lines := make([]RunLine, len(runs))
-	for i, t := range runs {
-		var apps []ledger.RunApp
-		if t.State == ledger.RunRunning {
+	lines := make([]RunLine, len(lastRuns))
+	for i, t := range lastRuns {
+		var apps []repository.RunApp
+		if t.State == runs.Running {
 			if apps, err = s.Store.RunApps(ctx, t.ID); err != nil {
 				return nil, err
 			}
@@ -173,12 +175,12 @@ func readDuePaused(ctx context.Context, store dueStore, now time.Time) (Due, err
 	return Due{Receipts: d.Receipts, More: d.More, Oldest: d.Oldest}, err
 }
 
-func (s StatusReader) pausedApps(ctx context.Context) ([]ledger.App, error) {
-	apps, err := s.Store.Apps(ctx)
+func (s StatusReader) pausedApps(ctx context.Context) ([]apps.App, error) {
+	allApps, err := s.Store.Apps(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return list(slices.DeleteFunc(apps, func(a ledger.App) bool { return a.PausedAt == nil })), nil
+	return list(slices.DeleteFunc(allApps, func(a apps.App) bool { return a.PausedAt == nil })), nil
 }
 
 // secretWarnings lists the apps whose secrets need a person.

@@ -13,7 +13,7 @@ func StatusText(o iap.Subscription, now time.Time) string {
 	switch o.Status {
 	case iap.StatusActive:
 		if !o.ExpiresDate.After(now) {
-			return "entitled then; the period has ended since, ask Apple again"
+			return "entitled then; the period has ended since, check again"
 		}
 		return "entitled"
 	case iap.StatusGracePeriod:

@@ -1,10 +1,12 @@
 package stores
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -29,6 +31,7 @@ func OpenRedis(cfg config.Redis, log *slog.Logger) (redis.UniversalClient, error
 		if err != nil {
 			return nil, errors.New("not a URL of a Cluster")
 		}
+		followFailovers(options)
 		return redis.NewClusterClient(options), nil
 	}
 	options, err := redis.ParseURL(url)
@@ -36,6 +39,16 @@ func OpenRedis(cfg config.Redis, log *slog.Logger) (redis.UniversalClient, error
 		return nil, errors.New("not a URL of a Redis")
 	}
 	return redis.NewClient(options), nil
+}
+
+// followFailovers has a client notice within seconds that another server has the slots
+// of one that is lost. By itself it asks once a minute, and waits five seconds four
+// times for a server that is silent. What the URL says holds.
+func followFailovers(o *redis.ClusterOptions) {
+	o.ClusterStateReloadInterval = time.Second
+	o.DialerRetries = 1
+	o.DialTimeout = cmp.Or(o.DialTimeout, time.Second)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, time.Second)
 }
 
 // redisLog is a log for the Redis client. What the client logs it also returns

@@ -43,7 +43,7 @@ func Reach(ctx context.Context, setting string, ping func(context.Context) error
 }
 
 // ErrNoAnswer is a server that was silent for ReachTimeout.
-var ErrNoAnswer = fmt.Errorf("no answer within %s", ReachTimeout)
+var ErrNoAnswer = fmt.Errorf("no response within %s", ReachTimeout)
 
 // nothingAnswered is an error of a server that is not there, as opposed to one that
 // says what is wrong.

@@ -113,7 +113,7 @@ func knownCommand(c *cobra.Command, args []string) error {
 // NoArguments refuses arguments where a command takes none.
 func NoArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%q is too much: this command takes flags only", args[0])
+		return fmt.Errorf("unexpected argument %q: this command takes flags only", args[0])
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func OneArgument(what string) cobra.PositionalArgs {
 		case len(args) == 0 || args[0] == "":
 			return errors.New(what + " is missing")
 		case len(args) > 1:
-			return fmt.Errorf("%q is too much: give one %s", args[1], what)
+			return fmt.Errorf("unexpected argument %q: give one %s", args[1], what)
 		}
 		return nil
 	}

@@ -18,8 +18,7 @@ const (
 	otherAddress  = ""
 )
 
-// attempts are the failed log-ins by address. They are of one process, and of the
-// proxy where one is before it.
+// attempts are the failed log-ins by address. They are of one process.
 type attempts struct {
 	now func() time.Time
 

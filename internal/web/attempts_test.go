@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ func TestFailedLoginsWait(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	failed := newAttempts(func() time.Time { return now })
-	handler := login("ops", secret.New("the password"), failed, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	handler := login(Config{User: "ops", Password: secret.New("the password")}, failed, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	try := func(address, password string) int {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = address + ":4321"
@@ -77,5 +78,36 @@ func TestFailedLoginsAreBounded(t *testing.T) {
 	failed.note("one")
 	if got := len(failed.failed); got != 1 {
 		t.Errorf("%d addresses after a while, want one", got)
+	}
+}
+
+// TestAsker has proxies say who asks, and others pretend to be one.
+func TestAsker(t *testing.T) {
+	t.Parallel()
+	proxies := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	for name, test := range map[string]struct {
+		remote, forwarded, want string
+	}{
+		"no proxy":                   {"192.0.2.1:4321", "", "192.0.2.1"},
+		"a pretended proxy":          {"192.0.2.1:4321", "198.51.100.7", "192.0.2.1"},
+		"a proxy":                    {"10.0.0.1:4321", "198.51.100.7", "198.51.100.7"},
+		"a proxy by version 6":       {"[::1]:4321", "2001:db8::7", "2001:db8::7"},
+		"a proxy by a mapped one":    {"[::ffff:10.0.0.1]:4321", "198.51.100.7", "198.51.100.7"},
+		"two proxies":                {"10.0.0.1:4321", "198.51.100.7, 10.0.0.2", "198.51.100.7"},
+		"what the asker made up":     {"10.0.0.1:4321", "203.0.113.9, 198.51.100.7", "198.51.100.7"},
+		"a proxy that does not say":  {"10.0.0.1:4321", "", "10.0.0.1"},
+		"a proxy that says nonsense": {"10.0.0.1:4321", "unknown", "10.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := httptest.NewRequest("GET", "/", nil)
+			r.RemoteAddr = test.remote
+			if test.forwarded != "" {
+				r.Header.Set("X-Forwarded-For", test.forwarded)
+			}
+			if got := asker(r, proxies); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
 	}
 }

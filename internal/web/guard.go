@@ -6,19 +6,18 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"revalidator/internal/secret"
 )
 
 // guard decides who may look at the pages about the queue: whoever knows the
 // password, and on this machine alone only under a name of this machine.
 func guard(c Config, next http.Handler) http.Handler {
 	if c.User != "" {
-		next = login(c.User, c.Password, newAttempts(time.Now), next)
+		next = login(c, newAttempts(time.Now), next)
 	}
 	if host, _, err := net.SplitHostPort(c.Addr); err == nil && isLoopback(host) {
 		next = knownHosts(append([]string{host}, c.Hosts...), next)
@@ -29,11 +28,11 @@ func guard(c Config, next http.Handler) http.Handler {
 // login asks for a user and a password (HTTP basic). Both are hashed before
 // they are compared, so that the time of it does not even tell their lengths.
 // Who has failed several times waits before the next try is looked at.
-func login(user string, password secret.Value, failed *attempts, next http.Handler) http.Handler {
+func login(c Config, failed *attempts, next http.Handler) http.Handler {
 	// A user has no colon in it.
-	want := sha256.Sum256([]byte(user + ":" + password.Reveal()))
+	want := sha256.Sum256([]byte(c.User + ":" + c.Password.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		from, _, _ := net.SplitHostPort(r.RemoteAddr)
+		from := asker(r, c.Proxies)
 		givenUser, givenPassword, tried := r.BasicAuth()
 		if wait := failed.wait(from); tried && wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
@@ -46,7 +45,7 @@ func login(user string, password secret.Value, failed *attempts, next http.Handl
 				failed.note(from)
 			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="revalidator", charset="UTF-8"`)
-			http.Error(w, "user and password, please", http.StatusUnauthorized)
+			http.Error(w, "a user name and password are required", http.StatusUnauthorized)
 			return
 		}
 		if tried {
@@ -54,6 +53,23 @@ func login(user string, password secret.Value, failed *attempts, next http.Handl
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// asker is the address that a request comes from: the last one that is no proxy's. What
+// stands before it in X-Forwarded-For, anybody may have written.
+func asker(r *http.Request, proxies []netip.Prefix) string {
+	from, _, _ := net.SplitHostPort(r.RemoteAddr)
+	said := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, before := range slices.Backward(said) {
+		address, err := netip.ParseAddr(from)
+		if err != nil || !slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(address.Unmap()) }) {
+			return from
+		}
+		if before, err := netip.ParseAddr(strings.TrimSpace(before)); err == nil {
+			from = before.String()
+		}
+	}
+	return from
 }
 
 // knownHosts refuses requests for another name than this machine's. A web site

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -37,6 +39,20 @@ func (c Config) describe(taskType string, payload []byte) string {
 		}
 	}
 	return printable(payload)
+}
+
+// schedulerEntries answers asynq's page about schedulers in the place of asynq.
+func (c Config) schedulerEntries(w http.ResponseWriter, _ *http.Request) {
+	entries := []map[string]any{}
+	if c.Scheduled != nil {
+		s := c.Scheduled()
+		entries = append(entries, map[string]any{
+			"id": "nightly", "spec": s.Spec, "task_type": s.Task, "task_payload": "", "options": []string{},
+			"next_enqueue_at": s.Next.Format(time.RFC3339),
+		})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"entries": entries})
 }
 
 // boxColumns is how wide the boxes are in which asynq's pages show a payload or

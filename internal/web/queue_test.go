@@ -102,6 +102,9 @@ func TestQueuePages(t *testing.T) {
 			t.Parallel()
 			c := config(t)
 			c.Redis, c.Path = client, root
+			c.Scheduled = func() Scheduled {
+				return Scheduled{Spec: "0 2 * * * (UTC)", Task: "nightly run", Next: time.Date(2026, 3, 2, 2, 0, 0, 0, time.UTC)}
+			}
 			c.Describe = func(taskType string, payload []byte) string {
 				if taskType != "receipt:verify" || !strings.HasPrefix(string(payload), `{"id":1}`) {
 					return ""
@@ -133,8 +136,9 @@ func checkAPI(t *testing.T, handler http.Handler, prefix string) {
 		"/queues/receipts/tasks/retry":                  `"error_message":"made to fail"`,
 		"/queues/receipts/pending_tasks?page=1&size=20": `"id":"pending"`,
 		"/servers":           `"servers":[`,
-		"/scheduler_entries": `"entries":[]`,
-		"/redis_info":        `"raw_info":`,
+		"/scheduler_entries": `"next_enqueue_at":"2026-03-02T02:00:00Z"`,
+		"/scheduler_entries/nightly/enqueue_events": `"events":[]`,
+		"/redis_info": `"raw_info":`,
 	} {
 		got := ask(t, handler, "GET", prefix+"/api"+path)
 		body := got.Body.String()
@@ -199,7 +203,7 @@ func TestWrapped(t *testing.T) {
 	for name, test := range map[string]struct{ sentence, want string }{
 		"empty":           {"", ""},
 		"short":           {"done", "done"},
-		"a result":        {"active until 2026-12-01 02:00 UTC; next look 2026-12-01 02:10 UTC by renewal", "active until 2026-12-01 02:00 UTC;\nnext look 2026-12-01 02:10 UTC by\nrenewal"},
+		"a result":        {"active until 2026-12-01 02:00 UTC; next check 2026-12-01 02:10 UTC by renewal", "active until 2026-12-01 02:00 UTC;\nnext check 2026-12-01 02:10 UTC by\nrenewal"},
 		"just fits":       {strings.Repeat("x", boxColumns-2) + " y", strings.Repeat("x", boxColumns-2) + " y"},
 		"just not":        {strings.Repeat("ü", boxColumns-1) + " y", strings.Repeat("ü", boxColumns-1) + "\ny"},
 		"an endless word": {"a " + strings.Repeat("x", 2*boxColumns) + " b", "a\n" + strings.Repeat("x", 2*boxColumns) + "\nb"},

@@ -17,6 +17,7 @@ func routes(c Config) http.Handler {
 	}
 	mux.Handle("/metrics", guard(c, metrics))
 	mux.Handle(c.Path+"/", guard(c, queuePages(c)))
+	mux.Handle(c.Path+"/api/scheduler_entries", guard(c, http.HandlerFunc(c.schedulerEntries)))
 	if c.Path != "" {
 		mux.Handle("/{$}", guard(c, http.RedirectHandler(c.Path+"/", http.StatusFound)))
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -49,11 +50,16 @@ type Config struct {
 	// Hosts are names by which a loopback Addr may be asked for beside its own
 	// and localhost, such as that of a proxy.
 	Hosts []string
+	// Proxies are networks of proxies that are believed when they say who asks.
+	Proxies []netip.Prefix
 	// ReadWrite offers and allows what changes the queue.
 	ReadWrite bool
 	// Describe says in words what a task of a type is about; where it is nil or
 	// returns nothing, the payload itself is shown.
 	Describe func(taskType string, payload []byte) string
+	// Scheduled is what asynq's page about schedulers shows; nil shows nothing. Asynq
+	// knows only of its own scheduler, which is not ours.
+	Scheduled func() Scheduled
 	// Path is where the pages about the queue are; empty is "/". Health and
 	// metrics are at /healthz, /readyz and /metrics whatever it is.
 	Path string
@@ -69,6 +75,13 @@ type Config struct {
 	Gatherer prometheus.Gatherer
 	// Logger gets failed checks and broken connections.
 	Logger *slog.Logger
+}
+
+// Scheduled is what is started by a schedule.
+type Scheduled struct {
+	// Spec is a cron expression with its time zone, and Task what it starts.
+	Spec, Task string
+	Next       time.Time
 }
 
 // Server serves over HTTP. Make one with New.

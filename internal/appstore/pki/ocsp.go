@@ -181,7 +181,7 @@ func (o *OCSP) judge(r *ocsp.Response, issuer *x509.Certificate) (revocation, er
 	case now.Add(ocspSkew).Before(r.ThisUpdate), now.Add(-ocspSkew).After(next):
 		return revocation{}, errors.New("a reply of another time")
 	case !mayRespond(r.Certificate, issuer, now):
-		return revocation{}, errors.New("a reply of a responder that may not answer for the issuer")
+		return revocation{}, errors.New("a reply of a responder that is not authorized for the issuer")
 	}
 	result := revocation{until: now.Add(o.maxAge)}
 	if next.Before(result.until) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/jobs"
 	"revalidator/scheduler"
 )
@@ -45,13 +45,13 @@ func TestBackfillInterruptedThreeTimes(t *testing.T) {
 	work := n.beside(n.worker().Run)
 	defer func() { work() }()
 
-	run, err := n.feeder("first", 20*time.Second).OpenBackfill(t.Context(), ledger.Filter{}, 0.3, false)
+	run, err := n.feeder("first", 20*time.Second).OpenBackfill(t.Context(), runs.Filter{}, 0.3, false)
 	must(t, err)
 	for quarter := 1; quarter <= 3; quarter++ {
 		s := n.feeder("first", 20*time.Second)
 		if quarter > 1 {
 			s = n.feeder("after interruption "+strconv.Itoa(quarter-1), 20*time.Second)
-			run, err = s.Resume(t.Context(), run.ID, ledger.RunBackfill, false)
+			run, err = s.Resume(t.Context(), run.ID, runs.Backfill, false)
 			must(t, err)
 		}
 		n.feedUntil(s, run, int64(quarter*receipts/4))
@@ -61,13 +61,13 @@ func TestBackfillInterruptedThreeTimes(t *testing.T) {
 		}
 	}
 	s := n.feeder("last", 20*time.Second)
-	run, err = s.Resume(t.Context(), run.ID, ledger.RunBackfill, false)
+	run, err = s.Resume(t.Context(), run.ID, runs.Backfill, false)
 	must(t, err)
 	totals, err := s.Feed(t.Context(), run)
 	must(t, err)
 
 	want := int64(receipts)
-	if totals.State != ledger.RunFinished || totals.Counted() != want || totals.Done != want || totals.Calls != want || totals.Failed != 0 {
+	if totals.State != runs.Finished || totals.Counted() != want || totals.Done != want || totals.Calls != want || totals.Failed != 0 {
 		t.Errorf("totals: %+v; want it finished, with %d due, done and calls", totals, want)
 	}
 	n.mustHaveAskedOnce(receipts)
@@ -88,7 +88,7 @@ func (n *night) feeder(name string, ahead time.Duration) *scheduler.Scheduler {
 
 // feedUntil feeds a backfill until so many of its receipts are done, and
 // interrupts it.
-func (n *night) feedUntil(s *scheduler.Scheduler, run ledger.Run, done int64) {
+func (n *night) feedUntil(s *scheduler.Scheduler, run runs.Run, done int64) {
 	n.t.Helper()
 	ctx, interrupt := context.WithCancel(n.t.Context())
 	ended := make(chan error, 1)
@@ -108,7 +108,7 @@ func (n *night) feedUntil(s *scheduler.Scheduler, run ledger.Run, done int64) {
 	}
 }
 
-func (n *night) totals(run ledger.Run) ledger.RunTotals {
+func (n *night) totals(run runs.Run) runs.Totals {
 	n.t.Helper()
 	totals, err := n.db.RunTotals(n.t.Context(), run.ID)
 	must(n.t, err)
@@ -142,7 +142,7 @@ func TestRunBesideBackfill(t *testing.T) {
 	)
 	receipts := receiptsFrom(t, "REVALIDATOR_TEST_BESIDE_RECEIPTS", 2400)
 	n := newNight(t, applesim.Config{Seed: 10, Customers: receipts}, rate, burst)
-	var others ledger.Filter // the run begins with the lower ids
+	var others runs.Filter // the run begins with the lower ids
 	for id := receipts/2 + 1; id <= receipts; id++ {
 		others.IDs = append(others.IDs, int64(id))
 	}
@@ -187,7 +187,7 @@ func TestRunBesideBackfill(t *testing.T) {
 }
 
 // calls are the calls that a run has made for each app.
-func (n *night) calls(run ledger.Run) map[string]int {
+func (n *night) calls(run runs.Run) map[string]int {
 	n.t.Helper()
 	calls := make(map[string]int)
 	for _, app := range n.apps() {

@@ -17,7 +17,7 @@ import (
 	"revalidator/internal/clock"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/judge"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/worker"
 )
 
@@ -192,19 +192,19 @@ func TestReplyKeptForGood(t *testing.T) {
 }
 
 // running does a run beside the test.
-func (n *night) running(name string) <-chan ledger.RunTotals {
-	done := make(chan ledger.RunTotals, 1)
+func (n *night) running(name string) <-chan runs.Totals {
+	done := make(chan runs.Totals, 1)
 	go func() { done <- n.run(name) }()
 	return done
 }
 
 // backfilling does a backfill over everything beside the test.
-func (n *night) backfilling(name string) <-chan ledger.RunTotals {
+func (n *night) backfilling(name string) <-chan runs.Totals {
 	n.t.Helper()
 	s := n.scheduler(name, "")
-	run, err := s.OpenBackfill(n.t.Context(), ledger.Filter{}, 1, false)
+	run, err := s.OpenBackfill(n.t.Context(), runs.Filter{}, 1, false)
 	must(n.t, err)
-	done := make(chan ledger.RunTotals, 1)
+	done := make(chan runs.Totals, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 		defer cancel()

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"revalidator/internal/dev/applesim"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/worker"
 )
 
@@ -65,12 +65,12 @@ func TestSchedulersAndWorkersSideBySide(t *testing.T) {
 	n.awaitRun()
 	stop()
 
-	runs, err := n.db.LastRuns(t.Context(), 10)
+	lastRuns, err := n.db.LastRuns(t.Context(), 10)
 	must(t, err)
-	if len(runs) != 1 || runs[0].Kind != ledger.RunNightly {
-		t.Fatalf("runs: %+v; want the one nightly run of the slot", runs)
+	if len(lastRuns) != 1 || lastRuns[0].Kind != runs.Nightly {
+		t.Fatalf("runs: %+v; want the one nightly run of the slot", lastRuns)
 	}
-	if r := runs[0]; r.Counted() != customers || r.Done != customers || r.Calls != customers || r.Enqueued != customers || r.Failed != 0 {
+	if r := lastRuns[0]; r.Counted() != customers || r.Done != customers || r.Calls != customers || r.Enqueued != customers || r.Failed != 0 {
 		t.Errorf("totals: %+v; want %d due, enqueued, done and calls", r, customers)
 	}
 	n.mustMatchTruth()
@@ -84,8 +84,8 @@ func (n *night) awaitRun() {
 	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
 	for poll := time.NewTicker(50 * time.Millisecond); ; {
-		runs, err := n.db.LastRuns(ctx, 1)
-		if err == nil && len(runs) == 1 && runs[0].State == ledger.RunFinished {
+		lastRuns, err := n.db.LastRuns(ctx, 1)
+		if err == nil && len(lastRuns) == 1 && lastRuns[0].State == runs.Finished {
 			return
 		}
 		select {

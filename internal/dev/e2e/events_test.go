@@ -9,7 +9,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/judge"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // eventful is a life in which much happens.
@@ -36,7 +36,7 @@ func TestEventsTellEveryChange(t *testing.T) {
 	defer stop()
 	n.run("first")
 	var since int64
-	var run ledger.RunTotals
+	var run runs.Totals
 	for i := range nights {
 		n.past.Add(int64(hours * time.Hour))
 		n.sim.Clock().Set(n.now())

@@ -16,9 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"revalidator/internal/appstore"
+	"revalidator/internal/claim"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/judge"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 	"revalidator/internal/web"
 	"revalidator/jobs"
 	"revalidator/worker"
@@ -90,7 +91,7 @@ func (n *night) panicked(watch func(*worker.Config)) string {
 	ctx := n.t.Context()
 	run, err := n.scheduler("panics", "").Open(ctx)
 	must(n.t, err)
-	claims, err := n.db.Claim(ctx, ledger.ClaimRequest{
+	claims, err := n.db.Claim(ctx, claim.Request{
 		RunID: run.ID, Cutoff: run.Cutoff, Now: n.now(), Until: n.now().Add(time.Minute), Ahead: time.Minute, Limit: receipts,
 	})
 	must(n.t, err)
@@ -106,7 +107,7 @@ func (n *night) panicked(watch func(*worker.Config)) string {
 		return err == nil && info.Completed == receipts
 	})
 	stop()
-	_, err = n.db.EndRun(ctx, run.ID, ledger.RunCancelled, n.now())
+	_, err = n.db.EndRun(ctx, run.ID, runs.Cancelled, n.now())
 	must(n.t, err)
 	n.past.Add(int64(time.Minute)) // no two manual runs start at the same moment
 	return n.redisText() + n.pages(prometheus.NewRegistry(), "/api/queues/receipts/completed_tasks")

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/robfig/cron/v3"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/devstack/redistest"
@@ -20,8 +21,8 @@ import (
 	"revalidator/internal/iap"
 	"revalidator/internal/intake"
 	"revalidator/internal/keyring"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
+	"revalidator/internal/runs"
 	"revalidator/internal/secret"
 	"revalidator/jobs"
 	"revalidator/repository"
@@ -103,7 +104,7 @@ func (n *night) setUp(rate float64, burst int) {
 		known[truth.BundleID] = true
 	}
 	for bundleID := range known {
-		must(n.t, n.db.AddApp(ctx, ledger.App{BundleID: bundleID, RatePerSecond: rate, Burst: burst, CreatedAt: n.start}))
+		must(n.t, n.db.AddApp(ctx, apps.App{BundleID: bundleID, RatePerSecond: rate, Burst: burst, CreatedAt: n.start}))
 		n.addSecret(bundleID, n.sim.Secrets(bundleID)[0])
 	}
 	var receipts, rejects bytes.Buffer
@@ -122,7 +123,7 @@ func (n *night) setUp(rate float64, burst int) {
 func (n *night) addSecret(bundleID, text string) {
 	n.t.Helper()
 	value := secret.New(text)
-	row := ledger.SharedSecret{BundleID: bundleID, KeyID: n.keys.KeyID(), Fingerprint: n.keys.Fingerprint(value), CreatedAt: n.now()}
+	row := apps.SharedSecret{BundleID: bundleID, KeyID: n.keys.KeyID(), Fingerprint: n.keys.Fingerprint(value), CreatedAt: n.now()}
 	_, err := n.db.AddSharedSecret(n.t.Context(), row, func(id int64) ([]byte, error) {
 		row.ID = id
 		return n.keys.Seal(value, row.Row())
@@ -211,7 +212,7 @@ func (n *night) beside(services ...func(context.Context) error) (stop func()) {
 }
 
 // run does one run and returns its totals.
-func (n *night) run(name string) ledger.RunTotals {
+func (n *night) run(name string) runs.Totals {
 	n.t.Helper()
 	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
 	defer cancel()
@@ -223,7 +224,7 @@ func (n *night) run(name string) ledger.RunTotals {
 	return totals
 }
 
-func (n *night) failures(run ledger.RunTotals) string {
+func (n *night) failures(run runs.Totals) string {
 	n.t.Helper()
 	counts, err := n.db.RunFailures(n.t.Context(), run.ID)
 	must(n.t, err)

@@ -7,7 +7,7 @@ import (
 
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/dev/judge"
-	"revalidator/internal/ledger"
+	"revalidator/internal/runs"
 )
 
 // odd is a rule for a share of all calls.
@@ -119,7 +119,7 @@ func TestRefundsAhead(t *testing.T) {
 
 // runThrough is a run in which time goes by when nothing is left but receipts that
 // wait for a reply by a better clock.
-func (n *night) runThrough(name string) ledger.RunTotals {
+func (n *night) runThrough(name string) runs.Totals {
 	n.t.Helper()
 	done := n.running(name)
 	for poll := time.NewTicker(50 * time.Millisecond); ; {
@@ -150,7 +150,7 @@ func (n *night) liveWith(rules []applesim.Rule, nights int, every time.Duration,
 		begin = n.runThrough
 	}
 	var since int64
-	var run ledger.RunTotals
+	var run runs.Totals
 	for i := range nights {
 		n.goBy(every)
 		since = n.lastRequest()

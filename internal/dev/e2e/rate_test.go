@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/dev/judge"
-	"revalidator/internal/ledger"
 	"revalidator/internal/ratelimit"
 	"revalidator/worker"
 )
@@ -33,7 +33,7 @@ type watchedLimiter struct {
 }
 
 func (l watchedLimiter) Wait(ctx context.Context, key string, rate ratelimit.Rate) (ratelimit.Slot, error) {
-	b := ledger.ParseBudget(key)
+	b := apps.ParseBudget(key)
 	l.first.note(b.BundleID + "/" + string(b.Environment))
 	return l.Limiter.Wait(ctx, key, rate)
 }

@@ -15,11 +15,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/appstore"
 	"revalidator/internal/clock"
 	"revalidator/internal/dev/applesim"
 	"revalidator/internal/iap"
-	"revalidator/internal/ledger"
 	"revalidator/worker"
 )
 
@@ -197,7 +197,7 @@ func (g *regeneration) mustHaveLeftTheRest(customers int) {
 
 func (g *regeneration) mustBePaused() {
 	g.t.Helper()
-	if got := g.count(`SELECT count(*) FROM apps WHERE paused_code = '` + ledger.PausedSecretRefused + `'`); got != 1 {
+	if got := g.count(`SELECT count(*) FROM apps WHERE paused_code = '` + apps.PausedSecretRefused + `'`); got != 1 {
 		g.t.Errorf("%d apps are paused for their secret, want 1", got)
 	}
 }

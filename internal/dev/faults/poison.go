@@ -19,7 +19,7 @@ import (
 // leaves a remainder. The product has no hook for that.
 const (
 	poisonedFile = "handle.go"
-	poisonPlace  = "\nfunc (w *Worker) check(ctx context.Context, r ledger.Receipt, room *room) (ledger.Outcome, error) {\n"
+	poisonPlace  = "\nfunc (w *Worker) check(ctx context.Context, r claim.Receipt, room *room) (claim.Outcome, error) {\n"
 	poison       = "\tif r.ID%400 == 7 {\n\t\tpanic(\"poison\")\n\t}\n"
 	isPoison     = `id % 400 = 7`
 	// deadly is how often in a row the program stumbles over a receipt before it

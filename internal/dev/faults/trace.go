@@ -37,14 +37,14 @@ func traceClaims(ctx context.Context, db *sql.DB) error {
 // change is one change of a receipt's claim.
 type change struct {
 	receiptID     int64
-	before, after claim.Receipt
+	before, after claim.State
 	stored        bool
 }
 
 // replay holds the changes of all claims to the rules of internal/claim, which are
 // those that internal/dev/model explores, and returns what is none of their steps.
 func replay(changes func(yield func(change, error) bool)) (complaints []string, err error) {
-	now := make(map[int64]claim.Receipt)
+	now := make(map[int64]claim.State)
 	results := make(map[[2]int64]bool) // by receipt and generation
 	for c, err := range changes {
 		if err != nil {

@@ -10,9 +10,9 @@ import (
 // TestReplay tells a night that keeps to the rules from those that do not.
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	free := func(generation int64) claim.Receipt { return claim.Receipt{Generation: generation, Due: true} }
-	held := func(generation int64) claim.Receipt {
-		return claim.Receipt{Generation: generation, Claimed: true, Due: true}
+	free := func(generation int64) claim.State { return claim.State{Generation: generation, Due: true} }
+	held := func(generation int64) claim.State {
+		return claim.State{Generation: generation, Claimed: true, Due: true}
 	}
 	for name, test := range map[string]struct {
 		changes []change

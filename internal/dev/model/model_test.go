@@ -63,9 +63,9 @@ func TestEmptiedRedisNeedsNoLease(t *testing.T) {
 // breaks.
 func TestMutations(t *testing.T) {
 	t.Parallel()
-	generationOnly := func(r claim.Receipt, generation int64) bool { return r.Generation == generation }
-	saveIf := func(holds func(claim.Receipt, int64) bool) func(claim.Receipt, int64, bool) (claim.Receipt, bool) {
-		return func(r claim.Receipt, generation int64, staysDue bool) (claim.Receipt, bool) {
+	generationOnly := func(r claim.State, generation int64) bool { return r.Generation == generation }
+	saveIf := func(holds func(claim.State, int64) bool) func(claim.State, int64, bool) (claim.State, bool) {
+		return func(r claim.State, generation int64, staysDue bool) (claim.State, bool) {
 			if !holds(r, generation) {
 				return r, false
 			}
@@ -79,13 +79,13 @@ func TestMutations(t *testing.T) {
 		want    string
 	}{
 		"a save without the check of the generation": {func(r *rules) {
-			r.save = saveIf(func(r claim.Receipt, _ int64) bool { return r.Claimed })
+			r.save = saveIf(func(r claim.State, _ int64) bool { return r.Claimed })
 		}, one, "a result is stored"},
 		"a save without the check of the claim": {func(r *rules) {
 			r.save = saveIf(generationOnly)
 		}, repeatTask, "a result is stored"},
 		"a save without any check": {func(r *rules) {
-			r.save = saveIf(func(claim.Receipt, int64) bool { return true })
+			r.save = saveIf(func(claim.State, int64) bool { return true })
 		}, repeatTask, "a result is stored"},
 		"a result that is counted and not stored": {func(r *rules) {
 			r.counts = func(_, staysDue bool) bool { return !staysDue }
@@ -94,14 +94,14 @@ func TestMutations(t *testing.T) {
 			r.counts = func(stored, _ bool) bool { return stored }
 		}, 0, promiseTotals},
 		"a claim that does not raise the generation": {func(r *rules) {
-			r.claim = func(c claim.Receipt) (claim.Receipt, bool) {
+			r.claim = func(c claim.State) (claim.State, bool) {
 				next, ok := c.Claim()
 				next.Generation = max(c.Generation, 1)
 				return next, ok
 			}
 		}, 0, "a result is stored twice"},
 		"a claim of what is not due": {func(r *rules) {
-			r.claim = func(c claim.Receipt) (claim.Receipt, bool) {
+			r.claim = func(c claim.State) (claim.State, bool) {
 				c.Due = true
 				return c.Claim()
 			}
@@ -111,7 +111,7 @@ func TestMutations(t *testing.T) {
 			r.newer = func(uint8, uint8) bool { return true }
 		}, 0, "older facts replace newer ones"},
 		"a run that does not wait for claims": {func(r *rules) {
-			r.left = func(c claim.Receipt) bool { return c.Due && !c.Claimed }
+			r.left = func(c claim.State) bool { return c.Due && !c.Claimed }
 		}, 0, promiseEnd},
 		"a run that never is over": {func(r *rules) {
 			r.isOver = func(int, bool) bool { return false }

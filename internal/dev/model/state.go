@@ -41,11 +41,11 @@ type receipt struct {
 	stored uint8
 }
 
-func (r receipt) rule() claim.Receipt {
-	return claim.Receipt{Generation: int64(r.generation), Claimed: r.claimed, Due: r.due}
+func (r receipt) rule() claim.State {
+	return claim.State{Generation: int64(r.generation), Claimed: r.claimed, Due: r.due}
 }
 
-func (r *receipt) become(next claim.Receipt) {
+func (r *receipt) become(next claim.State) {
 	r.generation, r.claimed, r.due = uint8(next.Generation), next.Claimed, next.Due
 }
 

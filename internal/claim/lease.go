@@ -1,11 +1,12 @@
-package ledger
+package claim
 
 import (
+	"errors"
 	"time"
 )
 
-// ClaimKey names one claim.
-type ClaimKey struct{ ReceiptID, Generation int64 }
+// Key names one claim.
+type Key struct{ ReceiptID, Generation int64 }
 
 // Claim is the right to ask Apple about a receipt once: a lease with a
 // generation, under which the outcome is written.
@@ -35,8 +36,8 @@ func (h Held) Add(claims []Claim) {
 	}
 }
 
-// ClaimRequest says which receipts a run wants to claim.
-type ClaimRequest struct {
+// Request says which receipts a run wants to claim.
+type Request struct {
 	RunID int64
 	// Owner must feed the run; empty is whoever does.
 	Owner string
@@ -88,3 +89,6 @@ const LeasePerByte = 2 * time.Second * 4 / 3 / slowest
 func Allowance(bytes int64) time.Duration {
 	return (time.Duration(bytes) * LeasePerByte).Truncate(time.Second)
 }
+
+// ErrLost is a claim that has ended or was made again by another process.
+var ErrLost = errors.New("claim lost")

@@ -1,8 +1,7 @@
-package ledger
+package apps
 
 import (
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -47,25 +46,3 @@ func (s SecretState) Validate() error {
 // Row names the row and the app that a ciphertext is bound to, so that one that
 // was moved elsewhere does not open.
 func (s SharedSecret) Row() string { return fmt.Sprintf("shared_secrets/%d/%s", s.ID, s.BundleID) }
-
-// Why an app is paused: by a person, or by the program itself, which a secret that
-// Apple accepts takes back.
-const (
-	PausedByPerson      = "person"
-	PausedNoSecret      = "no_shared_secret"
-	PausedSecretRefused = "shared_secret_refused"
-)
-
-// PauseReason is why an app is paused, for people: what the person wrote who paused
-// it, or the code in words.
-func PauseReason(code, text *string) string {
-	switch {
-	case text != nil:
-		return *text
-	case code == nil:
-		return ""
-	case *code == PausedSecretRefused:
-		return "every shared secret was refused"
-	}
-	return strings.ReplaceAll(*code, "_", " ")
-}

@@ -1,9 +1,11 @@
-package ledger
+package claim
 
 import (
 	"time"
 
+	"revalidator/internal/apps"
 	"revalidator/internal/iap"
+	"revalidator/internal/quarantine"
 )
 
 // Receipt is what a worker needs to know of a receipt that it holds a claim
@@ -47,7 +49,7 @@ type Receipt struct {
 	Rule iap.Rule
 	// ReadAt is when the claim was seen to be held.
 	ReadAt time.Time
-	App    App
+	App    apps.App
 }
 
 // Accepted is whether Apple ever accepted the receipt, whatever was believed of
@@ -84,7 +86,7 @@ type Outcome struct {
 	// Verdict is what to believe of the receipt in place of State and NextCheck,
 	// unless the app's quarantining is stopped; nil is nothing. A receipt that is
 	// quarantined leaves its run.
-	Verdict *Verdict
+	Verdict *quarantine.Verdict
 	// CountsChecked and CountsAccused are whether the outcome counts in the
 	// figures that show unusual quarantine: see Figures.
 	CountsChecked, CountsAccused bool

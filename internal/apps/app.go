@@ -1,4 +1,7 @@
-package ledger
+// Package apps holds what is known of an app whose receipts are kept fresh: its
+// policy, its source with the budgets of its rate, its shared secrets, and why it is
+// paused.
+package apps
 
 import (
 	"cmp"

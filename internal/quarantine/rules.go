@@ -1,14 +1,18 @@
-package ledger
+// Package quarantine holds the rules by which receipts are quarantined: after which
+// failures, how often repeated, and when so many receipts of an app fail alike that
+// the app's quarantining stops.
+package quarantine
 
 import (
 	"fmt"
+	"slices"
 
 	"revalidator/internal/iap"
 )
 
-// QuarantineRule is one line of the table of all that ends in quarantine. A class
+// Rule is one line of the table of all that ends in quarantine. A class
 // of failures that has no line never does.
-type QuarantineRule struct {
+type Rule struct {
 	// Class is the class of failures, Said what it stands for.
 	Class, Said string
 	// State is what the receipt is quarantined as.
@@ -47,12 +51,12 @@ func (r Repeats) Met(failures, days int) bool {
 	return r.Failures > 0 && failures >= r.Failures && days >= r.Days
 }
 
-// QuarantineRules is the whole table. Of a receipt that Apple accepted before,
+// Rules is the whole table. Of a receipt that Apple accepted before,
 // each line wants three failures on three different days or more.
-func QuarantineRules() []QuarantineRule {
+func Rules() []Rule {
 	const malformed, notAuthenticated, tooLarge = iap.ReceiptMalformed, iap.ReceiptNotAuthenticated, iap.ReceiptTooLarge
 	never := Repeats{}
-	return []QuarantineRule{
+	return []Rule{
 		{"receipt_malformed", "21002", malformed, Repeats{10, 2}, Repeats{30, 3}, false, true},
 		{"receipt_not_authenticated", "21003", notAuthenticated, Repeats{10, 2}, Repeats{30, 3}, false, true},
 		{"account_gone", "21010", iap.ReceiptAccountGone, Repeats{3, 3}, Repeats{3, 3}, true, false},
@@ -66,10 +70,24 @@ func QuarantineRules() []QuarantineRule {
 	}
 }
 
-// Needed is what the line wants for a receipt.
-func (q QuarantineRule) Needed(r Receipt) Repeats {
-	if r.Accepted() {
+// Needed is what the line wants for a receipt, by whether Apple ever accepted it.
+func (q Rule) Needed(accepted bool) Repeats {
+	if accepted {
 		return q.Accepted
 	}
 	return q.New
+}
+
+// Reasons are all that a receipt can be quarantined for, each once.
+func Reasons() (reasons []string) {
+	for _, rule := range Rules() {
+		reason := string(rule.State)
+		if rule.State == iap.ReceiptQuarantined {
+			reason = rule.Class
+		}
+		if !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
 }

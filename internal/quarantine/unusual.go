@@ -1,10 +1,9 @@
-package ledger
+package quarantine
 
 import (
 	"cmp"
 	"maps"
 	"slices"
-	"time"
 
 	"revalidator/internal/iap"
 )
@@ -54,8 +53,8 @@ func (u Unusual) IsNormal(f Figures, receipts int64) bool {
 	return f.Checked > 0 && f.Checked >= min(u.Receipts, receipts) && len(u.Classes(f)) == 0
 }
 
-// QuarantineChange is that an app's quarantining was stopped, or resumed by itself.
-type QuarantineChange struct {
+// Change is that an app's quarantining was stopped, or resumed by itself.
+type Change struct {
 	BundleID string
 	// Stopped is false where it resumed.
 	Stopped bool
@@ -63,17 +62,4 @@ type QuarantineChange struct {
 	// got it within a day, of Checked.
 	Class            string
 	Accused, Checked int64
-}
-
-// QuarantineStop is an app whose quarantining is stopped.
-type QuarantineStop struct {
-	BundleID string    `db:"bundle_id" json:"bundle_id"`
-	Since    time.Time `db:"quarantine_stopped_at" json:"since"`
-	Class    string    `db:"quarantine_stopped_for" json:"class"`
-	// Accused of Checked receipts got the class within the last day.
-	Accused int64 `db:"accused" json:"accused"`
-	Checked int64 `db:"checked" json:"checked"`
-	// Quarantined is how many receipts that Apple accepted before were quarantined
-	// for the class in the day before it was stopped, and since.
-	Quarantined int64 `db:"quarantined" json:"quarantined"`
 }

@@ -1,8 +1,7 @@
-// Package ledger holds the entries that scheduler, worker and repository hand
-// to each other: apps, runs, claims on receipts, and outcomes of checks. It
-// leaves what Apple says to internal/iap and how entries are kept to
-// repository.
-package ledger
+// Package database names the failures of the database that change what a caller does,
+// so that workers and the scheduler can tell them apart without knowing Postgres.
+// Which SQLSTATE is which, repository decides.
+package database
 
 import "errors"
 
@@ -12,10 +11,6 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict is a row that is there already.
 	ErrConflict = errors.New("exists already")
-	// ErrLostClaim is a claim that ran out or was made anew by somebody else.
-	ErrLostClaim = errors.New("claim lost")
-	// ErrLostRun is a run that has ended, or that another process feeds.
-	ErrLostRun = errors.New("the run has ended or another process feeds it")
 	// ErrUnavailable is a database that cannot do now what it could do at
 	// another time: it is away, full, read-only, or undoes what it was told.
 	ErrUnavailable = errors.New("database unavailable")

@@ -1,11 +1,9 @@
-package ledger
+package clock
 
 import (
 	"testing"
 	"time"
 )
-
-var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // TestClockIsWrong lets replies come that differ from the clock, and looks at
 // when that is taken to be wrong.
@@ -42,20 +40,20 @@ func TestClockIsWrong(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var c EndpointClock
+			var c Endpoint
 			at := noon
 			for i, r := range test.replies {
 				if c.Held() {
 					t.Errorf("held before reply %d", i+1)
 				}
 				at = at.Add(r.after)
-				c = c.Differed(ClockReply{at, r.ahead}, r.alone)
+				c = c.Differed(Reply{at, r.ahead}, r.alone)
 			}
 			if c.Held() != test.want {
 				t.Errorf("held: got %v, want %v", c.Held(), test.want)
 			}
 			last := test.replies[len(test.replies)-1].ahead
-			if c.Held() && (c.HeldSince != nil && !c.HeldSince.Equal(at) || c.Ahead.Truncate(h) != min(max(last, -clockFarthest), clockFarthest).Truncate(h)) {
+			if c.Held() && (c.HeldSince != nil && !c.HeldSince.Equal(at) || c.Ahead.Truncate(h) != min(max(last, -farthest), farthest).Truncate(h)) {
 				t.Errorf("held since %v with Apple ahead by %s, want %v and %s", c.HeldSince, c.Ahead, at, last)
 			}
 		})
@@ -65,21 +63,21 @@ func TestClockIsWrong(t *testing.T) {
 // TestRepliesDoNotPileUp where many differ, each by something else.
 func TestRepliesDoNotPileUp(t *testing.T) {
 	t.Parallel()
-	var c EndpointClock
+	var c Endpoint
 	for i := range 1000 {
-		c = c.Differed(ClockReply{noon, time.Duration(i) * time.Hour}, false)
+		c = c.Differed(Reply{noon, time.Duration(i) * time.Hour}, false)
 	}
-	if c.Held() || len(c.Replies) != clockKept {
-		t.Errorf("held: %v, %d replies; want none held and %d", c.Held(), len(c.Replies), clockKept)
+	if c.Held() || len(c.Replies) != repliesKept {
+		t.Errorf("held: %v, %d replies; want none held and %d", c.Held(), len(c.Replies), repliesKept)
 	}
 }
 
 // TestHoldEnds after two probes in a row that agree, one a minute.
 func TestHoldEnds(t *testing.T) {
 	t.Parallel()
-	var c EndpointClock
+	var c Endpoint
 	for range 3 {
-		c = c.Differed(ClockReply{noon, time.Hour}, false)
+		c = c.Differed(Reply{noon, time.Hour}, false)
 	}
 	for at, want := range map[time.Duration]bool{
 		0: false, 59 * time.Second: false, time.Minute: true, time.Hour: true,
@@ -102,10 +100,10 @@ func TestHoldEnds(t *testing.T) {
 		}
 	}
 	agree(false)
-	c = c.Differed(ClockReply{now, time.Hour}, false)
+	c = c.Differed(Reply{now, time.Hour}, false)
 	agree(false)
 	agree(true)
-	if (EndpointClock{}).ProbeDue(noon) {
+	if (Endpoint{}).ProbeDue(noon) {
 		t.Error("a probe is due while nothing is held")
 	}
 }

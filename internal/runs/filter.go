@@ -1,4 +1,4 @@
-package ledger
+package runs
 
 import (
 	"time"
@@ -27,14 +27,3 @@ type Filter struct {
 
 // ResultOK is the last result of a receipt that Apple has answered well.
 const ResultOK = "ok"
-
-// FilterCount is how many of the chosen receipts of an app show a subscription
-// of a status; each receipt counts once, under the status that is most alive.
-type FilterCount struct {
-	BundleID string `db:"bundle_id" json:"bundle_id"`
-	// Status is empty for receipts that show no subscription.
-	Status   iap.Status `db:"status" json:"status"`
-	Receipts int64      `db:"receipts" json:"receipts"`
-	// RatePerSecond is the rate of the app.
-	RatePerSecond float64 `db:"rate_per_second" json:"rate_per_second"`
-}

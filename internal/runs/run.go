@@ -1,9 +1,16 @@
-package ledger
+// Package runs holds what scheduler and repository know of a run: its kind and state,
+// the lease on it, the filter of a backfill, and its figures. How they add up is kept
+// by repository.
+package runs
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
+
+// ErrLost is a run that has ended, or that another process feeds.
+var ErrLost = errors.New("the run has ended or another process feeds it")
 
 // Lease is the right of one process to something until a time.
 type Lease struct {
@@ -11,44 +18,44 @@ type Lease struct {
 	Until time.Time
 }
 
-// RunKind is how a run came about.
-type RunKind string
+// Kind is how a run came about.
+type Kind string
 
 // The kinds of runs.
 const (
-	RunNightly  RunKind = "nightly"
-	RunManual   RunKind = "manual"
-	RunBackfill RunKind = "backfill"
+	Nightly  Kind = "nightly"
+	Manual   Kind = "manual"
+	Backfill Kind = "backfill"
 )
 
 // Validate reports a value that is none of the kinds.
-func (k RunKind) Validate() error {
+func (k Kind) Validate() error {
 	switch k {
-	case RunNightly, RunManual, RunBackfill:
+	case Nightly, Manual, Backfill:
 		return nil
 	}
 	return fmt.Errorf("run kind %q: want nightly, manual or backfill", string(k))
 }
 
-// RunState is where a run stands.
-type RunState string
+// State is where a run stands.
+type State string
 
 // The states of a run.
 const (
-	RunRunning  RunState = "running"
-	RunFinished RunState = "finished"
-	// RunCutOff is a run whose window was over before it was done. What workers
+	Running  State = "running"
+	Finished State = "finished"
+	// CutOff is a run whose window was over before it was done. What workers
 	// had then they still finish, and it is counted; the rest was released.
-	RunCutOff RunState = "cut_off"
-	// RunInterrupted is a backfill that was stopped and can be resumed.
-	RunInterrupted RunState = "interrupted"
-	RunCancelled   RunState = "cancelled"
+	CutOff State = "cut_off"
+	// Interrupted is a backfill that was stopped and can be resumed.
+	Interrupted State = "interrupted"
+	Cancelled   State = "cancelled"
 )
 
 // Run is one nightly run, manual run or backfill.
 type Run struct {
 	ID           int64     `db:"id" json:"id"`
-	Kind         RunKind   `db:"kind" json:"kind"`
+	Kind         Kind      `db:"kind" json:"kind"`
 	ScheduledFor time.Time `db:"scheduled_for" json:"scheduled_for"`
 	// DueAfter and Cutoff bound what belongs to the run: receipts that were due
 	// at Cutoff and not at DueAfter, up to which another run had them when this one
@@ -63,11 +70,11 @@ type Run struct {
 	StartedBy string `db:"started_by" json:"started_by"`
 }
 
-// RunTotals is a run with its figures, which every display of it shows. At every
+// Totals is a run with its figures, which every display of it shows. At every
 // moment Due = Succeeded + Failed + Released + InRun.
-type RunTotals struct {
+type Totals struct {
 	Run
-	State RunState `db:"state" json:"state"`
+	State State `db:"state" json:"state"`
 	// Filter is what a backfill is over, as JSON; nil for other runs.
 	Filter *string `db:"filter" json:"-"`
 	// Owner is the process that feeds the run, and OwnerUntil when its lease ends.
@@ -76,15 +83,15 @@ type RunTotals struct {
 	OwnerUntil time.Time  `db:"owner_until" json:"-"`
 	StartedAt  time.Time  `db:"started_at" json:"started_at"`
 	FinishedAt *time.Time `db:"finished_at" json:"finished_at"`
-	RunFigures
+	Figures
 	// Enqueued is how many claims were handed to workers, and Quarantined how many of
 	// the receipts that failed were quarantined.
 	Enqueued    int64 `db:"enqueued" json:"enqueued"`
 	Quarantined int64 `db:"quarantined" json:"quarantined"`
 }
 
-// RunFigures are the figures of a run, or of an app's part of it.
-type RunFigures struct {
+// Figures are the figures of a run, or of an app's part of it.
+type Figures struct {
 	// Due is how many receipts belong to the run or did, InRun how many are still
 	// in it: waiting, or with the workers. Both are nil until they are counted.
 	Due   *int64 `db:"due" json:"due"`
@@ -103,7 +110,7 @@ type RunFigures struct {
 }
 
 // Counted is Due, and 0 until it is counted.
-func (t RunFigures) Counted() int64 {
+func (t Figures) Counted() int64 {
 	if t.Due == nil {
 		return 0
 	}
