@@ -16,9 +16,25 @@ import (
 
 const (
 	eventColumns = `id, type, bundle_id, environment, original_transaction_id, transaction_id, product_id,
-		as_of, happened_at, recorded_at, run_id, receipt_id, generation, evidence, coalesce(before, 'null') AS before, after`
-	chosenEvents = `($2 = '' OR bundle_id = $2) AND ($3::text[] IS NULL OR type = ANY($3)) AND recorded_at >= $4`
+		as_of, happened_at, recorded_at, run_id, receipt_id, generation, evidence, coalesce(before, 'null') AS before, after,
+		(SELECT customer_ref FROM receipts WHERE receipts.id = receipt_id) AS customer_ref`
+	// The events of a customer come first, by their subscriptions: there are few.
+	chosenEvents = `($2 = '' OR bundle_id = $2) AND ($3::text[] IS NULL OR type = ANY($3)) AND recorded_at >= $4
+		AND ($5::text IS NULL OR id = ANY(ARRAY(
+			SELECT e.id FROM (
+				SELECT l.bundle_id, l.environment, l.original_transaction_id
+				FROM receipts r JOIN receipt_subscriptions l ON l.receipt_id = r.id WHERE r.customer_ref = $5
+				UNION
+				SELECT p.bundle_id, p.environment, p.original_transaction_id
+				FROM receipts r JOIN purchases p ON p.receipt_id = r.id WHERE r.customer_ref = $5
+			) shown JOIN subscription_events e USING (original_transaction_id, bundle_id, environment))))
+		AND ($6::bigint = 0 OR run_id = $6) AND ($7 = '' OR product_id = $7)`
 )
+
+// eventArgs are the parameters of chosenEvents, and what comes before and after them.
+func eventArgs(first int64, q EventQuery, last ...any) []any {
+	return append([]any{first, q.BundleID, pq.Array(q.Types), q.Since, q.CustomerRef, q.RunID, q.ProductID}, last...)
+}
 
 // Events is a page of events in their order, and after which id to go on. That
 // is the last id of a full page, and else the last one there was, so that a
@@ -27,13 +43,13 @@ func (db *DB) Events(ctx context.Context, q EventQuery) (events []EventDetails, 
 	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
 	const query = `
 		SELECT ` + eventColumns + ` FROM subscription_events
-		WHERE id > $1 AND ` + chosenEvents + ` AND id <= $5
-		ORDER BY id LIMIT $6`
+		WHERE id > $1 AND ` + chosenEvents + ` AND id <= $8
+		ORDER BY id LIMIT $9`
 	// First: what comes between the two statements is left for the next page.
 	if err := db.db.GetContext(ctx, &next, last); err != nil {
 		return nil, q.After, fmt.Errorf("read events: %w", err)
 	}
-	err = db.db.SelectContext(ctx, &events, query, q.After, q.BundleID, pq.Array(q.Types), q.Since, next, q.Limit)
+	err = db.db.SelectContext(ctx, &events, query, eventArgs(q.After, q, next, q.Limit)...)
 	if err != nil {
 		return nil, q.After, fmt.Errorf("read events: %w", err)
 	}
@@ -43,23 +59,42 @@ func (db *DB) Events(ctx context.Context, q EventQuery) (events []EventDetails, 
 	return events, max(next, q.After), nil
 }
 
+const newestEventsQuery = `
+	SELECT ` + eventColumns + ` FROM subscription_events
+	WHERE id <= $1 AND ` + chosenEvents + `
+	ORDER BY id DESC LIMIT $8`
+
 // NewestEvents are the newest q.Limit of the chosen events in their order, and
 // after which id to go on.
 func (db *DB) NewestEvents(ctx context.Context, q EventQuery) (events []EventDetails, next int64, err error) {
 	const last = `SELECT coalesce(max(id), 0) FROM subscription_events`
-	const query = `
-		SELECT ` + eventColumns + ` FROM subscription_events
-		WHERE id <= $1 AND ` + chosenEvents + `
-		ORDER BY id DESC LIMIT $5`
 	if err := db.db.GetContext(ctx, &next, last); err != nil {
 		return nil, 0, fmt.Errorf("read the newest events: %w", err)
 	}
-	err = db.db.SelectContext(ctx, &events, query, next, q.BundleID, pq.Array(q.Types), q.Since, q.Limit)
+	err = db.db.SelectContext(ctx, &events, newestEventsQuery, eventArgs(next, q, q.Limit)...)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the newest events: %w", err)
 	}
 	slices.Reverse(events)
 	return events, next, nil
+}
+
+// EventProducts lists the products that there are events of, by steps from one to the
+// next in the index subscription_events_product.
+func (db *DB) EventProducts(ctx context.Context) ([]string, error) {
+	const query = `
+		WITH RECURSIVE step AS (
+			(SELECT product_id FROM subscription_events ORDER BY product_id LIMIT 1)
+			UNION ALL
+			SELECT (SELECT e.product_id FROM subscription_events e WHERE e.product_id > step.product_id ORDER BY e.product_id LIMIT 1)
+			FROM step WHERE step.product_id IS NOT NULL
+		)
+		SELECT product_id FROM step WHERE product_id IS NOT NULL`
+	var products []string
+	if err := db.db.SelectContext(ctx, &products, query); err != nil {
+		return nil, fmt.Errorf("list the products of events: %w", err)
+	}
+	return products, nil
 }
 
 // clockSkew is how far the clocks of workers may be apart.

@@ -121,6 +121,8 @@ type EventDetails struct {
 	// null at the first sight.
 	Before json.RawMessage `db:"before" json:"before"`
 	After  json.RawMessage `db:"after" json:"after"`
+	// CustomerRef is of the receipt that showed the change, nil where that is gone.
+	CustomerRef *string `db:"customer_ref" json:"customer_ref"`
 }
 
 // EventQuery chooses events. Every zero field but Limit chooses nothing by itself.
@@ -129,6 +131,11 @@ type EventQuery struct {
 	After    int64
 	BundleID string
 	Types    []iap.EventType
+	// CustomerRef chooses the events of what a customer's receipts show; it is a
+	// pointer because an empty reference is one as well.
+	CustomerRef *string
+	RunID       int64
+	ProductID   string
 	// Since leaves out what was recorded before.
 	Since time.Time
 	Limit int

@@ -15,27 +15,47 @@ import (
 // app and environment.
 const bothEnvironments = `apps a CROSS JOIN unnest(ARRAY['Production', 'Sandbox']) AS e(environment)`
 
-// Matches lists what goes by an id: a receipt's id, a customer reference, the
-// original transaction id of a subscription, or the transaction id of a
-// purchase. receiptID is the same id as a number, 0 where it is none.
+// Matches lists what has an id: a receipt, a customer, a subscription or purchase by
+// its original transaction id, its current one or one that an event names, or a
+// subscription by the web order line item of its period. receiptID is the same id as
+// a number, 0 where it is none.
 func (db *DB) Matches(ctx context.Context, id string, receiptID int64) ([]Match, error) {
 	const query = `
-		SELECT 'receipt' AS kind, bundle_id, coalesce(environment, '') AS environment, 1 AS receipts
+		WITH shown AS (
+			SELECT 'transaction' AS kind, s.bundle_id, s.environment, s.original_transaction_id AS transaction_id
+			FROM ` + bothEnvironments + ` JOIN subscriptions s
+			  ON s.bundle_id = a.bundle_id AND s.environment = e.environment AND s.original_transaction_id = $1
+			UNION
+			SELECT 'transaction', bundle_id, environment, original_transaction_id
+			FROM subscriptions WHERE transaction_id = $1 AND transaction_id <> original_transaction_id
+			UNION
+			SELECT 'web_order', bundle_id, environment, original_transaction_id
+			FROM subscriptions WHERE web_order_line_item_id = $1
+			UNION
+			SELECT 'transaction', v.bundle_id, v.environment, v.original_transaction_id
+			FROM subscription_events v JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
+			WHERE v.transaction_id = $1 AND v.transaction_id <> v.original_transaction_id
+			UNION
+			SELECT 'transaction', p.bundle_id, p.environment, p.transaction_id
+			FROM ` + bothEnvironments + ` JOIN purchases p
+			  ON p.bundle_id = a.bundle_id AND p.environment = e.environment AND p.transaction_id = $1
+			UNION
+			SELECT 'transaction', p.bundle_id, p.environment, p.transaction_id
+			FROM subscription_events v JOIN purchases p USING (bundle_id, environment, transaction_id)
+			WHERE v.original_transaction_id = $1
+		)
+		SELECT 'receipt' AS kind, bundle_id, coalesce(environment, '') AS environment, '' AS transaction_id, 1 AS receipts
 		FROM receipts WHERE id = $2
 		UNION ALL
-		SELECT 'customer', bundle_id, '', count(*) FROM receipts WHERE customer_ref = $1 GROUP BY bundle_id
+		SELECT 'customer', bundle_id, '', '', count(*) FROM receipts WHERE customer_ref = $1 GROUP BY bundle_id
 		UNION ALL
-		SELECT 'transaction', s.bundle_id, s.environment, (
-			SELECT count(*) FROM receipt_subscriptions l WHERE l.original_transaction_id = $1
-			  AND l.bundle_id = s.bundle_id AND l.environment = s.environment)
-		FROM ` + bothEnvironments + ` JOIN subscriptions s
-		  ON s.bundle_id = a.bundle_id AND s.environment = e.environment AND s.original_transaction_id = $1
-		UNION ALL
-		SELECT 'transaction', p.bundle_id, p.environment, count(p.receipt_id)
-		FROM ` + bothEnvironments + ` JOIN purchases p
-		  ON p.bundle_id = a.bundle_id AND p.environment = e.environment AND p.transaction_id = $1
-		GROUP BY p.bundle_id, p.environment
-		ORDER BY kind, bundle_id, environment`
+		SELECT kind, bundle_id, environment, transaction_id, (
+			SELECT count(*) FROM receipt_subscriptions l WHERE l.original_transaction_id = transaction_id
+			  AND l.bundle_id = shown.bundle_id AND l.environment = shown.environment) + (
+			SELECT count(p.receipt_id) FROM purchases p WHERE p.transaction_id = shown.transaction_id
+			  AND p.bundle_id = shown.bundle_id AND p.environment = shown.environment)
+		FROM shown
+		ORDER BY kind, bundle_id, environment, transaction_id`
 	var matches []Match
 	if err := db.db.SelectContext(ctx, &matches, query, id, receiptID); err != nil {
 		return nil, fmt.Errorf("find %q: %w", id, err)
@@ -173,6 +193,8 @@ type StoredReceipt struct {
 	// run that it has it for, or that waits to ask again.
 	ClaimedUntil *time.Time `db:"claimed_until" json:"claimed_until"`
 	RunID        *int64     `db:"run_id" json:"run_id"`
+	// FailedRunID is the run in which the last check failed, nil after a success.
+	FailedRunID *int64 `db:"failed_run_id" json:"failed_run_id"`
 	// AppPausedAt, AppPausedCode and AppPausedText are nil while the app is not paused.
 	AppPausedAt   *time.Time `db:"paused_at" json:"app_paused_at"`
 	AppPausedCode *string    `db:"paused_code" json:"app_paused_code"`
@@ -188,6 +210,16 @@ type ReceiptQuery struct {
 	// CustomerRef is a pointer because an empty reference is one as well.
 	CustomerRef *string
 	State       iap.ReceiptState
+	// Failed chooses receipts whose last check failed, LastClass those of one class
+	// of failures.
+	Failed    bool
+	LastClass string
+	// RunID chooses receipts that are in a run, or whose last check failed in it.
+	RunID int64
+	// DueAt chooses what is due at a time and not claimed.
+	DueAt time.Time
+	// Quarantined chooses what is quarantined.
+	Quarantined bool
 	// IDs are the ids to choose from.
 	IDs []int64
 	// After is the last id of the page before.

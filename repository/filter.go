@@ -22,8 +22,7 @@ const chosen = `
 	AND ($5::timestamptz IS NULL OR r.last_checked_at IS NULL OR r.last_checked_at < $5)
 	AND (($6::text[] IS NULL AND $7::timestamptz IS NULL AND $8::timestamptz IS NULL) OR EXISTS (
 		SELECT 1 FROM receipt_subscriptions JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
-		WHERE receipt_id = r.id AND ($6 IS NULL OR s.status = ANY($6))
-		  AND ($7 IS NULL OR s.expires_date >= $7) AND ($8 IS NULL OR s.expires_date < $8)))
+		WHERE receipt_id = r.id AND ` + chosenSubscriptions + `))
 	AND ($9::bigint[] IS NULL OR r.id = ANY($9))`
 
 func filterArgs(f runs.Filter) []any {
@@ -53,15 +52,19 @@ func timeOrNull(t time.Time) any {
 	return t
 }
 
+// chosenSubscriptions are the subscriptions s that a filter chooses.
+const chosenSubscriptions = `($6::text[] IS NULL OR s.status = ANY($6))
+	AND ($7::timestamptz IS NULL OR s.expires_date >= $7) AND ($8::timestamptz IS NULL OR s.expires_date < $8)`
+
 // CountChosen counts the receipts that a filter chooses, by app and by the
-// status that is most alive.
+// status that is most alive, of those that it chooses by.
 func (db *DB) CountChosen(ctx context.Context, f runs.Filter) ([]FilterCount, error) {
 	const query = `
 		SELECT bundle_id, rate_per_second, coalesce(status, '') AS status, count(*) AS receipts
 		FROM (
 			SELECT r.bundle_id, (
 				SELECT s.status FROM receipt_subscriptions JOIN subscriptions s USING (bundle_id, environment, original_transaction_id)
-				WHERE receipt_id = r.id
+				WHERE receipt_id = r.id AND ` + chosenSubscriptions + `
 				ORDER BY array_position(ARRAY['active', 'billing_grace_period', 'billing_retry', 'expired', 'revoked'], s.status)
 				LIMIT 1) AS status
 			FROM receipts r WHERE ` + chosen + `

@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"errors"
+	"revalidator/internal/claim"
 	"testing"
 	"time"
 
@@ -48,6 +49,59 @@ func TestStoredReceipts(t *testing.T) {
 	if _, err := f.StoredReceipt(t.Context(), 99); !errors.Is(err, database.ErrNotFound) {
 		t.Errorf("receipt 99: got %v, want %v", err, database.ErrNotFound)
 	}
+}
+
+// TestFailedReceiptsAreFound chooses by how the last check went, and by the run of it.
+func TestFailedReceiptsAreFound(t *testing.T) {
+	f, sql := openBeside(t)
+	f.customers(app, 5)
+	first := f.run()
+	claims := f.claim(first, 4)
+	failure := func(c claim.Claim, class string, stays bool) claim.Outcome {
+		return claim.Outcome{
+			ReceiptID: c.ReceiptID, BundleID: app, Generation: c.Generation, RunID: first.ID, Asked: true, At: noon, Calls: 1, Stays: stays,
+			Failure: class, NextCheck: iap.Check{At: noon.Add(time.Hour), Rule: iap.RuleRetry},
+		}
+	}
+	f.save(failure(claims[0], "timeout", false))
+	f.save(failure(claims[1], "server_error", true))
+	f.save(success(claims[2], first, noon))
+	tests := []struct {
+		name  string
+		query repository.ReceiptQuery
+		want  []int64
+	}{
+		{"failed", repository.ReceiptQuery{Failed: true}, []int64{1, 2}},
+		{"class", repository.ReceiptQuery{LastClass: "timeout"}, []int64{1}},
+		{"failed, of a class that none had", repository.ReceiptQuery{Failed: true, LastClass: "panicked"}, nil},
+		{"run: failed in it, waiting in it, claimed for it", repository.ReceiptQuery{RunID: first.ID}, []int64{1, 2, 4}},
+		{"failed in the run", repository.ReceiptQuery{Failed: true, RunID: first.ID}, []int64{1, 2}},
+		{"failed in another run", repository.ReceiptQuery{Failed: true, RunID: 1 << 40}, nil},
+		{"due now", repository.ReceiptQuery{DueAt: noon}, []int64{5}},
+		{"due later", repository.ReceiptQuery{DueAt: noon.Add(time.Hour)}, []int64{1, 2, 5}},
+		{"quarantined", repository.ReceiptQuery{Quarantined: true}, nil},
+	}
+	for _, test := range tests {
+		test.query.Limit = 10
+		if diff := cmp.Diff(test.want, f.idsOf(test.query)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+	sql.MustExecContext(t.Context(), `UPDATE receipts SET state = 'malformed' WHERE id = 3`)
+	if diff := cmp.Diff([]int64{3}, f.idsOf(repository.ReceiptQuery{Quarantined: true, Limit: 10})); diff != "" {
+		t.Errorf("quarantined (-want +got):\n%s", diff)
+	}
+}
+
+// idsOf are the ids of what a query chooses.
+func (f fixture) idsOf(q repository.ReceiptQuery) (ids []int64) {
+	f.t.Helper()
+	found, err := f.StoredReceipts(f.t.Context(), q)
+	f.must(err)
+	for _, r := range found {
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 // TestRecheck makes due what may be asked about, and leaves a receipt to the

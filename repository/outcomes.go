@@ -20,6 +20,7 @@ import (
 type outcomeRow struct {
 	ReceiptID     int64            `json:"receipt_id"`
 	Asked         bool             `json:"asked"`
+	Failed        bool             `json:"failed"`
 	At            time.Time        `json:"at"`
 	Stays         bool             `json:"stays"`
 	Environment   iap.Environment  `json:"environment,omitempty"`
@@ -168,6 +169,7 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 		UPDATE receipts r SET
 			claimed_until = NULL,
 			run_id = CASE WHEN o.stays THEN r.run_id END,
+			failed_run_id = CASE WHEN o.failed THEN r.run_id WHEN NOT o.asked THEN r.failed_run_id END,
 			next_check_at = CASE WHEN o.asked OR o.next_check_at IS NOT NULL THEN o.next_check_at ELSE r.next_check_at END,
 			next_check_rule = coalesce(o.next_check_rule, r.next_check_rule),
 			environment = coalesce(o.environment, r.environment),
@@ -194,7 +196,7 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 			                     ELSE r.stale_replies + 1 END,
 			shows = CASE WHEN o.accepted THEN o.shows ELSE r.shows END,
 			covered_by = CASE WHEN o.asked OR o.rests THEN o.covered_by ELSE r.covered_by END
-		FROM json_to_recordset($1) AS o(receipt_id bigint, asked boolean, at timestamptz,
+		FROM json_to_recordset($1) AS o(receipt_id bigint, asked boolean, failed boolean, at timestamptz,
 		     stays boolean, environment text, state text, code integer, failure text,
 		     next_check_at timestamptz, next_check_rule text, accepted boolean, quarantined boolean, news boolean,
 		     shows integer, rests boolean, covered_by bigint)
@@ -202,7 +204,7 @@ func endClaims(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome) error {
 	rows := make([]outcomeRow, len(stored))
 	for i, o := range stored {
 		rows[i] = outcomeRow{
-			ReceiptID: o.ReceiptID, Asked: o.Asked, At: o.At, Stays: o.Stays,
+			ReceiptID: o.ReceiptID, Asked: o.Asked, Failed: failed(o), At: o.At, Stays: o.Stays,
 			Environment: o.Environment, State: o.State, Code: o.Code, Failure: o.Failure,
 			NextCheckAt: o.NextCheck.At, NextCheckRule: o.NextCheck.Rule,
 			Accepted: o.Asked && (o.Conclusion != nil || o.Failure == ""), Quarantined: o.Verdict != nil, News: o.News,
@@ -305,6 +307,9 @@ type classTotals struct {
 	Responses int64  `json:"responses"`
 }
 
+// failed is whether a check failed, also one whose reply is not believed.
+func failed(o claim.Outcome) bool { return o.Failure != "" && (o.Asked || o.Calls > 0) }
+
 // countOutcomes adds stored outcomes to the totals of their runs. changed holds
 // the receipts that brought an event.
 func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome, changed map[int64]bool) error {
@@ -321,17 +326,16 @@ func countOutcomes(ctx context.Context, tx *sqlx.Tx, stored []claim.Outcome, cha
 			continue
 		}
 		t := appTotals{RunID: o.RunID, BundleID: o.BundleID, Calls: int64(o.Calls)}
-		failed := o.Failure != "" && (o.Asked || o.Calls > 0) // also after a reply that is not believed
 		switch {
 		case o.Stays:
-		case failed:
+		case failed(o):
 			t.Failed = 1
 		case o.Asked || o.Rests:
 			t.Succeeded = 1
 		default:
 			t.Released = 1
 		}
-		if failed {
+		if failed(o) {
 			failures = append(failures, classTotals{o.RunID, o.BundleID, o.Failure, 1})
 		}
 		if changed[o.ReceiptID] {

@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/runs"
@@ -73,4 +74,13 @@ type ProductEvents struct {
 	ProductID string        `db:"product_id"`
 	Type      iap.EventType `db:"type"`
 	Count     int64         `db:"count"`
+}
+
+// Waiting are the receipts of a run that wait until they are checked again in it.
+type Waiting struct {
+	Receipts int64 `db:"receipts" json:"receipts"`
+	// More says that there are more than Receipts.
+	More bool `json:"more"`
+	// NextAt is when the first of them is due.
+	NextAt *time.Time `db:"next_at" json:"next_at"`
 }

@@ -35,6 +35,23 @@ func (db *DB) Due(ctx context.Context, now time.Time, paused bool) (Due, error) 
 	return d, nil
 }
 
+// RunWaiting looks at what a run has and no worker has claimed: it waits for a retry,
+// or to be claimed again. The index receipts_run holds it, in the order of its times.
+func (db *DB) RunWaiting(ctx context.Context, id int64) (Waiting, error) {
+	const query = `
+		SELECT count(*) AS receipts, min(next_check_at) AS next_at FROM (
+			SELECT next_check_at FROM receipts WHERE run_id = $1 AND claimed_until IS NULL AND next_check_at IS NOT NULL
+			ORDER BY next_check_at LIMIT $2) w`
+	var w Waiting
+	if err := db.db.GetContext(ctx, &w, query, id, countLimit+1); err != nil {
+		return Waiting{}, fmt.Errorf("count what waits in run %d: %w", id, err)
+	}
+	if w.Receipts > countLimit {
+		w.Receipts, w.More = countLimit, true
+	}
+	return w, nil
+}
+
 // RecentRuns lists the newest runs and every run that is running, newest first.
 func (db *DB) RecentRuns(ctx context.Context, limit int) ([]runs.Totals, error) {
 	const query = `

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"revalidator/internal/terminal"
@@ -115,32 +112,11 @@ func (p *program) backfill(ctx context.Context, o backfillOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := parts.knowsApps(ctx, filter.BundleIDs...); err != nil {
+	if err := parts.knowsChosen(ctx, filter); err != nil {
 		return err
 	}
 	if o.dryRun {
-		return p.estimate(ctx, parts, filter, float64(o.share))
+		return p.estimate(ctx, parts, filter, o)
 	}
 	return p.startBackfill(ctx, parts, filter, o)
-}
-
-// knowsApps refuses apps that there are not. An empty one is none, and is known.
-func (s *parts) knowsApps(ctx context.Context, bundleIDs ...string) error {
-	if strings.Join(bundleIDs, "") == "" {
-		return nil
-	}
-	apps, err := s.db.Apps(ctx)
-	if err != nil {
-		return err
-	}
-	known := make([]string, len(apps))
-	for i, a := range apps {
-		known[i] = a.BundleID
-	}
-	for _, id := range bundleIDs {
-		if id != "" && !slices.Contains(known, id) {
-			return terminal.Usage(fmt.Errorf("--app: there is no app %q, but %s", id, orNone(known)))
-		}
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"revalidator/internal/phrase"
@@ -13,19 +14,20 @@ import (
 )
 
 // estimate prints what a backfill would do, and opens none.
-func (p *program) estimate(ctx context.Context, parts *parts, filter runs.Filter, share float64) error {
-	e, err := report.ReadEstimate(ctx, parts.db, filter, share)
+func (p *program) estimate(ctx context.Context, parts *parts, filter runs.Filter, o backfillOptions) error {
+	e, err := report.ReadEstimate(ctx, parts.db, filter, float64(o.share))
 	if err != nil {
 		return err
 	}
+	if e.Receipts == 0 {
+		return errNothingChosen
+	}
+	p.noteMissingIDs(e.Receipts, o.filters, len(filter.IDs))
 	return terminal.Show(&p.Terminal, e, estimateText)
 }
 
 func estimateText(out *terminal.Page, e report.Estimate) {
-	if e.Receipts == 0 {
-		out.Print("No receipt that can be checked meets the filters.\n")
-		return
-	}
+	out.Print(terminal.Wrap(0, strings.Fields("chosen by: "+e.ChosenBy)...) + "\n")
 	table := out.Table().Cut(1)
 	table.Row("RECEIPTS\tAPP\tSTATUS")
 	for _, c := range e.Counts {

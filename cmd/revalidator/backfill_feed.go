@@ -19,30 +19,30 @@ func (p *program) startBackfill(ctx context.Context, parts *parts, filter runs.F
 	run, err := s.OpenBackfill(ctx, filter, float64(o.share), o.detach)
 	switch {
 	case errors.Is(err, database.ErrNotFound):
-		return errors.New("no receipt that can be checked meets the filters: no backfill was opened")
+		return errNothingChosen
 	case err != nil && run.ID != 0:
 		return interrupted(ctx, s, run, err)
 	case err != nil:
 		return err
 	}
-	if err := p.noteMissingIDs(ctx, parts, run.ID, o.filters, len(filter.IDs)); err != nil {
+	totals, err := parts.db.RunTotals(ctx, run.ID)
+	if err != nil {
 		return err
 	}
+	p.noteMissingIDs(totals.Counted(), o.filters, len(filter.IDs))
 	return p.goOn(ctx, parts, s, run, true, work, o.feedOptions)
 }
 
-// noteMissingIDs says how many of the ids that were given are not usable, where
-// nothing else was to be met.
-func (p *program) noteMissingIDs(ctx context.Context, parts *parts, id int64, given filterFlags, ids int) error {
+// errNothingChosen is what a backfill and its dry run say where there is nothing to do.
+var errNothingChosen = errors.New("no receipt that can be checked meets the filters: no backfill was opened")
+
+// noteMissingIDs says how many of the ids that were given are left out, where nothing
+// else was to be met.
+func (p *program) noteMissingIDs(chosen int64, given filterFlags, ids int) {
 	given.ids = ""
-	if ids == 0 || !given.none() {
-		return nil
+	if missing := int64(ids) - chosen; ids > 0 && given.none() && missing > 0 {
+		p.Note("%d of %d ids are of receipts that cannot be checked", missing, ids)
 	}
-	totals, err := parts.db.RunTotals(ctx, id)
-	if missing := int64(ids) - totals.Counted(); err == nil && missing > 0 {
-		p.Note("%d of %d ids are not ids of receipts that can be checked", missing, ids)
-	}
-	return err
 }
 
 // detached reports a run that is open and that no process feeds yet.

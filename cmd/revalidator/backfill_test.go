@@ -29,6 +29,8 @@ func TestBackfillStory(t *testing.T) {
 	s.must(t, "backfill", "--status", "expired,active", "--app", fitnessApp, "--dry-run")
 	s.must(t, "backfill", "--status", "revoked", "--dry-run", "--json")
 	s.run(t, "backfill", "--customer", "nobody")
+	s.run(t, "backfill", "--state", "malformed")
+	s.run(t, "backfill", "--state", "malformed", "--dry-run")
 	s.must(t, "backfill", "--status", "expired", "--expiring", "2023-01-01..", "--checked-before", "2100-01-01", "--share", "50%", "--detach")
 	s.must(t, "backfill", "list")
 	s.must(t, "backfill", "cancel", "3")
@@ -53,9 +55,9 @@ func TestBackfillUsage(t *testing.T) {
 	}{
 		{"no filter", "--all asks about every receipt", nil},
 		{"all of a filter", "--all is for every receipt", []string{"--all", "--app", readerApp}},
-		{"status", `no "lapsed", but active, expired, billing_retry, billing_grace_period, revoked`, []string{"--status", "active,lapsed"}},
-		{"state that is never asked about", `no "xcode", but new, valid,`, []string{"--state", "xcode"}},
-		{"class", `no "bored", but ok, no_source, forged,`, []string{"--last-result", "bored"}},
+		{"status", `unknown status "lapsed"`, []string{"--status", "active,lapsed"}},
+		{"state that is never asked about", `unknown state "xcode"`, []string{"--state", "xcode"}},
+		{"class", `unknown last result "bored"`, []string{"--last-result", "bored"}},
 		{"time", "a date, or how long ago", []string{"--checked-before", "yesterday"}},
 		{"time ahead", "a date, or how long ago", []string{"--checked-before", "-7d"}},
 		{"no range", "want FROM..UNTIL", []string{"--expiring", "2026-01-01"}},
@@ -94,7 +96,7 @@ func TestBackfillOfUnknownApp(t *testing.T) {
 	s := newSession(t)
 	s.must(t, "apps", "add", readerApp)
 	o := s.run(t, "backfill", "--app", "com.example.raeder", "--dry-run")
-	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, `no app "com.example.raeder", but `+readerApp) {
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, `unknown app "com.example.raeder"; did you mean `+readerApp) {
 		t.Errorf("got exit code %d and %q", o.code, o.stderr)
 	}
 }
@@ -104,7 +106,8 @@ func TestBackfillOfIDs(t *testing.T) {
 	t.Parallel()
 	s := newSession(t)
 	s.openShop(t, 8)
-	o := s.runWith(t, "3\n5\n3\n999\n", "backfill", "--ids", "-", "--worker", "--json")
+	s.exec(t, `UPDATE receipts SET state = 'xcode' WHERE id = 4`)
+	o := s.runWith(t, "3\n5\n3\n4\n", "backfill", "--ids", "-", "--worker", "--json")
 	var got struct {
 		Kind            runs.Kind
 		State           runs.State
@@ -118,7 +121,7 @@ func TestBackfillOfIDs(t *testing.T) {
 	if got.Kind != runs.Backfill || got.State != runs.Finished || got.Due != 2 || got.Done != 2 {
 		t.Errorf("got %+v, want a finished backfill of 2", got)
 	}
-	if want := "1 of 3 ids are no receipts that Apple can be asked about"; !strings.Contains(o.stderr, want) {
+	if want := "1 of 3 ids are of receipts that Apple cannot be asked about"; !strings.Contains(o.stderr, want) {
 		t.Errorf("standard error: got %q, want %q", o.stderr, want)
 	}
 }

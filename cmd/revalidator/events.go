@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,6 +38,7 @@ type tail struct {
 func (p *program) eventsTailCommand() *cobra.Command {
 	var t tail
 	var types []string
+	var customer string
 	c := &cobra.Command{
 		Use:   "tail [flags]",
 		Short: "Print events: renewals, lapses, refunds and the like",
@@ -50,19 +50,30 @@ A reader that keeps the id of the last event that it has seen gets each event
 once with --after: no event appears later below one that was printed. With
 --json each line is a document with the state before and after the change.
 
+--customer chooses the events of what the customer's receipts show. The column
+With --wide, CUSTOMER is the one whose receipt showed the change.
+
 The types are:
-` + terminal.Wrap(2, typeNames()...),
+` + terminal.Wrap(2, terminal.Texts(iap.EventTypes())...),
 		Example: `  revalidator events tail
   revalidator events tail --follow --json --after 1042
-  revalidator events tail --since 24h --type refunded,expired`,
+  revalidator events tail --since 24h --type refunded,expired
+  revalidator events tail --customer customer-7 --wide
+  revalidator events tail --run 7 --product com.example.reader.monthly`,
 		Args: terminal.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			var err error
 			if t.query.Since, err = terminal.TimeOrAgo("--since", t.since, time.Now()); err != nil {
 				return terminal.Usage(err)
 			}
-			if t.query.Types, err = eventTypes(types); err != nil {
+			if t.query.Types, err = terminal.OneOf("--type", types, iap.EventTypes()); err != nil {
 				return terminal.Usage(err)
+			}
+			if c.Flags().Changed("customer") {
+				t.query.CustomerRef = &customer
+			}
+			if c.Flags().Changed("run") && t.query.RunID < 1 {
+				return terminal.Usage(fmt.Errorf("--run %d: want the number of a run, see 'revalidator status'", t.query.RunID))
 			}
 			t.resumes = c.Flags().Changed("after")
 			if err := t.validate(c.Flags().Changed("last")); err != nil {
@@ -76,29 +87,12 @@ The types are:
 	c.Flags().StringVar(&t.since, "since", "", "all events written since a `time`, a date, or how long ago, such as 12h")
 	c.Flags().IntVarP(&t.newest, "last", "n", 20, "how `many` of the last events, where no beginning is given")
 	c.Flags().StringVar(&t.query.BundleID, "app", "", "only of the app with the `bundle id`")
+	c.Flags().StringVar(&customer, "customer", "", "only of what the receipts of the customer with the `reference` show")
+	c.Flags().Int64Var(&t.query.RunID, "run", 0, "only those that the run with the `number` found")
+	c.Flags().StringVar(&t.query.ProductID, "product", "", "only of the product with the `id`")
 	c.Flags().StringSliceVar(&types, "type", nil, "only of the `types`, separated by commas")
 	c.Flags().BoolVar(&p.JSON, "json", false, "print one JSON document per event, each on a line of its own")
 	return c
-}
-
-func typeNames() []string {
-	var names []string
-	for _, e := range iap.EventTypes() {
-		names = append(names, string(e))
-	}
-	return names
-}
-
-func eventTypes(names []string) ([]iap.EventType, error) {
-	var types []iap.EventType
-	for _, name := range names {
-		e := iap.EventType(name)
-		if e.Validate() != nil {
-			return nil, fmt.Errorf("unknown type %q: choose from %s", name, strings.Join(typeNames(), ", "))
-		}
-		types = append(types, e)
-	}
-	return types, nil
 }
 
 func (t tail) validate(givesLast bool) error {
@@ -106,7 +100,7 @@ func (t tail) validate(givesLast bool) error {
 	case t.resumes && !t.query.Since.IsZero():
 		return errors.New("--after and --since are two beginnings: give one")
 	case givesLast && (t.resumes || !t.query.Since.IsZero()):
-		return errors.New("--last counts from the end: do not combine it with --after or --since")
+		return errors.New("--last counts from the end: leave it out with --after and --since")
 	case t.newest < 0 || t.newest > maxPage:
 		return fmt.Errorf("--last must be from 0 to %d", maxPage)
 	case t.query.After < 0:
@@ -120,6 +114,9 @@ const eventPoll = 2 * time.Second
 
 func (p *program) tailEvents(ctx context.Context, t tail) error {
 	return p.with(ctx, func(parts *parts) (err error) {
+		if err := parts.knowsOfEvents(ctx, t.query); err != nil {
+			return err
+		}
 		// So long ago by the clock that events are dated by.
 		if t.query.Since, err = terminal.TimeOrAgo("--since", t.since, parts.clock.AppleTime()); err != nil {
 			return err
@@ -141,7 +138,7 @@ func (p *program) tailEvents(ctx context.Context, t tail) error {
 			return err
 		case !t.follow:
 			if n == 0 && !t.resumes && t.query.Since.IsZero() {
-				p.Note("no events: they come with what a run finds changed, or choose others")
+				p.Note("no events that all of the flags choose: a run writes one for each change that it finds")
 			}
 			return nil
 		}

@@ -47,8 +47,29 @@ func TestEventsTail(t *testing.T) {
 	s.must(t, "events", "tail", "--app", readerApp, "--type", "refunded,expired")
 	s.must(t, "events", "tail", "--type", "family_access_lost", "--since", "1h")
 	s.must(t, "events", "tail", "--type", "family_access_lost", "--since", "2100-01-01")
+	s.must(t, "events", "tail", "--customer", "customer-0000002")
+	s.must(t, "events", "tail", "--customer", "customer-0000002", "--run", "1", "--type", "refunded")
 	checkWidth(t, results(s.transcript.String()))
-	golden(t, "events.txt", refused+unordered(s.transcript.String()))
+	s.must(t, "events", "tail", "--customer", "customer-0000002", "--wide")
+	for _, flags := range [][]string{{"--app", "nope"}, {"--customer", "customer-000002"}, {"--run", "99"}, {"--run", "0"}, {"--product", "nope"}} {
+		if o := s.run(t, append([]string{"events", "tail"}, flags...)...); o.code != terminal.ExitUsage || o.stdout != "" {
+			t.Errorf("%q: got exit code %d and %q", flags, o.code, o.stdout)
+		}
+	}
+	shown := s.transcript.String()
+	var e repository.EventDetails
+	if err := json.Unmarshal([]byte(s.must(t, "events", "tail", "--json", "-n", "1").stdout), &e); err != nil {
+		t.Fatal(err)
+	}
+	for flag, value := range map[string]string{"--run": "1", "--product": e.ProductID} {
+		for _, line := range strings.Split(strings.TrimSpace(s.must(t, "events", "tail", "--json", flag, value).stdout), "\n") {
+			var got repository.EventDetails
+			if err := json.Unmarshal([]byte(line), &got); err != nil || got.CustomerRef == nil || flag == "--product" && got.ProductID != value || flag == "--run" && *got.RunID != 1 {
+				t.Errorf("%s %s: got %s", flag, value, line)
+			}
+		}
+	}
+	golden(t, "events.txt", refused+unordered(shown))
 }
 
 // TestEventsTailPages goes through all events, a page at a time by hand and all

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"revalidator/internal/iap"
 	"revalidator/internal/phrase"
@@ -27,15 +28,28 @@ func (o *eventPrinter) print(events []repository.EventDetails) error {
 	}
 	if o.table == nil {
 		o.table = o.terminal.Page(o.terminal.Out).Table().Cut(2, 3, 4).Spare(0, 4)
-		o.table.Row("ID\tTIME\tEVENT\tPRODUCT\tSUBSCRIPTION")
+		o.row("ID", "TIME", "EVENT", "PRODUCT", "SUBSCRIPTION", "CUSTOMER")
 	}
 	for _, e := range events {
-		o.table.Row("%d\t%s\t%s\t%s\t%s", e.ID, phrase.Time(e.RecordedAt), eventText(e), e.ProductID, e.OriginalTransactionID)
+		customer := ""
+		if e.CustomerRef != nil {
+			customer = *e.CustomerRef
+		}
+		o.row(strconv.FormatInt(e.ID, 10), phrase.Time(e.RecordedAt), eventText(e), e.ProductID, e.OriginalTransactionID, customer)
 	}
 	if err := o.table.End(); err != nil {
 		return fmt.Errorf("print events up to %d: %w", events[len(events)-1].ID, err)
 	}
 	return nil
+}
+
+// row is a line of the table, with the customer where it may be as wide as it needs.
+func (o *eventPrinter) row(id, at, event, product, subscription, customer string) {
+	if o.terminal.Wide {
+		o.table.Row("%s\t%s\t%s\t%s\t%s\t%s", id, at, event, product, subscription, customer)
+		return
+	}
+	o.table.Row("%s\t%s\t%s\t%s\t%s", id, at, event, product, subscription)
 }
 
 // lines prints each event as a document on a line of its own.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,29 +15,33 @@ import (
 func (p *program) explainCommand() *cobra.Command {
 	var as, app string
 	c := &cobra.Command{
-		Use:   "explain (RECEIPT_ID | CUSTOMER_REF | TRANSACTION_ID) [flags]",
+		Use:   "explain ID [flags]",
 		Short: "Say why a receipt, customer or subscription is as it is",
 		Long: `Say why a receipt, a customer or a subscription is as it is: the last check and
 its result, when it is checked next and by which rule, which events led here,
 and what prevents the next check. Apple is not called; 'revalidator check' does
 that.
 
-An argument that is the id of several things lists them; --as and --app choose.`,
+ID is the id of a receipt, a customer reference, a transaction id of a
+subscription or purchase (the original one, the current one, or any that an
+event names), or the web order line item of a subscription's period. Where it is
+the id of several things, they are listed; --as and --app choose.`,
 		Example: `  revalidator explain 42
   revalidator explain customer-7 --app com.example.reader
   revalidator explain 400000000000000 --as transaction`,
-		Args: terminal.OneArgument("RECEIPT_ID, CUSTOMER_REF or TRANSACTION_ID"),
+		Args: terminal.OneArgument("ID, of a receipt, customer or transaction,"),
 		RunE: func(c *cobra.Command, args []string) error {
 			kind := repository.MatchKind(as)
-			switch kind {
-			case "", repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction:
-			default:
-				return terminal.Usage(fmt.Errorf("unknown kind %q: choose from receipt, customer, transaction", as))
+			if as != "" {
+				kinds := []repository.MatchKind{repository.MatchReceipt, repository.MatchCustomer, repository.MatchTransaction, repository.MatchWebOrder}
+				if _, err := terminal.OneOf("--as", []string{as}, kinds); err != nil {
+					return terminal.Usage(err)
+				}
 			}
 			return p.explain(c.Context(), args[0], kind, app)
 		},
 	}
-	c.Flags().StringVar(&as, "as", "", "the `kind` of what the argument is the id of: receipt, customer or transaction")
+	c.Flags().StringVar(&as, "as", "", "the `kind` of what the argument is the id of: receipt, customer, transaction or web_order")
 	c.Flags().StringVar(&app, "app", "", "only of the app with the `bundle id`")
 	p.AddJSON(c)
 	return c
@@ -49,6 +52,9 @@ const budgetsTimeout = 2 * time.Second
 
 func (p *program) explain(ctx context.Context, id string, kind repository.MatchKind, app string) error {
 	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knowsApps(ctx, app); err != nil {
+			return err
+		}
 		subject, err := report.SubjectOf(ctx, parts.db, id, kind, app)
 		if ambiguous := new(report.AmbiguousError); errors.As(err, &ambiguous) {
 			return terminal.Usage(err)

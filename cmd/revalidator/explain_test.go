@@ -90,3 +90,34 @@ func TestExplainAmbiguous(t *testing.T) {
 		t.Errorf("--as person: got exit code %d, want %d", o.code, terminal.ExitUsage)
 	}
 }
+
+// TestExplainByAnyID asks for one subscription by each of its ids, and lists what an id
+// is the id of where that is several things.
+func TestExplainByAnyID(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	s.openStories(t)
+	s.importedLongAgo(t)
+	s.must(t, "run", "--worker", "--quiet")
+	const original = "400000000400001"
+	s.exec(t, `UPDATE subscriptions SET transaction_id = '12', web_order_line_item_id = '900' WHERE original_transaction_id = '`+original+`'`)
+	s.exec(t, `UPDATE subscription_events SET transaction_id = '11' WHERE type = 'started' AND original_transaction_id = '`+original+`'`)
+	want := normalized(s.must(t, "explain", original).stdout)
+	for _, args := range [][]string{{"11"}, {"12"}, {"900"}, {"900", "--as", "web_order"}} {
+		args = append([]string{"explain", "--app", readerApp}, args...)
+		if args[3] == "11" || args[3] == "12" {
+			args = append(args, "--as", "transaction") // they are ids of receipts as well
+		}
+		if got := normalized(s.must(t, args...).stdout); got != want {
+			t.Errorf("%q: got\n%s\nwant\n%s", args, got, want)
+		}
+	}
+	o := s.run(t, "explain", "12")
+	if o.code != terminal.ExitUsage || !strings.Contains(o.stderr, "--as receipt --app ") ||
+		!strings.Contains(o.stderr, "--as transaction --app "+readerApp+", of "+original) {
+		t.Errorf("got exit code %d and %q, want %d and both things", o.code, o.stderr, terminal.ExitUsage)
+	}
+	if o := s.run(t, "explain", "12", "--app", "nope"); o.code != terminal.ExitUsage || !strings.Contains(o.stderr, `unknown app "nope"`) {
+		t.Errorf("--app nope: got exit code %d and %q", o.code, o.stderr)
+	}
+}

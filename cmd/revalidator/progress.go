@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"revalidator/internal/runs"
 	"time"
 
 	"github.com/hibiken/asynq"
 
-	"revalidator/internal/runs"
+	"revalidator/internal/report"
 	"revalidator/internal/stores"
+	"revalidator/internal/terminal"
 )
 
 // watchEvery is how often the progress of a run is read.
@@ -29,10 +31,10 @@ func (p *program) watch(ctx context.Context, parts *parts, id int64) {
 		// the run has.
 		look, cancel := context.WithTimeout(context.WithoutCancel(ctx), stores.ReachTimeout)
 		totals, err := parts.db.RunTotals(look, id)
-		cancel()
-		if err == nil && totals.Due != nil {
-			bar.Show(*totals.Due-*totals.InRun, *totals.Due)
+		if err == nil {
+			err = showProgress(look, parts, bar, totals, time.Since(missing.since) >= patience)
 		}
+		cancel()
 		if err == nil && ctx.Err() == nil && missing.due(totals, time.Now()) {
 			bar.Clear()
 			p.warnWithoutWorkers(parts)
@@ -46,6 +48,28 @@ func (p *program) watch(ctx context.Context, parts *parts, id int64) {
 		case <-tick.C:
 		}
 	}
+}
+
+// showProgress draws the bar: without a time left, where all that is left waits for a
+// retry, or where the run stands still.
+func showProgress(ctx context.Context, parts *parts, bar *terminal.Bar, t runs.Totals, still bool) error {
+	if t.Due == nil || t.InRun == nil {
+		return nil
+	}
+	waiting, err := parts.db.RunWaiting(ctx, t.ID)
+	if err != nil {
+		return err
+	}
+	bar.Show(*t.Due-*t.InRun, *t.Due)
+	switch {
+	case waiting.Receipts > 0 && waiting.Receipts >= *t.InRun:
+		bar.Stand(report.WaitingText(waiting))
+	case still && *t.InRun > 0:
+		bar.Stand("")
+	default:
+		bar.Move()
+	}
+	return nil
 }
 
 // missingWorkers finds out once whether a run has stood still for too long.

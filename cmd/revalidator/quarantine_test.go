@@ -66,11 +66,13 @@ func TestRunBehindAProxyWithASmallLimit(t *testing.T) {
 func TestFailedText(t *testing.T) {
 	t.Parallel()
 	const begin = " of 30 receipts failed; their subscriptions are as they were, and "
+	const end = ": see 'revalidator receipts list --failed --run 7'"
 	for want, totals := range map[string]runs.Totals{
-		"29" + begin + "they are due again": {Figures: runs.Figures{Done: 30, Failed: 29}},
-		"29" + begin + "they are due again, but for 4 that are quarantined: see 'revalidator receipts quarantined'": {Figures: runs.Figures{Done: 30, Failed: 29}, Quarantined: 4},
-		"4" + begin + "all of them are quarantined: see 'revalidator receipts quarantined'":                         {Figures: runs.Figures{Done: 30, Failed: 4}, Quarantined: 4},
+		"29" + begin + "they are due again" + end:                                 {Figures: runs.Figures{Done: 30, Failed: 29}},
+		"29" + begin + "they are due again, but for 4 that are quarantined" + end: {Figures: runs.Figures{Done: 30, Failed: 29}, Quarantined: 4},
+		"4" + begin + "all of them are quarantined" + end:                         {Figures: runs.Figures{Done: 30, Failed: 4}, Quarantined: 4},
 	} {
+		totals.ID = 7
 		if got := failedText(totals); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}

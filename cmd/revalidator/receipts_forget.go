@@ -21,8 +21,8 @@ func (p *program) receiptsForgetCommand() *cobra.Command {
 		Long: `Remove a customer's receipts and everything derived from them: their bytes, the
 subscriptions and purchases that no other customer's receipt shows, the events
 of those, and their places in backfills. It is done as a whole or not at all,
-and cannot be taken back. A worker that asks about one of them at this moment
-changes nothing any more.
+and cannot be taken back. The result of a worker that checks one of them at
+this moment is not stored.
 
 What another customer's receipt shows too, as in a family, stays.`,
 		Example: `  revalidator receipts forget --customer customer-7
@@ -44,7 +44,7 @@ What another customer's receipt shows too, as in a family, stays.`,
 
 func (p *program) forget(ctx context.Context, customer, app string, yes bool) error {
 	return p.with(ctx, func(parts *parts) error {
-		if err := parts.knowsApps(ctx, app); err != nil {
+		if err := parts.knows(ctx, repository.ReceiptQuery{BundleID: app, CustomerRef: &customer}); err != nil {
 			return err
 		}
 		found, err := parts.db.StoredReceipts(ctx, repository.ReceiptQuery{BundleID: app, CustomerRef: &customer, Limit: maxPage})

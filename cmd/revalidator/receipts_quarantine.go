@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"revalidator/internal/quarantine"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,16 +21,16 @@ func (p *program) receiptsQuarantinedCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "quarantined [flags]",
 		Short: "List the receipts that are quarantined, and why",
-		Long: `List the receipts that are excluded from checks, with the reason: how
-many of each app first, then each of them. They are not checked any more, or
-once a week. One reply is never enough, unless the receipt is forged: refused by
-Apple, with a signature that is disproved. Where Apple accepted the receipt
-before, it takes three failures or more, on different days. docs/quarantine.md
-has the whole table.
+		Long: `List the receipts that are quarantined, with the reason: how many of each app
+first, then each of them. They are not checked any more, or once a week. One
+reply is never enough, unless the receipt is forged: refused by Apple, with a
+signature that is disproved. Where Apple accepted the receipt before, it takes
+three failures or more, on different days. docs/quarantine.md has the whole
+table.
 
-The reasons are malformed, not_authenticated, forged, wrong_app, account_gone,
-too_large_for_verify_receipt, panicked and save_refused. 'revalidator explain'
-explains each.`,
+The reasons are:
+` + terminal.Wrap(2, quarantine.Reasons()...) + `
+'revalidator explain' says more about each receipt.`,
 		Example: `  revalidator receipts quarantined
   revalidator receipts quarantined --reason panicked --json
   revalidator receipts quarantined --app com.example.reader --after 50`,
@@ -37,6 +38,9 @@ explains each.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if query.Limit < 1 || query.Limit > maxPage {
 				return terminal.Usage(fmt.Errorf("--limit must be from 1 to %d", maxPage))
+			}
+			if err := knownReason(query.Reason); err != nil {
+				return terminal.Usage(err)
 			}
 			var err error
 			if query.Since, err = terminal.TimeOrAgo("--since", since, time.Now()); err != nil {
@@ -54,6 +58,15 @@ explains each.`,
 	return c
 }
 
+// knownReason refuses a reason for which nothing is ever quarantined.
+func knownReason(reason string) error {
+	if reason == "" {
+		return nil
+	}
+	_, err := terminal.OneOf("--reason", []string{reason}, quarantine.Reasons())
+	return err
+}
+
 func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery) error {
 	return p.with(ctx, func(parts *parts) error {
 		if err := parts.knowsApps(ctx, q.BundleID); err != nil {
@@ -67,8 +80,10 @@ func (p *program) quarantined(ctx context.Context, q repository.QuarantineQuery)
 			return err
 		}
 		switch {
+		case len(page.Receipts) == 0 && q.BundleID == "" && q.Reason == "" && q.Since.IsZero() && q.After == 0:
+			p.Note("no receipt is quarantined")
 		case len(page.Receipts) == 0:
-			p.Note("nothing is in quarantine")
+			p.Note("no quarantined receipts that all of the flags choose")
 		case page.NextAfter != nil:
 			p.Note("there are more: continue with --after %d", *page.NextAfter)
 		}
@@ -106,9 +121,10 @@ func (p *program) receiptsReleaseCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "release (ID... | --all | --app BUNDLE_ID) [flags]",
 		Short: "Take receipts out of quarantine, and make them due now",
-		Long: `Take receipts out of quarantine, and make them due now. Their failures are
-counted from zero again; their subscriptions stay as they are. The next run
-checks them: the nightly one, or one that you start with 'revalidator run'.
+		Long: `Take receipts out of quarantine, and make them due now as if nothing were known
+about them: it takes as many failures again until they are quarantined. Their
+subscriptions stay as they are. The next run checks them: the nightly one, or
+one that you start with 'revalidator run'.
 
 A receipt that a worker checks now is not changed.`,
 		Example: `  revalidator receipts release 42 43
@@ -134,6 +150,9 @@ A receipt that a worker checks now is not changed.`,
 			}
 			if len(ids) > 0 {
 				query.IDs = ids
+			}
+			if err := knownReason(query.Reason); err != nil {
+				return terminal.Usage(err)
 			}
 			if query.Since, err = terminal.TimeOrAgo("--since", since, time.Now()); err != nil {
 				return terminal.Usage(err)

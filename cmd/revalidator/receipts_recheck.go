@@ -19,10 +19,10 @@ func (p *program) receiptsRecheckCommand() *cobra.Command {
 	var customer string
 	c := &cobra.Command{
 		Use:   "recheck (ID... | --customer REF)",
-		Short: "Make receipts due now, whenever their next check was",
-		Long: `Make receipts due now, whenever their next check was. The next run checks
+		Short: "Make receipts due now, whatever their next check was",
+		Long: `Make receipts due now, whatever their next check was. The next run checks
 them: the nightly one, or one that you start with 'revalidator run'. To check
-one receipt at once, without storing the result: 'revalidator check'.
+one receipt at once, without storing the reply: 'revalidator check'.
 
 A receipt that a worker checks now is not changed. Exit code 3 says that some
 receipts can never be checked.`,
@@ -53,6 +53,9 @@ receipts can never be checked.`,
 
 func (p *program) recheck(ctx context.Context, q repository.ReceiptQuery) error {
 	return p.with(ctx, func(parts *parts) error {
+		if err := parts.knows(ctx, q); err != nil {
+			return err
+		}
 		found, err := parts.db.StoredReceipts(ctx, q)
 		if err != nil {
 			return err

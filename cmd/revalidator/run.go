@@ -181,14 +181,17 @@ func (p *program) summarize(ctx context.Context, parts *parts, totals runs.Total
 	return nil
 }
 
-// failedText says that receipts failed, and what becomes of them.
+// failedText says that receipts failed, what follows for them, and which command
+// lists them.
 func failedText(t runs.Totals) string {
 	text := fmt.Sprintf("%d of %d receipts failed; their subscriptions are as they were, and ", t.Failed, t.Done)
 	switch t.Quarantined {
 	case 0:
-		return text + "they are due again"
+		text += "they are due again"
 	case t.Failed:
-		return text + "all of them are quarantined: see 'revalidator receipts quarantined'"
+		text += "all of them are quarantined"
+	default:
+		text += fmt.Sprintf("they are due again, but for %d that are quarantined", t.Quarantined)
 	}
-	return text + fmt.Sprintf("they are due again, but for %d that are quarantined: see 'revalidator receipts quarantined'", t.Quarantined)
+	return fmt.Sprintf("%s: see 'revalidator receipts list --failed --run %d'", text, t.ID)
 }

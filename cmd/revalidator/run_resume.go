@@ -122,10 +122,16 @@ func (p *program) cancelRun(ctx context.Context, parts *parts, noun string, id i
 func (s *parts) totalsOf(ctx context.Context, noun string, id int64) (runs.Totals, error) {
 	totals, err := s.db.RunTotals(ctx, id)
 	if errors.Is(err, database.ErrNotFound) || (err == nil && noun == "backfill" && totals.Kind != runs.Backfill) {
-		return runs.Totals{}, fmt.Errorf("there is no %s %d: see %s", noun, id, listOf(noun))
+		return runs.Totals{}, notThere{fmt.Sprintf("there is no %s %d: see %s", noun, id, listOf(noun))}
 	}
 	return totals, err
 }
+
+// notThere is a database.ErrNotFound with a text of its own.
+type notThere struct{ text string }
+
+func (e notThere) Error() string { return e.text }
+func (e notThere) Unwrap() error { return database.ErrNotFound }
 
 func numberOf(noun, text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)

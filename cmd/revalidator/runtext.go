@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"revalidator/internal/phrase"
 	"revalidator/internal/report"
@@ -20,6 +21,9 @@ func runText(out *terminal.Page, r *report.Run) {
 	out.Printf("%s run %d %s %s %s\n", r.Kind, r.ID, phrase.Words(string(r.State)), verb, phrase.Duration(r.ElapsedSeconds))
 	if r.StartedBy != "" {
 		out.Sentence("started by %s", r.StartedBy)
+	}
+	if r.Kind == runs.Backfill {
+		out.Print(terminal.Wrap(0, strings.Fields("chosen by: "+report.NewBackfill(r.Totals, r.StartedAt).FilterText())...))
 	}
 	if r.Progress != nil {
 		progressText(r.RunLine, out)
@@ -90,6 +94,9 @@ func runAppsText(out *terminal.Page, apps []repository.RunApp) {
 // progressText says how far a run is, and whether anybody feeds it.
 func progressText(r report.RunLine, out *terminal.Page) {
 	out.Sentence("%s", paceText(r))
+	if waiting := report.WaitingText(r.Progress.Waiting); waiting != "" {
+		out.Sentence("%s", waiting)
+	}
 	if !r.Fed {
 		out.Sentence("%s", out.Paint(terminal.Yellow, fmt.Sprintf("no process feeds it: a scheduler takes it over, or 'revalidator run resume %d'", r.ID)))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/dev/applesim"
 	"revalidator/internal/report"
 	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
@@ -245,4 +246,34 @@ func TestDueText(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
+}
+
+// TestWaitingForRetries has a run whose receipts all wait: the progress line and status
+// say until when, and neither makes up a time left.
+func TestWaitingForRetries(t *testing.T) {
+	t.Parallel()
+	s := newSession(t)
+	sim := s.openShop(t, 2)
+	s.set("REVALIDATOR_RETRY_BASE", "10m")
+	if err := sim.SetFaults([]applesim.Rule{{Fault: applesim.FaultHTTP, Rate: 1, Status: 503}}); err != nil {
+		t.Fatal(err)
+	}
+	term := newTerminal(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"run", "--worker"}, nil, io.Discard, term.program, s.env)
+	}()
+	line := term.screen.waitFor(t, `run 1: 2 wait for a retry, the next at \d\d:\d\d UTC[^\r]*\r[^\r]*\r`)[0]
+	if strings.Contains(line, "[") {
+		t.Errorf("the progress line has a time left: %q", line)
+	}
+	o := s.must(t, "status")
+	if !regexp.MustCompile(`\n2 wait for a retry, the next at \d\d:\d\d UTC\n`).MatchString(o.stdout) || strings.Contains(o.stdout, " left") {
+		t.Errorf("status does not say that both wait, or for how long it is:\n%s", o.stdout)
+	}
+	interrupt()
+	<-ended
+	term.close()
 }

@@ -108,7 +108,7 @@ type Apple struct {
 	Roots string `env:"REVALIDATOR_APPLE_ROOTS" help:"For development only: a PEM file with the root certificates of a simulated App Store, which take the place of Apple's for every signature. Refused unless all addresses of Apple's are loopback addresses."`
 	// OCSP true notices a stolen or revoked certificate, and makes verification
 	// depend on Apple's responders: without an answer a signature is undetermined.
-	OCSP bool `env:"REVALIDATOR_OCSP" envDefault:"false" help:"Ask Apple's OCSP responders whether a certificate was revoked that signed a receipt or payload: true or false. Replies are kept for an hour."`
+	OCSP bool `env:"REVALIDATOR_OCSP" envDefault:"false" help:"Whether Apple's OCSP responders are queried for the revocation of a certificate that signed a receipt or payload: true or false. Replies are kept for an hour."`
 	// RefuseUnverified true keeps forgeries out, and with them what is genuine and
 	// cannot be verified here, such as receipts in the style of iOS 6.
 	RefuseUnverified bool `env:"REVALIDATOR_REFUSE_UNVERIFIED" envDefault:"false" help:"Refuse receipts on import whose signature is not verified, instead of marking them: true or false. What may be verified later is marked all the same."`

@@ -57,8 +57,8 @@ func Decimal(n float64) string {
 	return strconv.FormatFloat(n, 'f', digits, 64)
 }
 
-// Time is a time to the second, in the zone of the process: see time.Local.
-func Time(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+// Time is a time to the second, in UTC.
+func Time(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // Rate is a configured rate per second, never in the form 1e+09.
 func Rate(n float64) string {

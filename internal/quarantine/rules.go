@@ -5,6 +5,7 @@ package quarantine
 
 import (
 	"fmt"
+	"slices"
 
 	"revalidator/internal/iap"
 )
@@ -77,4 +78,18 @@ func (q Rule) Needed(accepted bool) Repeats {
 		return q.Accepted
 	}
 	return q.New
+}
+
+// Reasons are all that a receipt can be quarantined for, each once.
+func Reasons() (reasons []string) {
+	for _, rule := range Rules() {
+		reason := string(rule.State)
+		if rule.State == iap.ReceiptQuarantined {
+			reason = rule.Class
+		}
+		if !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+		}
+	}
+	return reasons
 }

@@ -33,7 +33,9 @@ func NewBackfill(t runs.Totals, now time.Time) Backfill {
 
 // Estimate is what a backfill would do.
 type Estimate struct {
-	Receipts int64                    `json:"receipts"`
+	Receipts int64 `json:"receipts"`
+	// ChosenBy is the filter in words.
+	ChosenBy string                   `json:"chosen_by"`
 	Counts   []repository.FilterCount `json:"by_app_and_status"`
 	Share    float64                  `json:"share"`
 	// SecondsAlone and SecondsBeside are how long it takes at the configured
@@ -57,7 +59,9 @@ func ReadEstimate(ctx context.Context, store EstimateStore, filter runs.Filter, 
 		return Estimate{}, err
 	}
 	apps, err := store.Apps(ctx)
-	return newEstimate(counts, apps, share), err
+	e := newEstimate(counts, apps, share)
+	e.ChosenBy = FilterText(filter)
+	return e, err
 }
 
 // newEstimate adds up counts. Apps are checked side by side, so that the
@@ -91,6 +95,13 @@ func (b Backfill) FilterText() string {
 	if err := json.Unmarshal(b.Filter, &f); err != nil {
 		return "filter " + string(b.Filter)
 	}
+	return filterText(f.Filter, f.IDs)
+}
+
+// FilterText says what a filter chooses receipts by.
+func FilterText(f runs.Filter) string { return filterText(f, len(f.IDs)) }
+
+func filterText(f runs.Filter, ids int) string {
 	var parts []string
 	add := func(name string, values ...string) {
 		if len(values) > 0 && values[0] != "" {
@@ -105,8 +116,8 @@ func (b Backfill) FilterText() string {
 	add("checked before", timeText(f.CheckedBefore))
 	add("expiring from", timeText(f.ExpiresFrom))
 	add("expiring until", timeText(f.ExpiresUntil))
-	if f.IDs > 0 {
-		add("ids", fmt.Sprint(f.IDs))
+	if ids > 0 {
+		add("ids", fmt.Sprint(ids))
 	}
 	if len(parts) == 0 {
 		return "all receipts"

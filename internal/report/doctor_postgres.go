@@ -322,22 +322,22 @@ func (d *Doctor) lastRun(ctx context.Context) Finding {
 		"%s of %s receipts of run %d failed, with %s", phrase.Count(run.Failed), phrase.Count(run.Done), run.ID, phrase.List(classes))
 }
 
-// withoutSource is a failure where there are receipts about which nobody can be
-// asked: what they show grows old.
+// withoutSource is a failure where there are receipts that no source can
+// check: what they show grows old.
 func (d *Doctor) withoutSource(ctx context.Context) Finding {
 	counts, err := d.db.WithoutSource(ctx)
 	if err != nil {
 		return failBy(err)
 	}
 	if len(counts) == 0 {
-		return ok("every receipt has a source that can be asked about it")
+		return ok("every receipt has a source that checks it")
 	}
 	var texts []string
 	for _, app := range slices.Sorted(maps.Keys(counts)) {
 		texts = append(texts, fmt.Sprintf("%s of %s", phrase.Count(counts[app]), app))
 	}
-	return fail("import the app receipts of these customers as well; what a signed transaction says is of its signing date, and nobody notices renewals and refunds after it",
-		"no source can ask about signed transactions: %s", strings.Join(texts, ", "))
+	return fail("import the app receipts of these customers as well; what a signed transaction says is of its signing date, and renewals and refunds after it go unnoticed",
+		"no source can check signed transactions: %s", strings.Join(texts, ", "))
 }
 
 // stoppedQuarantine is a failure where the quarantining of an app is stopped: a

@@ -143,7 +143,7 @@ func (d *Doctor) queueRetries(context.Context) Finding {
 	for _, name := range queues {
 		info, err := d.queue.Inspector.GetQueueInfo(name)
 		if err != nil {
-			return failBy(fmt.Errorf("look at queue %s: %w", name, err))
+			return failBy(fmt.Errorf("read queue %s: %w", name, err))
 		}
 		retries += info.Retry
 	}

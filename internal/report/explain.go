@@ -34,6 +34,9 @@ func (e *AmbiguousError) Error() string {
 	text := fmt.Sprintf("%q is the id of several things; choose one:", e.ID)
 	for _, m := range e.Candidates {
 		text += fmt.Sprintf("\n  --as %s --app %s", m.Kind, m.BundleID)
+		if m.TransactionID != "" && m.TransactionID != e.ID {
+			text = fmt.Sprintf("%s, of %s: 'revalidator explain %s'", text, m.TransactionID, m.TransactionID)
+		}
 		if m.Environment != "" {
 			text += fmt.Sprintf(" (%s)", m.Environment)
 		}
@@ -101,7 +104,7 @@ func SubjectOf(ctx context.Context, store ExplainStore, id string, kind reposito
 	}
 	switch len(candidates) {
 	case 0:
-		return repository.Match{}, fmt.Errorf("nothing has the id or name %q: give the id of a receipt, a customer reference, or an original transaction id; see 'revalidator receipts list'", id)
+		return repository.Match{}, fmt.Errorf("nothing has the id or name %q: give the id of a receipt, a customer reference, a transaction id, or a web order line item; see 'revalidator receipts list'", id)
 	case 1:
 		return candidates[0], nil
 	}
@@ -122,9 +125,9 @@ func ReadExplanation(ctx context.Context, store ExplainStore, id string, m repos
 		e.Receipts = append(e.Receipts, ExplainReceipt(r, now))
 	}
 	transaction := ""
-	if m.Kind == repository.MatchTransaction {
-		// Of its receipts, what they show next to it is not asked for.
-		ids, transaction = nil, id
+	if m.TransactionID != "" {
+		// Of its receipts, what else they show is not asked for.
+		ids, transaction = nil, m.TransactionID
 	}
 	subscriptions, err := store.SubscriptionsOf(ctx, ids, m.BundleID, transaction)
 	if err != nil {
@@ -161,8 +164,8 @@ func receiptsOf(ctx context.Context, store ExplainStore, id string, m repository
 			return nil, err
 		}
 		query.IDs = []int64{number}
-	case repository.MatchTransaction:
-		ids, err := store.ReceiptsOfTransaction(ctx, m.BundleID, id, maxExplained)
+	case repository.MatchTransaction, repository.MatchWebOrder:
+		ids, err := store.ReceiptsOfTransaction(ctx, m.BundleID, m.TransactionID, maxExplained)
 		if err != nil || len(ids) == 0 {
 			return nil, err
 		}

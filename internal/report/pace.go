@@ -1,11 +1,29 @@
 package report
 
 import (
-	"time"
-
+	"fmt"
 	"revalidator/internal/runs"
 	"revalidator/repository"
+	"time"
+
+	"revalidator/internal/phrase"
 )
+
+// WaitingText says how many wait, and when the first of them is due; it is empty where
+// none does.
+func WaitingText(w repository.Waiting) string {
+	if w.Receipts == 0 || w.NextAt == nil {
+		return ""
+	}
+	count, verb := phrase.Count(w.Receipts), "wait"
+	switch {
+	case w.More:
+		count = "more than " + count
+	case w.Receipts == 1:
+		verb = "waits"
+	}
+	return fmt.Sprintf("%s %s for a retry, the next at %s", count, verb, w.NextAt.UTC().Format("15:04 MST"))
+}
 
 // Progress is how far a run is.
 type Progress struct {
@@ -18,6 +36,8 @@ type Progress struct {
 	// SecondsLeft is until the slowest enabled app is done, nil where nothing
 	// moves.
 	SecondsLeft *float64 `json:"seconds_left"`
+	// Waiting is what waits for a retry, or to be claimed again.
+	Waiting repository.Waiting `json:"waiting"`
 }
 
 // paceWindow is how far back the pace of now reaches.
@@ -63,12 +83,23 @@ func (p *Paces) perSecond(id int64, bundleID string) (pace float64, known bool) 
 	return float64(last.done[bundleID]-first.done[bundleID]) / last.at.Sub(first.at).Seconds(), true
 }
 
+// standsAfter is for how long nothing must have moved before a run stands still.
+const standsAfter = 5 * time.Second
+
+// measuredFor is whether the looks at a run are that far apart.
+func (p *Paces) measuredFor(id int64, span time.Duration) bool {
+	looks := p.runs[id]
+	return len(looks) > 1 && looks[len(looks)-1].at.Sub(looks[0].at) >= span
+}
+
 // progress is how far a run is that is running.
-func (p *Paces) progress(t runs.Totals, apps []repository.RunApp, now time.Time) *Progress {
+func (p *Paces) progress(t runs.Totals, waiting repository.Waiting, apps []repository.RunApp, now time.Time) *Progress {
 	elapsed := max(now.Sub(t.StartedAt).Seconds(), 1)
-	result := &Progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed}
+	result := &Progress{Left: t.InRun, AveragePerSecond: float64(t.Done) / elapsed, Waiting: waiting}
 	var total, longest float64
-	stands := false
+	// Where all of it waits, or an app has not moved for a while, the average does not
+	// say when it ends.
+	stands := t.InRun != nil && waiting.Receipts >= *t.InRun
 	for _, a := range apps {
 		pace, known := p.perSecond(t.ID, a.BundleID)
 		if known {
@@ -78,7 +109,7 @@ func (p *Paces) progress(t runs.Totals, apps []repository.RunApp, now time.Time)
 		if a.InRun == nil || *a.InRun == 0 || a.PausedCode != nil {
 			continue
 		}
-		if pace == 0 {
+		if pace == 0 && !p.measuredFor(t.ID, standsAfter) {
 			pace = float64(a.Done) / elapsed
 		}
 		stands = stands || pace == 0

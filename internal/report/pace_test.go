@@ -38,6 +38,10 @@ func TestProgress(t *testing.T) {
 		{"nothing has moved", nil, []repository.RunApp{app("a", 100, 0, nil)}, Progress{Left: left(100)}},
 		{"stands still now", []repository.RunApp{app("a", 200, 100, nil)}, []repository.RunApp{app("a", 200, 100, nil)},
 			Progress{Left: left(100), PerSecond: number(0), AveragePerSecond: 1, SecondsLeft: number(100)}},
+		{"stands still for a while", nil, []repository.RunApp{app("a", 200, 100, nil)},
+			Progress{Left: left(100), PerSecond: number(0), AveragePerSecond: 1}},
+		{"all of it waits", nil, []repository.RunApp{app("a", 200, 100, nil)},
+			Progress{Left: left(100), AveragePerSecond: 1, Waiting: repository.Waiting{Receipts: 100}}},
 		{"all done", nil, []repository.RunApp{app("a", 100, 100, nil)}, Progress{Left: left(0), AveragePerSecond: 1}},
 		{"not counted yet", nil, []repository.RunApp{{BundleID: "a", Figures: runs.Figures{Done: 100}}}, Progress{AveragePerSecond: 1}},
 		{"no apps", nil, []repository.RunApp{}, Progress{Left: left(0)}},
@@ -59,11 +63,29 @@ func TestProgress(t *testing.T) {
 			if test.before != nil {
 				known.note(1, now.Add(-time.Second), test.before)
 			}
+			if test.name == "stands still for a while" {
+				known.note(1, now.Add(-standsAfter), test.after)
+			}
 			known.note(1, now, test.after)
-			if diff := cmp.Diff(&test.want, known.progress(totals, test.after, now)); diff != "" {
+			if diff := cmp.Diff(&test.want, known.progress(totals, test.want.Waiting, test.after, now)); diff != "" {
 				t.Errorf("progress (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestWaitingText(t *testing.T) {
+	t.Parallel()
+	later := time.Date(2026, 3, 1, 10, 49, 0, 0, time.UTC)
+	for want, waiting := range map[string]repository.Waiting{
+		"": {},
+		"2 wait for a retry, the next at 10:49 UTC":               {Receipts: 2, NextAt: &later},
+		"1 waits for a retry, the next at 10:49 UTC":              {Receipts: 1, NextAt: &later},
+		"more than 1,000 wait for a retry, the next at 10:49 UTC": {Receipts: 1000, More: true, NextAt: &later},
+	} {
+		if got := WaitingText(waiting); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -36,6 +36,12 @@ type RunStore interface {
 	RunApps(ctx context.Context, id int64) ([]repository.RunApp, error)
 	RunEvents(ctx context.Context, id int64) ([]repository.EventCount, error)
 	RunFailures(ctx context.Context, id int64) ([]repository.FailureCount, error)
+	waitingStore
+}
+
+// waitingStore has what waits in a run.
+type waitingStore interface {
+	RunWaiting(ctx context.Context, id int64) (repository.Waiting, error)
 }
 
 // ReadRun reads one run. Its error says where to look if there is none.
@@ -54,7 +60,9 @@ func ReadRun(ctx context.Context, store RunStore, id int64, known *Paces, now ti
 	if r.Failures, err = store.RunFailures(ctx, id); err != nil {
 		return nil, err
 	}
-	r.RunLine = newRunLine(totals, r.Apps, known, now)
+	if r.RunLine, err = readRunLine(ctx, store, totals, r.Apps, known, now); err != nil {
+		return nil, err
+	}
 	r.Apps, r.Events, r.Failures = list(r.Apps), list(r.Events), list(r.Failures)
 	return r, nil
 }
@@ -67,16 +75,20 @@ func noRun(err error, id int64) error {
 	return err
 }
 
-// newRunLine is a run as it is now; its apps tell the pace of one that is
-// running.
-func newRunLine(t runs.Totals, apps []repository.RunApp, known *Paces, now time.Time) RunLine {
+// readRunLine is a run as it is now; its apps show the pace of one that is running.
+func readRunLine(ctx context.Context, store waitingStore, t runs.Totals, apps []repository.RunApp, known *Paces, now time.Time) (RunLine, error) {
 	line := RunLine{Totals: t, ElapsedSeconds: Elapsed(t, now).Seconds(), Fed: true}
-	if t.State == runs.Running {
-		known.note(t.ID, now, apps)
-		line.Fed = t.OwnerUntil.After(now)
-		line.Progress = known.progress(t, apps, now)
+	if t.State != runs.Running {
+		return line, nil
 	}
-	return line
+	waiting, err := store.RunWaiting(ctx, t.ID)
+	if err != nil {
+		return line, err
+	}
+	known.note(t.ID, now, apps)
+	line.Fed = t.OwnerUntil.After(now)
+	line.Progress = known.progress(t, waiting, apps, now)
+	return line, nil
 }
 
 // Elapsed is how long a run has taken until now, or took.

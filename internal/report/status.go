@@ -73,6 +73,7 @@ type (
 		// RecentRuns are the newest runs and every one that is running.
 		RecentRuns(ctx context.Context, limit int) ([]runs.Totals, error)
 		RunApps(ctx context.Context, id int64) ([]repository.RunApp, error)
+		waitingStore
 	}
 	dueStore interface {
 		Due(ctx context.Context, now time.Time, paused bool) (repository.Due, error)
@@ -146,7 +147,9 @@ func (s StatusReader) recentRuns(ctx context.Context, known *Paces, now time.Tim
 				return nil, err
 			}
 		}
-		lines[i] = newRunLine(t, apps, known, now)
+		if lines[i], err = readRunLine(ctx, s.Store, t, apps, known, now); err != nil {
+			return nil, err
+		}
 	}
 	return lines, nil
 }

@@ -20,6 +20,7 @@ type Bar struct {
 	name, things string
 	bar          *progressbar.ProgressBar
 	all          int64 // that the bar is over
+	standing     bool
 }
 
 // Bar is a bar with a name, over things.
@@ -49,6 +50,34 @@ func (b *Bar) Show(done, all int64) {
 		b.all = all
 	}
 	_ = b.bar.Set64(done)
+}
+
+// Stand says why nothing moves, in place of a pace and a time left, which would be
+// made up; Move takes it back.
+func (b *Bar) Stand(why string) {
+	if b.bar != nil {
+		b.standing = true
+		b.predict(false)
+		name := b.name
+		if why != "" {
+			name += ": " + why
+		}
+		b.bar.Describe(name)
+	}
+}
+
+// Move shows the pace and the time left again.
+func (b *Bar) Move() {
+	if b.standing {
+		b.standing = false
+		b.predict(true)
+		b.bar.Describe(b.name)
+	}
+}
+
+func (b *Bar) predict(on bool) {
+	progressbar.OptionSetPredictTime(on)(b.bar)
+	progressbar.OptionSetElapsedTime(on)(b.bar)
 }
 
 // Clear makes room for a line of text.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
 )
 
 // Percent is a part of something, from 0 to 1, that is typed and shown as 30%.
@@ -87,11 +88,50 @@ func OneOf[T ~string](flag string, values []string, known []T) ([]T, error) {
 	var named []T
 	for _, v := range values {
 		if !slices.Contains(known, T(v)) {
-			return nil, fmt.Errorf("unknown %s %q: choose from %s", strings.ReplaceAll(strings.TrimPrefix(flag, "--"), "-", " "), v, strings.Join(Texts(known), ", "))
+			return nil, Unknown(flag, v, Texts(known))
 		}
 		named = append(named, T(v))
 	}
 	return named, nil
+}
+
+// maxChoices is how many known values an error names.
+const maxChoices = 40
+
+// Unknown is the error for a value of a flag that is none of those that are known:
+// which one was meant, where it is near one, and which ones there are.
+func Unknown(flag, value string, known []string) error {
+	text := fmt.Sprintf("%s: unknown %s %q", flag, strings.ReplaceAll(strings.TrimLeft(flag, "-"), "-", " "), value)
+	if near := Near(value, known); len(near) > 0 {
+		text += "; did you mean " + strings.Join(near, " or ") + "?"
+	}
+	switch more := len(known) - maxChoices; {
+	case len(known) == 0:
+		return errors.New(text + ": there are none yet")
+	case more > 0:
+		return fmt.Errorf("%s\nChoose from %s and %d more", text, strings.Join(known[:maxChoices], ", "), more)
+	}
+	return fmt.Errorf("%s\nChoose from %s", text, strings.Join(known, ", "))
+}
+
+// maxNear is how many suggestions help.
+const maxNear = 3
+
+// Near are those of the known values that a value may be a mistyped one of: by the
+// measure by which cobra suggests commands.
+func Near(value string, known []string) []string {
+	choices := new(cobra.Command)
+	for _, k := range known {
+		if !strings.Contains(k, " ") {
+			choices.AddCommand(&cobra.Command{Use: k, Run: func(*cobra.Command, []string) {}})
+		}
+	}
+	for choices.SuggestionsMinimumDistance = 1; choices.SuggestionsMinimumDistance <= suggestionDistance; choices.SuggestionsMinimumDistance++ {
+		if near := choices.SuggestionsFor(value); len(near) > 0 {
+			return near[:min(len(near), maxNear)]
+		}
+	}
+	return nil
 }
 
 // Texts are values as texts.

@@ -1,6 +1,8 @@
 package terminal
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -55,6 +57,31 @@ func TestTimeRange(t *testing.T) {
 		from, until, err := TimeRange("--flag", text)
 		if err != nil || from != want[0] || until != want[1] {
 			t.Errorf("%q: got %v to %v, %v; want %v", text, from, until, err, want)
+		}
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	many := make([]string, maxChoices+2)
+	for i := range many {
+		many[i] = fmt.Sprintf("com.example.app%02d", i)
+	}
+	statuses := []string{"active", "expired", "billing_retry"}
+	tests := []struct {
+		flag, value string
+		known       []string
+		want        string
+	}{
+		{"--status", "expird", statuses, "--status: unknown status \"expird\"; did you mean expired?\nChoose from active, expired, billing_retry"},
+		{"--last-class", "lapsed", statuses, "--last-class: unknown last class \"lapsed\"\nChoose from active, expired, billing_retry"},
+		{"--status", "bill", statuses, "--status: unknown status \"bill\"; did you mean billing_retry?\nChoose from active, expired, billing_retry"},
+		{"--app", "x", nil, "--app: unknown app \"x\": there are none yet"},
+		{"--app", "x", many, "--app: unknown app \"x\"\nChoose from " + strings.Join(many[:maxChoices], ", ") + " and 2 more"},
+	}
+	for _, test := range tests {
+		if got := Unknown(test.flag, test.value, test.known).Error(); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
 		}
 	}
 }

@@ -63,6 +63,7 @@ CREATE TABLE receipts (
     generation           bigint NOT NULL DEFAULT 0,
     claimed_until        timestamptz,
     run_id               bigint,
+    failed_run_id        bigint,
     last_checked_at      timestamptz,
     accepted_at          timestamptz,
     quarantined_at       timestamptz,
@@ -81,6 +82,7 @@ COMMENT ON COLUMN receipts.signature IS 'verified, or the reason why the signatu
 COMMENT ON COLUMN receipts.environment IS 'The environment of the receipt, which is tried first; NULL until Apple has named it';
 COMMENT ON COLUMN receipts.generation IS 'How often the receipt was claimed; a result under an older claim is refused';
 COMMENT ON COLUMN receipts.run_id IS 'The run that has claimed the receipt, or in which it waits to be checked again';
+COMMENT ON COLUMN receipts.failed_run_id IS 'The run in which the last check failed, NULL after a success';
 COMMENT ON COLUMN receipts.last_code IS 'Apple''s status code of the last response, NULL where there was none';
 COMMENT ON COLUMN receipts.last_error IS 'The class of the last failure, NULL after a success';
 
@@ -106,6 +108,10 @@ CREATE INDEX receipts_covered ON receipts (covered_by) WHERE covered_by IS NOT N
 CREATE INDEX receipts_clock_differs ON receipts (next_check_at) WHERE next_check_rule = 'clock_differs';
 CREATE INDEX receipts_no_source ON receipts (bundle_id) WHERE last_error = 'no_source';
 CREATE INDEX receipts_quarantine ON receipts (id) WHERE state NOT IN ('new', 'valid', 'xcode');
+-- 'receipts list --failed', also of a class or a run. Few receipts fail, and all that
+-- it filters by is in the index: pages are read in the order of ids without the rows between.
+CREATE INDEX receipts_failed ON receipts (id, failed_run_id, last_error, bundle_id)
+    WHERE last_error IS NOT NULL OR failed_run_id IS NOT NULL;
 
 CREATE TABLE receipt_data (
     receipt_id bigint PRIMARY KEY REFERENCES receipts ON DELETE CASCADE,
@@ -165,6 +171,9 @@ COMMENT ON COLUMN subscriptions.offer_as_of IS 'Apple''s time of the facts about
 COMMENT ON COLUMN subscriptions.revocations_as_of IS 'Apple''s time of the facts about refunded and withdrawn periods';
 -- What is live and past its expiry; see doctor.
 CREATE INDEX subscriptions_live ON subscriptions (status, expires_date) WHERE status IN ('active', 'billing_grace_period', 'billing_retry');
+-- 'explain' of a transaction id: the current one. The first one of a subscription is its key.
+CREATE INDEX subscriptions_transaction ON subscriptions (transaction_id) WHERE transaction_id <> original_transaction_id;
+-- 'explain' of a web order line item.
 CREATE INDEX subscriptions_web_order ON subscriptions (web_order_line_item_id) WHERE web_order_line_item_id IS NOT NULL;
 
 CREATE TABLE receipt_subscriptions (
@@ -231,7 +240,12 @@ COMMENT ON COLUMN subscription_events.evidence IS 'NULL where a reply shows the 
 COMMENT ON COLUMN subscription_events.generation IS 'With receipt_id the evidence: which reply showed the change';
 CREATE INDEX subscription_events_subscription
     ON subscription_events (original_transaction_id, bundle_id, environment, id);
-CREATE INDEX subscription_events_run ON subscription_events (run_id, type) WHERE run_id IS NOT NULL;
+-- 'explain' of a transaction id that is not the current one any more.
+CREATE INDEX subscription_events_transaction ON subscription_events (transaction_id) WHERE transaction_id <> original_transaction_id;
+-- 'events tail --run' in the order of ids, and the counts of a run by type, without its rows.
+CREATE INDEX subscription_events_run ON subscription_events (run_id, id, type) WHERE run_id IS NOT NULL;
+-- 'events tail --product', and which products there are.
+CREATE INDEX subscription_events_product ON subscription_events (product_id, id);
 
 CREATE TABLE runs (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
