@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "revalidator_app_pauses_total", Help: "Number of times that this worker paused an app, because Apple accepted none of its shared secrets.",
 		}, []string{"bundle_id"}),
 		disagreed: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "revalidator_signature_disagreements_total", Help: "Receipts that Apple accepted before and refused now, whose signature this program disproves: a fault of the program.",
+			Name: "revalidator_signature_disagreements_total", Help: "Number of receipts that Apple accepted before and refused now, whose signature this program disproves: a fault of the program.",
 		}),
 	}
 	if reg == nil {

@@ -52,6 +52,7 @@ func TestMetricsCountOutcomes(t *testing.T) {
 		"revalidator_apple_requests_total":                2,
 		"revalidator_lost_claims_total":                   1,
 		"revalidator_reply_unknown_fields_total":          0,
+		"revalidator_signature_disagreements_total":       0,
 		"revalidator_app_pauses_total bundle_id=" + app:   1,
 		"revalidator_receipt_duration_seconds":            4,
 	}

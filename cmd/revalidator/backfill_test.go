@@ -121,7 +121,7 @@ func TestBackfillOfIDs(t *testing.T) {
 	if got.Kind != runs.Backfill || got.State != runs.Finished || got.Due != 2 || got.Done != 2 {
 		t.Errorf("got %+v, want a finished backfill of 2", got)
 	}
-	if want := "1 of 3 ids are of receipts that Apple cannot be asked about"; !strings.Contains(o.stderr, want) {
+	if want := "1 of 3 ids are of receipts that cannot be checked"; !strings.Contains(o.stderr, want) {
 		t.Errorf("standard error: got %q, want %q", o.stderr, want)
 	}
 }

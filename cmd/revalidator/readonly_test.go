@@ -53,7 +53,7 @@ func TestFailoverToReadOnly(t *testing.T) {
 	if err := server.Demote(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	worker.stderr.waitFor(t, `level=ERROR msg="database may not be written: Apple is not asked`)
+	worker.stderr.waitFor(t, `level=ERROR msg="database may not be written: no receipt is checked`)
 	eventually(t, "/readyz says so", func() bool { return strings.Contains(ready(), `"writable":"failed"`) })
 	if _, states := s.examined(t, "--offline"); states["postgres_writes"] != string(report.Failure) {
 		t.Errorf("doctor: got %v, want a failure of postgres_writes", states)

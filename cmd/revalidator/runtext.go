@@ -47,7 +47,7 @@ func runText(out *terminal.Page, r *report.Run) {
 	row(number(r.Calls), "calls to Apple")
 	table.End()
 	if r.Succeeded > 0 && r.Changed == 0 {
-		out.Print("Nothing changed: what a first check finds of older purchases is stored, and is no change.\n")
+		out.Sentence("Nothing changed: what a first check finds of older purchases is stored, and is no change.")
 	}
 	runAppsText(out, r.Apps)
 	section(out, "What changed", len(r.Events), func(i int) (int64, string) {

@@ -45,8 +45,8 @@ in the history of the shell.
 An app-specific secret (--app) is good for one app, and moves with it to another
 team. A primary secret (--primary) is good for every app of the team.
 
-An app that is paused because Apple accepts none of its secrets is resumed once a
-worker has checked a receipt with the new one, which takes seconds.`,
+An app that is paused because Apple accepts none of its secrets is resumed once
+a worker has checked a receipt with the new one, which takes seconds.`,
 		Example: `  revalidator secrets add --app com.example.reader
   revalidator secrets add --primary --file primary.secret
   vault read -field=secret apple/reader |

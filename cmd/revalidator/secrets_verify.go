@@ -18,9 +18,10 @@ func (p *program) secretsVerifyCommand() *cobra.Command {
 		Use:   "verify [--app BUNDLE_ID] [--json]",
 		Short: "Verify which of the shared secrets Apple accepts",
 		Long: `Check a stored receipt with each secret, within the rate of the app, and store
-whether Apple accepts the secret. Receipts that show a subscription are preferred,
-because Apple reads the secret for those; the receipt itself stays as it is.
-An app that is paused because of its secrets is resumed when one is accepted.
+whether Apple accepts the secret. Receipts that show a subscription are
+preferred, because Apple reads the secret for those; the receipt itself stays as
+it is. An app that is paused because of its secrets is resumed when one is
+accepted.
 
 Results:
   accepted   Apple accepts it

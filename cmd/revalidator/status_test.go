@@ -236,9 +236,9 @@ func TestDueText(t *testing.T) {
 		want []string
 	}{
 		{"none", report.Due{}, nil},
-		{"since the last run", report.Due{Receipts: 7, Oldest: &oldest}, []string{"7", "the oldest since 2026-02-27 10:00 UTC (2 days ago)"}},
+		{"since the last run", report.Due{Receipts: 7, Oldest: &oldest}, []string{"7", "the oldest since 2026-02-27 10:00:00 UTC (2 days ago)"}},
 		{"many and overdue", report.Due{Receipts: 100_000, More: true, Oldest: &oldest, OverdueSince: &slot}, []string{
-			"more than 100,000", "the oldest since 2026-02-27 10:00 UTC (2 days ago)", "overdue since the run of 2026-02-28 02:00 UTC",
+			"more than 100,000", "the oldest since 2026-02-27 10:00:00 UTC (2 days ago)", "overdue since the run of 2026-02-28 02:00:00 UTC",
 		}},
 	}
 	for _, test := range tests {

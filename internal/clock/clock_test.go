@@ -262,7 +262,7 @@ func TestRun(t *testing.T) {
 		must(0)
 		cancel()
 		<-ended
-		if n := strings.Count(log.String(), "clock cannot be read"); n != 1 {
+		if n := strings.Count(log.String(), "could not read the clock"); n != 1 {
 			t.Errorf("an outage is logged %d times, want once\n%s", n, &log)
 		}
 	})

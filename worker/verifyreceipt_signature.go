@@ -22,7 +22,7 @@ var (
 	errDisagrees = errors.New("our verifier disproves a receipt that Apple accepted")
 )
 
-// verifyBytes is the memory that the verifier needs besides the receipt.
+// verifyBytes is the memory that the verifier needs in addition to the receipt.
 const verifyBytes = 128 << 10
 
 // withSignature judges 21002 and 21003, which Apple also answers while it is failing,
