@@ -14,9 +14,9 @@ import (
 var (
 	// errForged is a receipt that Apple refuses, whose signature is disproved, and
 	// that Apple never accepted.
-	errForged = errors.New("forged: Apple refuses the receipt, and its signature is disproved")
+	errForged = errors.New("forged: refused by Apple, and its signature is disproved")
 	// errRefusedGenuine is a receipt that Apple refuses although it is signed by Apple.
-	errRefusedGenuine = errors.New("Apple refuses a receipt that carries its own valid signature")
+	errRefusedGenuine = errors.New("refused, although it carries Apple's own valid signature")
 	// errDisagrees is our verifier disproving a receipt that Apple accepted before,
 	// which is a fault of ours: the bytes are the same ones.
 	errDisagrees = errors.New("our verifier disproves a receipt that Apple accepted")

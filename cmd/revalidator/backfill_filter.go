@@ -77,11 +77,3 @@ func (f filterFlags) none() bool {
 
 // lastResults are what the last answer of a receipt may have been.
 func lastResults() []string { return append([]string{runs.ResultOK}, worker.FailureClasses()...) }
-
-// orNone is a list for a sentence.
-func orNone(names []string) string {
-	if len(names) == 0 {
-		return "none at all"
-	}
-	return strings.Join(names, ", ")
-}
