@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"revalidator/internal/apps"
+	"revalidator/internal/database"
 )
 
 // AddApp adds an app. Its errors are ErrConflict where the bundle id is there
@@ -22,7 +23,7 @@ func (db *DB) AddApp(ctx context.Context, app apps.App) error {
 	return nil
 }
 
-// appColumns are the columns of a apps.App, for a statement that names the
+// appColumns are the columns of an apps.App, for a statement that names the
 // table apps.
 const appColumns = `apps.bundle_id, apps.name, apps.rate_per_second, apps.burst, apps.source,
 	apps.grace_days, apps.resubscribe_days, apps.sweep_days, apps.paused_at, apps.paused_code, apps.paused_text,
@@ -38,6 +39,21 @@ func (db *DB) Apps(ctx context.Context) ([]apps.App, error) {
 		return nil, fmt.Errorf("list apps: %w", err)
 	}
 	return apps, nil
+}
+
+// RemoveApp removes an app and its shared secrets. Its error is ErrNotFound where there
+// is none, and ErrConflict while it has receipts, or a subscription or purchase is left.
+func (db *DB) RemoveApp(ctx context.Context, bundleID string) error {
+	const query = `
+		DELETE FROM apps a WHERE bundle_id = $1
+		AND NOT EXISTS (SELECT 1 FROM receipts WHERE bundle_id = a.bundle_id)
+		AND NOT EXISTS (SELECT 1 FROM subscriptions WHERE bundle_id = a.bundle_id)
+		AND NOT EXISTS (SELECT 1 FROM purchases WHERE bundle_id = a.bundle_id)`
+	removed, err := db.changed(ctx, fmt.Sprintf("remove app %s", bundleID), query, bundleID)
+	if err == nil && !removed {
+		err = fmt.Errorf("remove app %s: %w", bundleID, database.ErrConflict)
+	}
+	return err
 }
 
 // PauseApp stops all work on an app and says why by a code. An app that is paused already

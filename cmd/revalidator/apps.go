@@ -25,7 +25,7 @@ func (p *program) appsCommand() *cobra.Command {
   revalidator apps list`,
 	}
 	apps.AddCommand(
-		p.appsAddCommand(), p.appsListCommand(), p.appsSetCommand(), p.appsPauseCommand(), p.appsResumeCommand(),
+		p.appsAddCommand(), p.appsListCommand(), p.appsSetCommand(), p.appsPauseCommand(), p.appsResumeCommand(), p.appsRemoveCommand(),
 	)
 	return apps
 }

@@ -27,7 +27,7 @@ func TestApps(t *testing.T) {
 	s.must(t, "apps", "list", "--quiet")
 	for _, args := range [][]string{
 		{"set", fitnessApp, "--rate", "1"}, {"pause", fitnessApp, "--reason", "sold"}, {"resume", fitnessApp},
-		{"resume", fitnessApp, "--quarantine"},
+		{"resume", fitnessApp, "--quarantine"}, {"remove", fitnessApp},
 	} {
 		if o := s.run(t, append([]string{"apps"}, args...)...); o.code != terminal.ExitFailure {
 			t.Errorf("%q: exit code %d, want %d", args, o.code, terminal.ExitFailure)
