@@ -216,6 +216,10 @@ func (s *Scheduler) next(ctx context.Context, opened *time.Time) (runs.Run, bool
 	if errors.Is(err, database.ErrConflict) {
 		return runs.Run{}, false, nil
 	}
+	if late := now.Sub(slot); err == nil && late > leastCatchUp {
+		s.cfg.Logger.Info("nightly run was missed and is caught up now; REVALIDATOR_CATCH_UP says how late that may be",
+			"run_id", run.ID, "scheduled_for", slot, "late", late.Round(time.Second))
+	}
 	return run, err == nil, err
 }
 

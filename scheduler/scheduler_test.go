@@ -3,6 +3,8 @@ package scheduler
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,11 +46,16 @@ func TestMissedSlotIsCaughtUpOnce(t *testing.T) {
 		if len(b.store.done) != 3 || len(b.store.ended) != 1 {
 			t.Errorf("%d done, ends %v; want all 3 and one", len(b.store.done), b.store.ended)
 		}
+		if !slices.ContainsFunc(b.log.at(slog.LevelInfo), isCatchUp) {
+			t.Errorf("got %q, want it said that the run is caught up", b.log.at(slog.LevelInfo))
+		}
 		if b.store.tries != 1 {
 			t.Errorf("%d tries to open the run, want one: each costs a number", b.store.tries)
 		}
 	})
 }
+
+func isCatchUp(line string) bool { return strings.Contains(line, "is caught up now") }
 
 func TestRunEveryNight(t *testing.T) {
 	everyMinute := func(c *Config) { nightly(t)(c); c.Feed.Look = time.Minute }
@@ -65,6 +72,9 @@ func TestRunEveryNight(t *testing.T) {
 		want := []string{"2000-01-01 02:00:00", "2000-01-02 02:00:00", "2000-01-03 02:00:00", "2000-01-04 02:00:00"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("slots (-want +got)\n%s", diff)
+		}
+		if n := len(slices.DeleteFunc(b.log.at(slog.LevelInfo), func(line string) bool { return !isCatchUp(line) })); n != 1 {
+			t.Errorf("%d runs are said to be caught up, want the first one only", n)
 		}
 	})
 }
