@@ -30,6 +30,10 @@ func TestClusterLosesAMaster(t *testing.T) {
 			s.set("REVALIDATOR_METRICS_ADDR", freeAddr(t))
 			worker := s.start(t, nil, "worker")
 			worker.stderr.waitFor(t, "worker started")
+			eventually(t, "the worker is there", func() bool { return strings.Contains(s.run(t, "status").stdout, "Workers        1 running") })
+			if test.replicas > 0 {
+				cluster.Replicate(t, test.key)
+			}
 			lost := cluster.MasterOf(t, test.key)
 			test.lose(cluster, t, lost)
 			since := time.Now()

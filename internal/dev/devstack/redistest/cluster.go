@@ -120,6 +120,21 @@ func (c *Cluster) MasterOf(t testing.TB, key string) int {
 	return 0
 }
 
+// Replicate waits until the replica of the master that keeps a key has all that was
+// written before. Replication is asynchronous: what a master alone has is lost with it.
+func (c *Cluster) Replicate(t testing.TB, key string) {
+	t.Helper()
+	conn := c.clients[c.MasterOf(t, key)].Conn()
+	defer func() { _ = conn.Close() }()
+	other := "{" + key + "}" // in the same slot
+	if strings.Contains(key, "{") {
+		other = "replicate:" + key
+	}
+	// WAIT waits for what its own connection has written.
+	must(t, conn.Set(t.Context(), other, "", time.Minute).Err())
+	must(t, conn.Wait(t.Context(), 1, 0).Err())
+}
+
 // Stop ends a server.
 func (c *Cluster) Stop(t testing.TB, i int) {
 	t.Helper()
