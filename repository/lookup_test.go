@@ -2,12 +2,12 @@ package repository_test
 
 import (
 	"errors"
-	"revalidator/internal/claim"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"revalidator/internal/claim"
 	"revalidator/internal/database"
 	"revalidator/internal/iap"
 	"revalidator/repository"

@@ -1,9 +1,10 @@
 package repository_test
 
 import (
-	"revalidator/repository"
 	"strings"
 	"testing"
+
+	"revalidator/repository"
 )
 
 // TestPlansOfReceipts holds each way to find receipts to its index, among many that

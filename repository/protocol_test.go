@@ -12,7 +12,6 @@ import (
 	"revalidator/internal/claim"
 	"revalidator/internal/dev/repositorytest"
 	"revalidator/internal/iap"
-
 	"revalidator/repository"
 )
 

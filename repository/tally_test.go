@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"revalidator/internal/dev/repositorytest"
-
 	"revalidator/internal/secret"
 	"revalidator/repository"
 )

@@ -73,20 +73,8 @@ func valueText(name string, value any) string {
 		}
 	}
 	if text, ok := value.(string); ok {
-		return short(text)
+		return text
 	}
 	text, _ := json.Marshal(value) // it came from JSON
-	return short(string(text))
-}
-
-// longestWord is what fits next to Apple's longest names. Longer ones are digests
-// and texts that a device needs; --json has them whole.
-const longestWord = 45
-
-// short cuts what no line can hold.
-func short(text string) string {
-	if runes := []rune(text); len(runes) > longestWord && !strings.Contains(text, " ") {
-		return string(runes[:longestWord-1]) + "…"
-	}
-	return text
+	return string(text)
 }

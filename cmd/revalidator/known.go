@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"revalidator/internal/database"
-	"revalidator/internal/runs"
-	"revalidator/repository"
 	"slices"
 	"strconv"
 	"strings"
 
+	"revalidator/internal/database"
 	"revalidator/internal/phrase"
+	"revalidator/internal/runs"
 	"revalidator/internal/terminal"
+	"revalidator/repository"
 )
 
 // What a filter names must be there: a mistyped name would choose nothing, which

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"revalidator/internal/runs"
 	"time"
 
 	"github.com/hibiken/asynq"
 
 	"revalidator/internal/report"
+	"revalidator/internal/runs"
 	"revalidator/internal/stores"
 	"revalidator/internal/terminal"
 )

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"revalidator/internal/quarantine"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"revalidator/internal/phrase"
+	"revalidator/internal/quarantine"
 	"revalidator/internal/report"
 	"revalidator/internal/terminal"
 	"revalidator/repository"

@@ -26,7 +26,7 @@ func holdings(out *terminal.Page, subscriptions []report.Subscription, purchases
 	}
 	for i, p := range purchases {
 		if i == maxPurchases {
-			out.Printf("\n%d more purchases: see them all with --json\n", len(purchases)-i)
+			out.Printf("\n%d more purchases: see more of them with --json\n", len(purchases)-i)
 			return
 		}
 		s.purchase(p)

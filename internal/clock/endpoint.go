@@ -8,18 +8,18 @@ import (
 
 // When the clock is taken to be wrong, and when to be right again.
 const (
-	// clockReplies are enough that differ from the clock, within clockWithin of
-	// each other, and all by the same but for clockAlike.
+	// suspectReplies are enough that differ from the clock, within suspectWithin of
+	// each other, and all by the same but for suspectAlike.
 	suspectReplies = 3
 	suspectWithin  = 5 * time.Minute
 	suspectAlike   = time.Minute
-	// clockProbeEvery is the time between two checks while the others are held;
-	// clockProbes of them in a row must agree to end that.
+	// probeEvery is the time between two checks while the others are held;
+	// probesToAgree of them in a row must agree to end that.
 	probeEvery    = time.Minute
 	probesToAgree = 2
-	// clockKept is how many replies are remembered.
+	// repliesKept is how many replies are remembered.
 	repliesKept = 20
-	// clockFarthest is the largest difference that is distinguished.
+	// farthest is the largest difference that is distinguished.
 	farthest = 100 * 365 * 24 * time.Hour
 )
 

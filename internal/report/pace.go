@@ -2,11 +2,11 @@ package report
 
 import (
 	"fmt"
-	"revalidator/internal/runs"
-	"revalidator/repository"
 	"time"
 
 	"revalidator/internal/phrase"
+	"revalidator/internal/runs"
+	"revalidator/repository"
 )
 
 // WaitingText says how many wait, and when the first of them is due; it is empty where
