@@ -214,6 +214,9 @@ func TestCheckCorpusSignatures(t *testing.T) {
 	if verified == 0 {
 		t.Error("no JWS is verified")
 	}
+	if text := people.transcript.String(); strings.Contains(text, "…") {
+		t.Error("a value is cut, where there is no terminal")
+	}
 	checkWidth(t, results(people.transcript.String()))
 }
 

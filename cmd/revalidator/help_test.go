@@ -50,13 +50,16 @@ func TestHelp(t *testing.T) {
 // TestTablesOnTerminals.
 var tableRow = regexp.MustCompile(`\S {2,}\S.*\S {2,}\S`)
 
+// longWord is one after a label, which no line has room for.
+var longWord = regexp.MustCompile(`^ *\S+ {2,}\S{46,}$`)
+
 // checkWidth holds a text to the columns of a terminal, but for tables and for
-// single words that are longer.
+// single words that are longer, which are whole where there is no terminal.
 func checkWidth(t *testing.T, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if utf8.RuneCountInString(line) > 80 && !tableRow.MatchString(line) && len(strings.Fields(line)) > 1 {
+		if utf8.RuneCountInString(line) > 80 && !tableRow.MatchString(line) && !longWord.MatchString(line) && len(strings.Fields(line)) > 1 {
 			t.Errorf("wider than 80 columns: %q", line)
 		}
 	}
